@@ -1,0 +1,39 @@
+/** An amount of Segmind's credits as an integer of 10⁻⁹ credit: exact up to nine million credits. */
+export type Nanocredits = number
+
+const DECIMAL = /^([+-]?)(\d{0,12})(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?$/
+
+/**
+ * Reads a decimal amount of credits, as Segmind writes it in `x-cost` and `x-remaining-credits` (`0.0184921035`, `1.7e-3`).
+ * Rounded half up to 10⁻⁹. Answers `undefined` for anything else, so that "unknown" is never mistaken for 0.
+ */
+export function parseCredits(text: string | undefined): Nanocredits | undefined {
+  const match = DECIMAL.exec(text?.trim() ?? '')
+  if (!match) return undefined
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] = match
+  if (whole === '' && fraction === '') return undefined
+  const digits = BigInt(whole + fraction)
+  const shift = 9 - fraction.length + Number(exponent)
+  const scaled =
+    shift >= 0 ? digits * 10n ** BigInt(shift) : (digits * 2n + 10n ** BigInt(-shift)) / (2n * 10n ** BigInt(-shift))
+  const amount = Number(sign === '-' ? -scaled : scaled)
+  return Number.isSafeInteger(amount) ? amount + 0 : undefined
+}
+
+/** Writes an amount as a plain decimal of credits without an exponent and without trailing zeros: `1700000` → `0.0017`. */
+export function formatCredits(amount: Nanocredits): string {
+  const digits = Math.abs(amount).toString().padStart(10, '0')
+  const fraction = digits.slice(-9).replace(/0+$/, '')
+  const text = fraction === '' ? digits.slice(0, -9) : `${digits.slice(0, -9)}.${fraction}`
+  return amount < 0 ? `-${text}` : text
+}
+
+/** Credits as a number, for metrics and settings: the nearest double. */
+export function toCredits(amount: Nanocredits): number {
+  return amount / 1e9
+}
+
+/** A number of credits from a settings or teams file as an exact amount. */
+export function fromCredits(credits: number): Nanocredits {
+  return Math.round(credits * 1e9)
+}
