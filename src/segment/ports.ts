@@ -1,11 +1,13 @@
+import type { GatewayError } from '../errors.js'
 import type { Nanocredits } from '../nanocredits.js'
-import type { CacheKey, Caller, Digest, ImageBytes, Params, Result } from './types.js'
+import type { CacheKey, Caller, Digest, ImageBytes, Params, Result, Team } from './types.js'
 
 /** What the pipeline asks of the parts around it. Each is built in `gateway.ts`; tests pass plain objects. */
 
 /** Answers we have. Never throws: a failure is a miss, counted and logged by the part. */
 export interface Results {
-  find(key: CacheKey): Promise<Result | undefined>
+  /** The result that `isWanted`, else one past its time, else nothing. */
+  find(key: CacheKey, isWanted: (result: Result) => boolean): Promise<Result | undefined>
   keep(key: CacheKey, result: Result): Promise<boolean>
 }
 
@@ -45,24 +47,39 @@ export interface Ledger {
   reserve(call: PlannedCall): Promise<Reservation>
 }
 
+/** How an answer came about (SPEC §3, `X-Cache`). */
+export type How = 'hit' | 'miss' | 'coalesced' | 'stale' | 'bypass'
+
+/** Answers on their way. Work that was begun is finished whether or not anybody still waits for it. */
+export interface Flights<T> {
+  /** Joins the flight of that name, or leads a new one by calling `lead`. */
+  join(name: string, lead: () => Promise<T>): { role: 'leader' | 'follower'; landed: Promise<T> }
+  /** A flight nobody can join. */
+  alone(lead: () => Promise<T>): Promise<T>
+}
+
+/** Takes down what each team was answered, for its statement and the metrics. Never throws. */
+export interface Journal {
+  /** `cost`: what the answer cost when it was bought: what a hit saves. */
+  answered(team: Team, how: How, cost: Nanocredits): void
+}
+
 /** A turn at the upstream; `done` gives it back, once. Throws `overloaded`. */
 export interface Turns {
   take(caller: Caller): Promise<{ waitedMs: number; done(): void }>
 }
 
-/** An answer of Segmind: the picture as bytes whatever form it came in. */
-export interface UpstreamAnswer {
-  body: Buffer
-  contentType: string
-  bill: Bill
-}
+/** What came of asking Segmind: the picture as bytes whatever form it came in, or a failure; either may carry a bill. */
+export type UpstreamOutcome =
+  | { kind: 'answered'; body: Buffer; contentType: string; bill: Bill }
+  | { kind: 'failed'; error: GatewayError; bill: Bill }
 
 export interface Upstream {
   /**
-   * Asks Segmind once (and again only where that cannot be billed twice).
-   * Throws `GatewayError` with `billed` telling what is known: `upstream_*`, `credits_exhausted`.
+   * Asks Segmind once (and again only where that cannot be billed twice). Never throws.
+   * `error.billed` of a failure says what is known about money; its code is one of `upstream_*`, `credits_exhausted`.
    */
-  segment(image: ImageBytes, params: Params): Promise<UpstreamAnswer>
+  segment(image: ImageBytes, params: Params): Promise<UpstreamOutcome>
 }
 
 /** Checks an image's structure and that the points lie inside it. Throws `unsupported_image`, `image_*`, `invalid_parameter`. */

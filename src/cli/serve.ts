@@ -1,0 +1,80 @@
+import { randomBytes } from 'node:crypto'
+import { relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import type { Logger } from 'pino'
+import { loadSettings, type Settings } from '../config.js'
+import { type Gateway, startGateway } from '../gateway.js'
+import { createLog } from '../log.js'
+import { startSandbox } from '../sandbox/server.js'
+import { firstTeam } from './first-team.js'
+import type { CliIo } from './io.js'
+import { startBlock } from './start-block.js'
+
+export const help = `Runs the gateway
+
+segmind-gateway serve
+    Is set up by environment variables (see README.md). Ends with SIGINT or SIGTERM after the paid calls under way;
+    a second signal ends it at once.`
+
+/** `segmind-gateway serve`: runs the gateway until a signal. Rejects with what keeps it from starting. */
+export async function run(args: string[], io: CliIo): Promise<number> {
+  parseArgs({ args, options: {} })
+  const settings = loadSettings(io.env)
+  const log = createLog(settings.log.level)
+  for (const warning of settings.warnings) log.warn(warning)
+  const key = await firstTeam(settings, Date.now())
+  const upstream = await openUpstream(settings)
+  try {
+    const gateway = await startGateway({ settings, log, upstream })
+    const signal = untilSignal(log)
+    if (!settings.production) io.stdout(startBlock({ ...describe(settings, gateway), key }))
+    log.info({ url: gateway.url, metrics: gateway.metricsUrl, sandbox: settings.sandbox }, 'listening')
+    await signal
+    await gateway.stop()
+    log.info('stopped')
+    return 0
+  } finally {
+    await upstream.close()
+  }
+}
+
+/** Segmind with the shared key, or the built-in sandbox on a free port of this machine. */
+async function openUpstream(settings: Settings): Promise<{ baseUrl: string; apiKey: string; close(): Promise<void> }> {
+  const { apiKey, baseUrl } = settings.segmind
+  if (!settings.sandbox && apiKey) return { baseUrl, apiKey: apiKey.reveal(), close: async () => {} }
+  const sandbox = await startSandbox({ apiKey: `SG_${randomBytes(8).toString('hex')}` })
+  return { baseUrl: sandbox.url, apiKey: sandbox.apiKey, close: () => sandbox.close() }
+}
+
+function describe(settings: Settings, gateway: Gateway) {
+  const photo = fileURLToPath(new URL('../../examples/photos/coffee.jpg', import.meta.url))
+  return {
+    url: gateway.url.replace('127.0.0.1', 'localhost'),
+    metricsUrl: gateway.metricsUrl.replace('127.0.0.1', 'localhost'),
+    sandbox: settings.sandbox,
+    photo: relative(process.cwd(), photo),
+    store: settings.store.redisUrl ? 'Redis' : `embedded, in ${settings.store.dataDir}`,
+  }
+}
+
+/** Resolves at the first SIGINT or SIGTERM; the second one ends the process, saying so. */
+function untilSignal(log: Logger): Promise<void> {
+  return new Promise(resolve => {
+    let isStopping = false
+    const onSignal = (signal: NodeJS.Signals) => {
+      if (isStopping) {
+        log.error(
+          { signal },
+          'second signal: ended at once; answers of paid calls under way are lost, their charge stays booked as reserved',
+        )
+        process.exit(1)
+      }
+      isStopping = true
+      log.info({ signal }, 'stopping')
+      resolve()
+    }
+    process.on('SIGINT', onSignal)
+    process.on('SIGTERM', onSignal)
+  })
+}

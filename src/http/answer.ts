@@ -1,0 +1,76 @@
+import type { FastifyReply } from 'fastify'
+import { formatCredits, type Nanocredits } from '../nanocredits.js'
+import type { SegmentAnswer } from '../segment/pipeline.js'
+import type { CacheDirectives } from '../segment/types.js'
+
+/** How a result is shown to this caller. */
+export interface Rendering {
+  base64: boolean
+  imageDigest: string
+  ignoredFields: readonly string[]
+  directives: CacheDirectives
+  remaining: Nanocredits | undefined
+  uploadMs: number
+  now: number
+  freshSeconds: number
+}
+
+const X_CACHE = { hit: 'HIT', miss: 'MISS', coalesced: 'COALESCED', stale: 'STALE', bypass: 'BYPASS' } as const
+
+/** Answers a result as the image's own bytes, or as `{"image":"<base64>"}`, with every header of SPEC §3: the same on hits and misses. */
+export function sendAnswer(reply: FastifyReply, answer: SegmentAnswer, rendering: Rendering): FastifyReply {
+  const { result } = answer
+  reply.headers(answerHeaders(answer, rendering))
+  if (!rendering.base64) return reply.type(result.contentType).send(result.body)
+  return reply.type('application/json; charset=utf-8').send(`{"image":"${result.body.toString('base64')}"}`)
+}
+
+function answerHeaders(answer: SegmentAnswer, rendering: Rendering): Record<string, string> {
+  const { result, key, charged } = answer
+  const { ignoredFields, remaining } = rendering
+  return {
+    'cache-status': cacheStatus(answer, rendering),
+    'x-cache': X_CACHE[answer.how],
+    'x-result-id': key,
+    'x-image-id': `sha256:${rendering.imageDigest}`,
+    'x-cost': formatCredits(charged),
+    ...(remaining === undefined ? {} : { 'x-remaining-credits': formatCredits(remaining) }),
+    ...(ignoredFields.length === 0 ? {} : { 'x-ignored-fields': ignoredFields.join(', ') }),
+    etag: `"${result.etag}${rendering.base64 ? '-base64' : ''}"`,
+    age: String(Math.floor(ageSeconds(answer, rendering))),
+    'cache-control': 'private, no-transform',
+    'x-content-type-options': 'nosniff',
+    'server-timing': serverTiming(answer, rendering),
+  }
+}
+
+/** RFC 9211: what the cache did. `ttl` is the freshness left, negative on a stale answer. */
+function cacheStatus(answer: SegmentAnswer, rendering: Rendering): string {
+  const ttl = `ttl=${Math.floor(rendering.freshSeconds - ageSeconds(answer, rendering))}`
+  const stored = answer.stored ? ['stored'] : []
+  const said = {
+    hit: ['hit', ttl],
+    stale: ['hit', ttl],
+    miss: [`fwd=${rendering.directives.maxAgeSeconds === undefined ? 'miss' : 'request'}`, 'fwd-status=200', ...stored],
+    coalesced: ['fwd=miss', 'fwd-status=200', ...stored, 'collapsed'],
+    bypass: ['fwd=request', 'fwd-status=200', ...stored],
+  }[answer.how]
+  return ['segmind-gateway', ...said].join('; ')
+}
+
+function ageSeconds(answer: SegmentAnswer, rendering: Rendering): number {
+  return Math.max(0, (rendering.now - answer.result.storedAt) / 1000)
+}
+
+/** Server-Timing (W3C): where the milliseconds went. */
+function serverTiming({ timing }: SegmentAnswer, rendering: Rendering): string {
+  const spans = {
+    upload: rendering.uploadMs,
+    cache: timing.cacheMs,
+    queue: timing.queueMs,
+    upstream: timing.upstreamMs,
+  }
+  return Object.entries(spans)
+    .map(([name, ms]) => `${name};dur=${ms.toFixed(1)}`)
+    .join(', ')
+}

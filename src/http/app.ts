@@ -1,0 +1,103 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import multipart from '@fastify/multipart'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import { GatewayError } from '../errors.js'
+import { type Keys, operatorDoor, teamDoor } from './authenticate.js'
+import { addDocsRoutes } from './docs-routes.js'
+import { addErrorHandler, answerClientError, sendProblem, toGatewayError } from './error-handler.js'
+import { addFacts, type Finished } from './facts.js'
+import { addHealthRoutes, type Health } from './health-routes.js'
+import { addRateLimits } from './rate-limits.js'
+import { addSegmentRoute, type SegmentRouteParts } from './segment-route.js'
+import { addUsageRoute, type UsageParts } from './usage-route.js'
+
+export interface AppParts {
+  log: FastifyBaseLogger
+  trustProxy: boolean | number | string[]
+  keys: Keys
+  health: Health
+  segment: SegmentRouteParts
+  usage: UsageParts
+  /** Redis for the rates, as `@fastify/rate-limit` wants it; without one each process counts for itself. */
+  rateLimitRedis: unknown
+  now(): number
+  onFinished(finished: Finished): void
+}
+
+/** How long a request may take to arrive whole; a slower one is cut off (`upload_timeout`). */
+const REQUEST_TIMEOUT_MS = 300_000
+/** Longer than the usual load balancer keeps its side open, so that it never sends into a closing connection. */
+const KEEP_ALIVE_TIMEOUT_MS = 75_000
+
+/** Builds the HTTP shell: the doors of SPEC §2, each a scope with its own hooks. Not listening yet. */
+export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
+  const app: FastifyInstance = Fastify({
+    loggerInstance: parts.log,
+    disableRequestLogging: true,
+    trustProxy: typeof parts.trustProxy === 'number' ? trustHops(parts.trustProxy) : parts.trustProxy,
+    genReqId: requestIdOf,
+    requestIdHeader: false,
+    requestIdLogLabel: 'requestId',
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    exposeHeadRoutes: false,
+    forceCloseConnections: 'idle',
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, randomUUID()),
+    frameworkErrors: (error, request, reply) => void sendProblem(toGatewayError(error), request, reply),
+  })
+  continueOnlyWhenWanted(app)
+  addFacts(app, parts.onFinished)
+  addErrorHandler(app)
+  app.removeAllContentTypeParsers()
+  addHealthRoutes(app, parts.health)
+  await addDocsRoutes(app)
+  const limits = await addRateLimits(app, { redis: parts.rateLimitRedis })
+  const refuseWhileDraining = async () => {
+    if (parts.health.isDraining())
+      throw new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterSeconds: 5 })
+  }
+  await app.register(async team => {
+    team.addHook('onRequest', refuseWhileDraining)
+    team.addHook('onRequest', teamDoor(parts.keys, limits.countFailure, parts.now))
+    team.addHook('onRequest', limits.perTeam)
+    await team.register(multipart)
+    await addSegmentRoute(team, parts.segment)
+    addUsageRoute(team, parts.usage)
+  })
+  await app.register(async admin => {
+    admin.addHook('onRequest', operatorDoor(parts.keys, limits.countFailure, parts.now))
+    admin.all('/admin/*', async () => {
+      throw new GatewayError('not_found', 'There is nothing at this address.')
+    })
+  })
+  return app
+}
+
+const SANE_ID = /^[\w.:/+=@~-]{1,128}$/
+
+/** The caller's own request id when it is a sane one (safe in a header and a log line), else a new one. */
+function requestIdOf(request: { headers: IncomingMessage['headers'] }): string {
+  const own = request.headers['x-request-id']
+  return typeof own === 'string' && SANE_ID.test(own) ? own : randomUUID()
+}
+
+/**
+ * A client that sends `Expect: 100-continue` (curl over 1 MB) keeps its body back until it is asked for it: that happens
+ * after its key and its rate were checked, so a refused upload is never sent.
+ */
+function continueOnlyWhenWanted(app: FastifyInstance): void {
+  const held = new WeakSet<ServerResponse>()
+  app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    held.add(response)
+    app.routing(request, response)
+  })
+  app.addHook('preParsing', async (_request, reply) => {
+    if (held.delete(reply.raw)) reply.raw.writeContinue()
+  })
+}
+
+/** Believes the last `hops` proxies, counted from the gateway. */
+function trustHops(hops: number): (address: string, hop: number) => boolean {
+  return (_address, hop) => hop < hops
+}

@@ -1,0 +1,29 @@
+import type { FastifyInstance } from 'fastify'
+
+export interface Health {
+  isDraining(): boolean
+  isStoreUp(): boolean
+  isTeamsFileOk(): boolean
+}
+
+/**
+ * `/healthz`: the process lives. `/readyz`: it takes requests (503 while draining). A store that is down or a refused teams
+ * file is told in the detail but does not make the gateway unready: it goes on with what it has.
+ */
+export function addHealthRoutes(app: FastifyInstance, health: Health): void {
+  app.route({ method: ['GET', 'HEAD'], url: '/healthz', handler: async () => ({ status: 'ok' }) })
+  app.route({
+    method: ['GET', 'HEAD'],
+    url: '/readyz',
+    handler: async (_request, reply) => {
+      const isDraining = health.isDraining()
+      return reply.code(isDraining ? 503 : 200).send({
+        status: isDraining ? 'draining' : 'ready',
+        checks: {
+          store: health.isStoreUp() ? 'up' : 'down',
+          teamsFile: health.isTeamsFileOk() ? 'ok' : 'refused',
+        },
+      })
+    },
+  })
+}

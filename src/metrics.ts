@@ -1,0 +1,159 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import { type Nanocredits, toCredits } from './nanocredits.js'
+
+const PREFIX = 'segmind_gateway'
+/** Cached answers take a millisecond, paid ones seconds, cold starts minutes. */
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
+
+/** Values that are read when Prometheus asks; `undefined` leaves the series out: unknown is never 0. */
+export interface Gauges {
+  upstreamInFlight(): number
+  queueDepth(): ReadonlyMap<string, number>
+  cache(): Promise<{ tier: 'memory' | 'store'; bytes: number; entries: number }[]>
+  storeUp(): boolean
+  teamsFileOk(): boolean
+  balance(): { remaining: Nanocredits; at: number } | undefined
+  priceEstimate(): Nanocredits
+  budgets(): Promise<{ team: string; window: 'daily' | 'monthly'; remaining: Nanocredits }[]>
+  unsavedSteps(): number
+}
+
+/** What happened to one HTTP request. Durations in milliseconds. */
+export interface RequestFacts {
+  route: string
+  /** Empty where no team was recognised. */
+  team: string
+  status: number
+  /** The error code of SPEC §6; absent on success. */
+  error?: string
+  /** Empty where no result was answered. */
+  cache: string
+  durationMs: number
+  upstreamMs: number
+  uploadBytes: number
+}
+
+/** The gateway's figures in Prometheus's terms (SPEC §10). The only file that knows the metrics library. */
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #counters = counters(this.#registry)
+  readonly #histograms = histograms(this.#registry)
+
+  /** Registers what is read at scrape time; once, when all parts are there. */
+  observe(gauges: Gauges): void {
+    registerGauges(this.#registry, gauges)
+    collectDefaultMetrics({ register: this.#registry })
+  }
+
+  /** Exposition text and its content type. */
+  async expose(): Promise<{ contentType: string; text: string }> {
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
+  }
+
+  requested(facts: RequestFacts): void {
+    const { route, team, status, error, cache } = facts
+    this.#counters.requests.inc({ route, team, code: String(status) })
+    if (error) this.#counters.errors.inc({ route, code: error })
+    if (facts.uploadBytes > 0 && team) this.#counters.uploadBytes.inc({ team }, facts.uploadBytes)
+    this.#histograms.duration.observe({ route, cache }, facts.durationMs / 1000)
+    if (cache) this.#histograms.overhead.observe(Math.max(0, facts.durationMs - facts.upstreamMs) / 1000)
+  }
+
+  /** A team got a result; `saved` is what it would have cost to buy it again. */
+  answered(team: string, how: string, cost: Nanocredits): void {
+    this.#counters.results.inc({ team, cache: how })
+    if (how === 'hit' || how === 'stale') this.#counters.saved.inc({ team, how: 'cache' }, toCredits(cost))
+    if (how === 'coalesced') this.#counters.saved.inc({ team, how: 'coalesced' }, toCredits(cost))
+  }
+
+  booked(team: string, outcome: 'charged' | 'unknown', cost: Nanocredits): void {
+    const counter = outcome === 'charged' ? this.#counters.spent : this.#counters.unknown
+    counter.inc({ team }, toCredits(cost))
+  }
+
+  /** One attempt at Segmind: its HTTP status, or what kept it from having one. */
+  upstreamAnswered(code: string, durationMs: number): void {
+    this.#counters.upstream.inc({ code })
+    this.#histograms.upstream.observe(durationMs / 1000)
+  }
+
+  waitedForTurn(waitedMs: number): void {
+    this.#histograms.queueWait.observe(waitedMs / 1000)
+  }
+
+  storeFailed(doing: string): void {
+    this.#counters.storeFailures.inc({ doing })
+  }
+}
+
+function counters(register: Registry) {
+  const counter = (name: string, help: string, ...labelNames: string[]) =>
+    new Counter({ name: `${PREFIX}_${name}`, help, labelNames, registers: [register] })
+  return {
+    requests: counter('requests_total', 'HTTP requests by route, team and status.', 'route', 'team', 'code'),
+    errors: counter('errors_total', 'Requests that ended with an error, by its code.', 'route', 'code'),
+    results: counter('results_total', 'Results answered, by where they came from.', 'team', 'cache'),
+    uploadBytes: counter('upload_bytes_total', 'Bytes of images received.', 'team'),
+    spent: counter('credits_spent_total', 'Credits charged for answered calls.', 'team'),
+    saved: counter('credits_saved_total', 'Credits not spent again, by how.', 'team', 'how'),
+    unknown: counter('credits_unknown_total', 'Credits booked for calls whose outcome is unknown.', 'team'),
+    upstream: counter('upstream_requests_total', 'Attempts at Segmind by status, or by what prevented one.', 'code'),
+    storeFailures: counter('store_failures_total', 'Steps the store did not do.', 'doing'),
+  }
+}
+
+function histograms(register: Registry) {
+  const histogram = (name: string, help: string, ...labelNames: string[]) =>
+    new Histogram({ name: `${PREFIX}_${name}`, help, labelNames, buckets: SECONDS, registers: [register] })
+  return {
+    duration: histogram('request_duration_seconds', 'Time to answer a request.', 'route', 'cache'),
+    overhead: histogram('overhead_seconds', 'Time to answer, less the time spent waiting for Segmind.'),
+    upstream: histogram('upstream_duration_seconds', 'Time one attempt at Segmind took.'),
+    queueWait: histogram('queue_wait_seconds', 'Time a purchase waited for its turn at Segmind.'),
+  }
+}
+
+type Sample = [labels: Record<string, string>, value: number | undefined]
+
+function registerGauges(register: Registry, gauges: Gauges): void {
+  const gauge = (name: string, help: string, labelNames: string[], read: () => Sample[] | Promise<Sample[]>) =>
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [register],
+      async collect() {
+        this.reset()
+        if (labelNames.length === 0) this.remove()
+        for (const [labels, value] of await read()) if (value !== undefined) this.set(labels, value)
+      },
+    })
+  const single = (name: string, help: string, read: () => number | undefined) =>
+    gauge(name, help, [], () => [[{}, read()]])
+  const credits = (amount: Nanocredits | undefined) => (amount === undefined ? undefined : toCredits(amount))
+
+  single(`${PREFIX}_upstream_in_flight`, 'Calls at Segmind now.', gauges.upstreamInFlight)
+  single(`${PREFIX}_store_up`, 'Whether the store answers.', () => Number(gauges.storeUp()))
+  single(`${PREFIX}_teams_file_ok`, 'Whether the teams file was accepted when last read.', () =>
+    Number(gauges.teamsFileOk()),
+  )
+  single(`${PREFIX}_unsaved_ledger_steps`, 'Ledger steps waiting for the store.', gauges.unsavedSteps)
+  single('segmind_remaining_credits', 'Balance of the account.', () => credits(gauges.balance()?.remaining))
+  single('segmind_remaining_credits_timestamp_seconds', 'When Segmind said so.', () => {
+    const at = gauges.balance()?.at
+    return at === undefined ? undefined : at / 1000
+  })
+  single('segmind_price_estimate_credits', 'What a call is expected to cost.', () => credits(gauges.priceEstimate()))
+  gauge(`${PREFIX}_queue_depth`, 'Purchases waiting for a turn.', ['team'], () =>
+    [...gauges.queueDepth()].map(([team, depth]) => [{ team }, depth]),
+  )
+  const cacheGauge = (what: 'bytes' | 'entries', help: string) =>
+    gauge(`${PREFIX}_cache_${what}`, help, ['tier'], async () =>
+      (await gauges.cache()).map(tier => [{ tier: tier.tier }, tier[what]]),
+    )
+  cacheGauge('bytes', 'Bytes of cached results.')
+  cacheGauge('entries', 'Cached results.')
+  gauge(`${PREFIX}_budget_remaining_credits`, 'What a team may still book.', ['team', 'window'], async () =>
+    (await gauges.budgets()).map(({ team, window, remaining }) => [{ team, window }, toCredits(remaining)]),
+  )
+}

@@ -1,0 +1,100 @@
+import { createHash } from 'node:crypto'
+import { type ErrorCode, GatewayError } from '../errors.js'
+import type { Nanocredits } from '../nanocredits.js'
+import type { CacheDirectives, Result } from './types.js'
+
+/** What a flight brings home: bought just now, or found by the second look. */
+export interface Purchase {
+  result: Result
+  bought: boolean
+  charged: Nanocredits
+  /** Whether the cache has it, so that the next identical request finds it. */
+  stored: boolean
+  queueMs: number
+  upstreamMs: number
+}
+
+interface Lifetime {
+  now(): number
+  freshSeconds: number
+  staleSeconds: number
+}
+
+/** Longest time a stopped or failing upstream is worth waiting for before trying again, as told to callers. */
+const RETRY_AFTER_SLOW_SECONDS = 5
+
+const STALE_INSTEAD: ReadonlySet<ErrorCode> = new Set([
+  'upstream_failed',
+  'upstream_timeout',
+  'upstream_slow',
+  'upstream_busy',
+  'upstream_unavailable',
+  'upstream_unauthorized',
+  'credits_exhausted',
+  'credits_reserved',
+])
+
+const LEADERS_OWN: ReadonlySet<ErrorCode> = new Set([
+  'budget_exhausted',
+  'rate_limited',
+  'credits_reserved',
+  'store_unavailable',
+  'overloaded',
+  'unknown_image',
+])
+
+/** A result that costs nothing now: it is in the cache. */
+export function free(result: Result): Purchase {
+  return { result, bought: false, charged: 0, stored: true, queueMs: 0, upstreamMs: 0 }
+}
+
+/** Whether a result is fresh, and young enough for this request (`Cache-Control: max-age`, RFC 9111 §5.2.1.1). */
+export function isAcceptable(result: Result, directives: CacheDirectives, lifetime: Lifetime): boolean {
+  const ageSeconds = (lifetime.now() - result.storedAt) / 1000
+  return ageSeconds < lifetime.freshSeconds && ageSeconds <= (directives.maxAgeSeconds ?? Number.POSITIVE_INFINITY)
+}
+
+/** Whether a result past its time may stand in for this failure (RFC 5861 §4, `STALE_SECONDS`). */
+export function isServableStale(result: Result, error: unknown, lifetime: Lifetime): boolean {
+  const ageSeconds = (lifetime.now() - result.storedAt) / 1000
+  return (
+    error instanceof GatewayError &&
+    STALE_INSTEAD.has(error.code) &&
+    ageSeconds < lifetime.freshSeconds + lifetime.staleSeconds
+  )
+}
+
+/** Whether a failure concerns only the request that led the flight, not those that followed it. */
+export function isLeadersOwn(error: unknown): boolean {
+  return error instanceof GatewayError && LEADERS_OWN.has(error.code)
+}
+
+/** Waits for a purchase, at most `ms`; then `upstream_slow`, while the purchase goes on and is kept. */
+export async function inPatience<T>(purchase: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const patience = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(slow()), Math.max(0, ms))
+  })
+  try {
+    return await Promise.race([purchase, patience])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Makes the cached form of an answer of Segmind. */
+export function toResult(answer: { body: Buffer; contentType: string }, cost: Nanocredits, storedAt: number): Result {
+  const etag = createHash('sha256').update(answer.body).digest('hex').slice(0, 32)
+  return { body: answer.body, contentType: answer.contentType, etag, storedAt, cost }
+}
+
+function slow(): GatewayError {
+  return new GatewayError(
+    'upstream_slow',
+    'Segmind is still working on it; the answer is kept and found by asking again.',
+    {
+      billed: 'unknown',
+      retryAfterSeconds: RETRY_AFTER_SLOW_SECONDS,
+    },
+  )
+}

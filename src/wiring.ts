@@ -1,0 +1,76 @@
+import type { AppParts } from './http/app.js'
+import type { Gauges } from './metrics.js'
+import type { Parts } from './parts.js'
+import { createImageCheck } from './segment/image.js'
+import type { PipelineParts } from './segment/pipeline.js'
+import { createOperatorCheck } from './teams/operator-key.js'
+
+/** What the HTTP shell gets to see. */
+export function appPartsOf(parts: Parts): AppParts {
+  const { settings, accounts, store, teams } = parts
+  const isOperator = createOperatorCheck(settings.teams.adminKey?.reveal())
+  return {
+    log: parts.log,
+    trustProxy: settings.server.trustProxy,
+    keys: { authenticate: teams.authenticate, isOperator },
+    health: { isDraining: () => parts.isDraining, isStoreUp: store.isUp, isTeamsFileOk: teams.isOk },
+    segment: {
+      pipeline: pipelinePartsOf(parts),
+      uploads: parts.uploads,
+      fetchImage: parts.fetcher.fetchImage,
+      remaining: team => accounts.allowance.remaining(team),
+      maxImageBytes: settings.images.maxBytes,
+      base64Default: settings.upload.base64Default,
+    },
+    usage: {
+      usage: async (month, team) => {
+        await accounts.journal.flush()
+        return store.ledger.usage(month, team)
+      },
+      currentMonth: () => accounts.calendar.windows(Date.now()).month,
+      remaining: team => accounts.allowance.remaining(team),
+    },
+    rateLimitRedis: parts.opened.rateLimitClient,
+    now: Date.now,
+    onFinished: finished => parts.metrics.requested(finished),
+  }
+}
+
+/** What is read when Prometheus asks. */
+export function gaugesOf(parts: Parts): Gauges {
+  const { accounts, results, store, teams } = parts
+  return {
+    upstreamInFlight: () => parts.client.inFlight,
+    queueDepth: () => parts.turns.depth(),
+    cache: async () => {
+      const kept = await store.size().catch(() => undefined)
+      const memory = { tier: 'memory' as const, bytes: results.memory.bytes, entries: results.memory.entries }
+      return kept ? [memory, { tier: 'store' as const, ...kept }] : [memory]
+    },
+    storeUp: () => store.isUp(),
+    teamsFileOk: () => teams.isOk(),
+    balance: () => accounts.balance.latest,
+    priceEstimate: () => accounts.price.current(),
+    budgets: () => accounts.allowance.budgets(teams.teams()),
+    unsavedSteps: () => accounts.unsaved.size,
+  }
+}
+
+function pipelinePartsOf(parts: Parts): PipelineParts {
+  const { settings, accounts } = parts
+  return {
+    results: parts.results,
+    images: parts.images,
+    flights: parts.flights,
+    checkImage: createImageCheck({ maxPixels: settings.images.maxPixels }),
+    ledger: accounts.ledger,
+    turns: parts.turns,
+    upstream: parts.client,
+    journal: accounts.journal,
+    now: Date.now,
+    freshSeconds: settings.cache.ttlSeconds,
+    staleSeconds: settings.cache.staleSeconds,
+    patienceMs: settings.server.clientTimeoutMs,
+    cacheScope: settings.cache.scope,
+  }
+}

@@ -1,0 +1,90 @@
+import t from 'tap'
+import { Coalescer } from '../../src/cache/coalescer.js'
+
+function gate<T>() {
+  let open!: (value: T) => void
+  let fail!: (error: unknown) => void
+  const promise = new Promise<T>((resolve, reject) => {
+    open = resolve
+    fail = reject
+  })
+  return { promise, open, fail }
+}
+
+t.test('a hundred identical joins lead once and share one landing', async t => {
+  const flights = new Coalescer<string>()
+  const { promise, open } = gate<string>()
+  let led = 0
+  const joins = Array.from({ length: 100 }, () =>
+    flights.join('a', () => {
+      led++
+      return promise
+    }),
+  )
+  t.same(
+    joins.map(join => join.role),
+    ['leader', ...Array(99).fill('follower')],
+  )
+  open('x')
+  t.same(new Set(await Promise.all(joins.map(join => join.landed))), new Set(['x']))
+  t.equal(led, 1)
+})
+
+t.test('another name is another flight', async t => {
+  const flights = new Coalescer<string>()
+  t.equal(flights.join('a', async () => 'a').role, 'leader')
+  t.equal(flights.join('b', async () => 'b').role, 'leader')
+  await flights.idle()
+})
+
+t.test('whoever hears of the landing leads the next flight', async t => {
+  const flights = new Coalescer<number>()
+  const first = flights.join('a', async () => 1)
+  const role = await first.landed.then(() => flights.join('a', async () => 2).role)
+  t.equal(role, 'leader')
+  await flights.idle()
+})
+
+t.test('a failure reaches all followers, and is not remembered', async t => {
+  const flights = new Coalescer<number>()
+  const { promise, fail } = gate<number>()
+  const joins = [1, 2, 3].map(() => flights.join('a', () => promise))
+  fail(new Error('no'))
+  for (const join of joins) await t.rejects(join.landed, /no/)
+  t.equal(await flights.join('a', async () => 7).landed, 7)
+})
+
+t.test('a lead that throws at once is a failed flight, not an exception of join', async t => {
+  const flights = new Coalescer<number>()
+  const join = flights.join('a', () => {
+    throw new Error('sync')
+  })
+  await t.rejects(join.landed, /sync/)
+  t.equal(flights.size, 0)
+})
+
+t.test('idle waits for flights nobody waits for, and for those begun meanwhile', async t => {
+  const flights = new Coalescer<number>()
+  const one = gate<number>()
+  const two = gate<number>()
+  const ended: string[] = []
+  flights
+    .alone(() => one.promise)
+    .then(() => {
+      ended.push('one')
+      void flights.alone(() => two.promise).then(() => ended.push('two'))
+      setImmediate(() => two.open(2))
+    })
+  t.equal(flights.size, 1)
+  const idle = flights.idle().then(() => ended.push('idle'))
+  one.open(1)
+  await idle
+  t.same(ended, ['one', 'two', 'idle'])
+})
+
+t.test('a failed flight alone is no unhandled rejection', async t => {
+  const flights = new Coalescer<number>()
+  flights.alone(async () => Promise.reject(new Error('nobody listens')))
+  await flights.idle()
+  t.equal(flights.size, 0)
+})

@@ -1,0 +1,121 @@
+import t from 'tap'
+import { ResultCache } from '../../src/cache/result-cache.js'
+import type { Result } from '../../src/segment/types.js'
+import type { Blob, BlobStore } from '../../src/storage.js'
+import { StoreError } from '../../src/storage.js'
+
+const result = (text: string, storedAt = 1): Result => ({
+  body: Buffer.from(text),
+  contentType: 'image/jpeg',
+  etag: 'e',
+  storedAt,
+  cost: 17,
+  upstreamRequestId: 'u',
+})
+
+function memoryStore() {
+  const blobs = new Map<string, Blob>()
+  const ttls: number[] = []
+  const state = { isDown: false, gets: 0 }
+  const up = () => {
+    if (state.isDown) throw new StoreError('down')
+  }
+  const store: BlobStore = {
+    get: async key => {
+      up()
+      state.gets++
+      return blobs.get(key)
+    },
+    put: async (key, blob, ttl) => {
+      up()
+      blobs.set(key, blob)
+      ttls.push(ttl)
+    },
+    has: async key => blobs.has(key),
+    delete: async key => blobs.delete(key),
+  }
+  return { store, blobs, ttls, state }
+}
+
+function cacheOver(memory = memoryStore(), memoryBytes = 1e6) {
+  const failures: string[] = []
+  const cache = new ResultCache({
+    memoryBytes,
+    store: memory.store,
+    keepSeconds: 60,
+    onStoreFailure: (_error, doing) => failures.push(doing),
+  })
+  return { cache, failures, ...memory }
+}
+
+const any = () => true
+
+t.test('what is kept is found, without asking the store again', async t => {
+  const { cache, state, ttls } = cacheOver()
+  t.equal(await cache.keep('k', result('x')), true)
+  t.same(await cache.find('k', any), result('x'))
+  t.equal(state.gets, 0)
+  t.same(ttls, [60])
+})
+
+t.test('another process finds it in the store, byte by byte and member by member, and remembers it', async t => {
+  const { cache, store } = cacheOver()
+  await cache.keep('k', result('x'))
+  const other = cacheOver({ ...memoryStore(), store })
+  t.same(await other.cache.find('k', any), result('x'))
+  t.equal(other.cache.memory.entries, 1)
+})
+
+t.test('a remembered result that is not wanted does not hide a newer one in the store', async t => {
+  const { cache, store } = cacheOver()
+  await cache.keep('k', result('old', 1))
+  const other = cacheOver({ ...memoryStore(), store })
+  await other.cache.keep('k', result('new', 2))
+  t.equal((await cache.find('k', ({ storedAt }) => storedAt > 1))?.body.toString(), 'new')
+})
+
+t.test('a result past its time is still answered when there is no better one', async t => {
+  const { cache } = cacheOver()
+  await cache.keep('k', result('old', 1))
+  t.equal((await cache.find('k', () => false))?.body.toString(), 'old')
+})
+
+t.test('a store that is down is a miss, told as a failure; what was kept stays in memory', async t => {
+  const { cache, failures, state } = cacheOver()
+  state.isDown = true
+  t.equal(await cache.find('k', any), undefined)
+  t.equal(await cache.keep('k', result('x')), false)
+  t.same(failures, ['find', 'keep'])
+  t.same(await cache.find('k', any), result('x'))
+})
+
+t.test('a value nobody can read is a miss, told as a failure', async t => {
+  const { cache, failures, blobs } = cacheOver()
+  blobs.set('k', { meta: 'not json', body: Buffer.alloc(1) })
+  t.equal(await cache.find('k', any), undefined)
+  t.same(failures, ['find'])
+})
+
+t.test('the memory tier stays within its bytes and drops what was used least lately', async t => {
+  const { cache, state } = cacheOver(memoryStore(), 4000)
+  for (const key of ['a', 'b', 'c']) await cache.keep(key, result('x'.repeat(1000)))
+  t.ok(cache.memory.bytes <= 4000)
+  t.equal(cache.memory.entries, 2)
+  await cache.find('a', any)
+  t.equal(state.gets, 1, 'a was dropped from memory and came from the store')
+})
+
+t.test('a result larger than the memory tier pushes nothing out', async t => {
+  const { cache } = cacheOver(memoryStore(), 3000)
+  await cache.keep('small', result('x'))
+  await cache.keep('large', result('x'.repeat(5000)))
+  t.equal(cache.memory.entries, 1)
+})
+
+t.test('MEMORY_CACHE_BYTES=0 remembers nothing', async t => {
+  const { cache, state } = cacheOver(memoryStore(), 0)
+  await cache.keep('k', result('x'))
+  t.same(await cache.find('k', any), result('x'))
+  t.equal(state.gets, 1)
+  t.equal(cache.memory.bytes, 0)
+})

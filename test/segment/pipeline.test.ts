@@ -1,0 +1,351 @@
+import t from 'tap'
+import { Coalescer } from '../../src/cache/coalescer.js'
+import { type ErrorCode, GatewayError } from '../../src/errors.js'
+import type { Purchase } from '../../src/segment/acceptance.js'
+import { cacheKey } from '../../src/segment/cache-key.js'
+import { type PipelineParts, type SegmentRequest, segment } from '../../src/segment/pipeline.js'
+import type { Bill, UpstreamOutcome } from '../../src/segment/ports.js'
+import type { ImageBytes, Params, Result } from '../../src/segment/types.js'
+import { aCaller } from '../support/team.js'
+
+const DIGEST = 'd'.repeat(64)
+const IMAGE: ImageBytes = { type: 'jpeg', digest: DIGEST, chunks: [Buffer.from('photo')], byteLength: 5 }
+const PARAMS: Params = { prompt: 'cup', overlayMask: true }
+const NO_DIRECTIVES = { noCache: false, noStore: false, onlyIfCached: false }
+const KEY = cacheKey(DIGEST, PARAMS, '')
+
+function request(changes: Partial<SegmentRequest> = {}): SegmentRequest {
+  return {
+    requestId: 'r1',
+    caller: aCaller(),
+    image: { digest: DIGEST, uploaded: IMAGE },
+    params: PARAMS,
+    cache: NO_DIRECTIVES,
+    ...changes,
+  }
+}
+
+const kept = (text: string, storedAt: number): Result => ({
+  body: Buffer.from(text),
+  contentType: 'image/jpeg',
+  etag: 'e',
+  storedAt,
+  cost: 1700,
+})
+
+/** A pipeline over plain objects. Every step is noted in `steps`, in order; `upstream` may be replaced or held at a gate. */
+function world(changes: Partial<PipelineParts> = {}) {
+  const steps: string[] = []
+  const cache = new Map<string, Result>()
+  const images = new Map<string, ImageBytes>()
+  const state = { now: 1_000_000, calls: 0 }
+  const upstream = {
+    segment: async (): Promise<UpstreamOutcome> => ({
+      kind: 'answered',
+      body: Buffer.from('mask'),
+      contentType: 'image/jpeg',
+      bill: { cost: 1700, remaining: 5 },
+    }),
+  }
+  const parts: PipelineParts = {
+    results: {
+      find: async key => cache.get(key),
+      keep: async (key, result) => {
+        steps.push('keep')
+        cache.set(key, result)
+        return true
+      },
+    },
+    images: {
+      find: async (scope, digest) => images.get(`${scope}/${digest}`),
+      keep: async (scope, image) => void images.set(`${scope}/${image.digest}`, image),
+    },
+    flights: new Coalescer<Purchase>(),
+    checkImage: async () => void steps.push('check'),
+    ledger: {
+      reserve: async () => {
+        steps.push('reserve')
+        return {
+          settle: async (bill: Bill) => {
+            steps.push(`settle ${bill.cost}`)
+            return bill.cost ?? 2000
+          },
+          release: async () => void steps.push('release'),
+          unknown: async () => void steps.push('unknown'),
+        }
+      },
+    },
+    turns: {
+      take: async () => {
+        steps.push('turn')
+        return { waitedMs: 3, done: () => steps.push('done') }
+      },
+    },
+    upstream: {
+      segment: async () => {
+        steps.push('call')
+        state.calls++
+        return upstream.segment()
+      },
+    },
+    journal: { answered: (team, how, cost) => void steps.push(`${team.id} ${how} ${cost}`) },
+    now: () => state.now,
+    freshSeconds: 100,
+    staleSeconds: 50,
+    patienceMs: 60_000,
+    cacheScope: 'shared',
+    ...changes,
+  }
+  return { parts, steps, cache, images, state, upstream, ask: (asked = request()) => segment(asked, parts) }
+}
+
+function gate<T = void>() {
+  let open!: (value: T) => void
+  const promise = new Promise<T>(resolve => {
+    open = resolve
+  })
+  return { promise, open }
+}
+
+const settled = () => new Promise(resolve => setImmediate(resolve))
+const failure = (code: ErrorCode, billed: 'no' | 'yes' | 'unknown', bill: Bill = {}): UpstreamOutcome => ({
+  kind: 'failed',
+  error: new GatewayError(code, 'it failed', { billed }),
+  bill,
+})
+
+t.test('a miss is checked, reserved, waits its turn, is called, settled and kept, in this order', async t => {
+  const { ask, steps, cache } = world()
+  const answer = await ask()
+  t.same(steps, ['check', 'reserve', 'turn', 'call', 'done', 'settle 1700', 'keep', 'vision miss 1700'])
+  t.match(answer, { how: 'miss', key: KEY, charged: 1700, stored: true, timing: { queueMs: 3 } })
+  t.match(cache.get(KEY), { body: Buffer.from('mask'), cost: 1700, storedAt: 1_000_000 })
+})
+
+t.test('the second time it is a hit that costs nothing and calls nobody', async t => {
+  const { ask, steps } = world()
+  await ask()
+  steps.length = 0
+  const answer = await ask()
+  t.match(answer, { how: 'hit', charged: 0, stored: true })
+  t.same(steps, ['vision hit 1700'])
+})
+
+t.test('a hundred identical requests at once cost one call', async t => {
+  const { ask, state, upstream } = world()
+  const held = gate()
+  const plain = upstream.segment
+  upstream.segment = async () => {
+    await held.promise
+    return plain()
+  }
+  const asked = Array.from({ length: 100 }, () => ask())
+  await settled()
+  held.open()
+  const answers = await Promise.all(asked)
+  t.equal(state.calls, 1)
+  t.equal(answers.filter(({ how }) => how === 'miss').length, 1)
+  t.equal(answers.filter(({ how, charged }) => how === 'coalesced' && charged === 0).length, 99)
+})
+
+t.test('a request that looked before the purchase landed looks again instead of paying (the second look)', async t => {
+  const { parts, state, cache } = world()
+  const late = gate()
+  const find = parts.results.find
+  let looks = 0
+  parts.results.find = async (key, isWanted) => {
+    const known = await find(key, isWanted)
+    looks++
+    if (looks === 1) await late.promise
+    return known
+  }
+  const slow = segment(request(), parts)
+  const quick = await segment(request(), parts)
+  t.equal(quick.how, 'miss')
+  t.ok(cache.has(KEY))
+  late.open()
+  t.match(await slow, { how: 'hit', charged: 0 })
+  t.equal(state.calls, 1)
+})
+
+t.test(
+  "a leader's own failure (its budget, an id without bytes) does not fail its followers: they ask again",
+  async t => {
+    for (const code of ['budget_exhausted', 'store_unavailable', 'overloaded'] as const) {
+      const { parts, state } = world()
+      const held = gate()
+      const reserve = parts.ledger.reserve
+      parts.ledger.reserve = async call => {
+        if (call.caller.team.id !== 'poor') return reserve(call)
+        await held.promise
+        throw new GatewayError(code, 'own')
+      }
+      const leader = segment(request({ caller: aCaller({ id: 'poor' }) }), parts)
+      const followers = [1, 2, 3].map(() => segment(request(), parts))
+      await settled()
+      held.open()
+      await t.rejects(leader, { code })
+      const hows = (await Promise.all(followers)).map(({ how }) => how).sort()
+      t.same(hows, ['coalesced', 'coalesced', 'miss'], code)
+      t.equal(state.calls, 1)
+    }
+  },
+)
+
+t.test('a leader by id whose bytes are not held does not fail a follower that brought them', async t => {
+  const { parts, state } = world()
+  const held = gate()
+  parts.images.find = async () => {
+    await held.promise
+    return undefined
+  }
+  const byId = segment(request({ image: { digest: DIGEST } }), parts)
+  await settled()
+  const withBytes = segment(request(), parts)
+  held.open()
+  await t.rejects(byId, { code: 'unknown_image' })
+  t.match(await withBytes, { how: 'miss' })
+  t.equal(state.calls, 1)
+})
+
+t.test("Segmind's refusal of this input is shared with the followers", async t => {
+  const { ask, upstream, state } = world()
+  upstream.segment = async () => failure('upstream_rejected', 'no')
+  const asked = [1, 2, 3].map(() => ask())
+  for (const one of asked) await t.rejects(one, { code: 'upstream_rejected' })
+  t.equal(state.calls, 1)
+})
+
+t.test('what a failed call costs is booked by what is known: released, settled or unknown', async t => {
+  const rows: ['no' | 'yes' | 'unknown', string][] = [
+    ['no', 'release'],
+    ['yes', 'settle 1700'],
+    ['unknown', 'unknown'],
+  ]
+  for (const [billed, booked] of rows) {
+    const { ask, steps, upstream } = world()
+    upstream.segment = async () => failure('upstream_failed', billed, { cost: 1700 })
+    await t.rejects(ask(), { code: 'upstream_failed', billed })
+    t.same(steps, ['check', 'reserve', 'turn', 'call', 'done', booked])
+  }
+})
+
+t.test('no turn: the reservation is given back', async t => {
+  const { ask, steps, parts } = world()
+  parts.turns.take = async () => {
+    throw new GatewayError('overloaded', 'full')
+  }
+  await t.rejects(ask(), { code: 'overloaded' })
+  t.same(steps, ['check', 'reserve', 'release'])
+})
+
+t.test('a bad image costs no reservation', async t => {
+  const { ask, steps, parts, images } = world()
+  parts.checkImage = async () => {
+    throw new GatewayError('image_unreadable', 'cut')
+  }
+  await t.rejects(ask(), { code: 'image_unreadable' })
+  t.same(steps, [])
+  t.equal(images.size, 0, 'and is not kept')
+})
+
+t.test('the caller whose patience ends is told, and the purchase goes on and is found', async t => {
+  const held = gate()
+  const { ask, upstream, state, parts } = world({ patienceMs: 5 })
+  const plain = upstream.segment
+  upstream.segment = async () => {
+    await held.promise
+    return plain()
+  }
+  const [leader, follower] = [ask(), ask()]
+  await t.rejects(leader, { code: 'upstream_slow', billed: 'unknown', retryAfterSeconds: 5 })
+  await t.rejects(follower, { code: 'upstream_slow' })
+  held.open()
+  await (parts.flights as Coalescer<Purchase>).idle()
+  t.match(await ask(), { how: 'hit', charged: 0 })
+  t.equal(state.calls, 1)
+})
+
+t.test('Cache-Control directives decide whether the cache is asked and told', async t => {
+  const rows: [name: string, cache: Partial<SegmentRequest['cache']>, how: string, calls: number, stored: boolean][] = [
+    ['no-cache buys anew and keeps it', { noCache: true }, 'bypass', 1, true],
+    ['no-store buys anew and keeps nothing', { noStore: true }, 'bypass', 1, false],
+    ['max-age takes a young enough one', { maxAgeSeconds: 60 }, 'hit', 0, true],
+    ['max-age does not take an older one', { maxAgeSeconds: 10 }, 'miss', 1, true],
+    ['only-if-cached takes what is there', { onlyIfCached: true, noCache: true }, 'hit', 0, true],
+  ]
+  for (const [name, directives, how, calls, stored] of rows) {
+    const { ask, state, cache, images } = world()
+    cache.set(KEY, kept('old', state.now - 30_000))
+    const answer = await ask(request({ cache: { ...NO_DIRECTIVES, ...directives } }))
+    t.match(answer, { how, stored }, name)
+    t.equal(state.calls, calls, name)
+    t.equal(
+      cache.get(KEY)?.body.toString(),
+      how === 'bypass' && stored ? 'mask' : how === 'miss' ? 'mask' : 'old',
+      name,
+    )
+    t.equal(images.size, directives.noStore ? 0 : 1, name)
+  }
+})
+
+t.test('only-if-cached without a cached answer spends nothing', async t => {
+  const { ask, steps } = world()
+  await t.rejects(ask(request({ cache: { ...NO_DIRECTIVES, onlyIfCached: true } })), { code: 'not_cached' })
+  t.same(steps, [])
+})
+
+t.test('requests that insist on a new answer do not share one; with max-age=0 those in flight do', async t => {
+  const forced = world()
+  await Promise.all([1, 2].map(() => forced.ask(request({ cache: { ...NO_DIRECTIVES, noCache: true } }))))
+  t.equal(forced.state.calls, 2)
+  const zero = world()
+  const now = zero.parts.now
+  zero.parts.now = () => now() + zero.state.calls * 1000
+  await Promise.all([1, 2, 3].map(() => zero.ask(request({ cache: { ...NO_DIRECTIVES, maxAgeSeconds: 0 } }))))
+  t.equal(zero.state.calls, 1)
+})
+
+t.test(
+  'an answer past its time is bought anew; it stands in when that fails, until STALE_SECONDS are over',
+  async t => {
+    const { ask, cache, state, upstream } = world()
+    const old = kept('old', state.now - 120_000)
+    cache.set(KEY, old)
+    const plain = upstream.segment
+    for (const code of ['upstream_failed', 'upstream_timeout', 'upstream_busy', 'credits_exhausted'] as const) {
+      upstream.segment = async () => failure(code, 'no')
+      t.match(await ask(), { how: 'stale', charged: 0, result: { etag: 'e' } }, code)
+    }
+    upstream.segment = async () => failure('upstream_rejected', 'no')
+    await t.rejects(ask(), { code: 'upstream_rejected' }, 'the input itself was refused')
+    upstream.segment = plain
+    t.match(await ask(), { how: 'miss' })
+    cache.set(KEY, kept('older', state.now - 151_000))
+    upstream.segment = async () => failure('upstream_failed', 'no')
+    await t.rejects(ask(), { code: 'upstream_failed' })
+  },
+)
+
+t.test(
+  'an image that was sent may be named by its id the next time, within its team under CACHE_SCOPE=team',
+  async t => {
+    const { ask, parts } = world({ cacheScope: 'team' })
+    await ask()
+    const byId = (team: string, prompt: string) =>
+      segment(
+        request({ caller: aCaller({ id: team }), image: { digest: DIGEST }, params: { prompt, overlayMask: true } }),
+        parts,
+      )
+    t.match(await byId('vision', 'cup'), { how: 'hit' })
+    t.match(await byId('vision', 'spoon'), { how: 'miss' })
+    await t.rejects(byId('other', 'cup'), { code: 'unknown_image' })
+  },
+)
+
+t.test('an image that came with a hit is kept, too', async t => {
+  const { ask, cache, state, images } = world()
+  cache.set(KEY, kept('old', state.now))
+  await ask()
+  t.equal(images.size, 1)
+})
