@@ -1,0 +1,73 @@
+import t from 'tap'
+import { type Dispatcher, Pool } from 'undici'
+import { exchange, type Outgoing } from '../../src/segmind/exchange.js'
+import type { WireBody } from '../../src/segmind/wire-request.js'
+import { startFakeSegmind } from '../support/fake-segmind.js'
+
+const countedBody = () => {
+  const text = JSON.stringify({ image: 'aGVsbG8=', prompt: 'cat' })
+  const counted = { encoded: 0, body: { byteLength: text.length, encode: () => Buffer.from(text) } satisfies WireBody }
+  const { encode } = counted.body
+  counted.body.encode = () => {
+    counted.encoded++
+    return encode()
+  }
+  return counted
+}
+
+const outgoing = (body: WireBody, apiKey = ''): Outgoing => ({
+  method: 'POST',
+  path: '/v1/sam-v2-image',
+  headers: { 'x-api-key': apiKey },
+  body,
+  deadline: new AbortController().signal,
+  maxAnswerBytes: 10_000,
+})
+
+t.test(
+  'a connection that dies before undici has the body counts as not sent, and the body is not given any more',
+  async t => {
+    const counted = countedBody()
+    let asked: AsyncIterator<Buffer> | undefined
+    const dying = {
+      request: async ({ body }: { body: AsyncIterable<Buffer> }) => {
+        asked = body[Symbol.asyncIterator]()
+        throw new Error('other side closed')
+      },
+    } as unknown as Dispatcher
+
+    const exchanged = await exchange(dying, outgoing(counted.body))
+    t.match(exchanged, { bodySent: false, end: 'broken', head: undefined })
+    await t.rejects(async () => asked?.next(), { message: /before the body went out/ })
+    t.equal(counted.encoded, 0)
+  },
+)
+
+t.test('from the moment undici has the body, the request counts as sent', async t => {
+  const counted = countedBody()
+  const taking = {
+    request: async ({ body }: { body: AsyncIterable<Buffer> }) => {
+      await body[Symbol.asyncIterator]().next()
+      throw new Error('other side closed')
+    },
+  } as unknown as Dispatcher
+
+  t.match(await exchange(taking, outgoing(counted.body)), { bodySent: true, end: 'broken' })
+})
+
+t.test('the body of a request that waits for a connection is not made yet', async t => {
+  const fake = await startFakeSegmind()
+  const pool = new Pool(fake.url, { connections: 1 })
+  t.teardown(async () => {
+    await pool.destroy()
+    await fake.close()
+  })
+  const gate = fake.hold()
+  const [first, second] = [countedBody(), countedBody()]
+  const exchanges = [first, second].map(({ body }) => exchange(pool, outgoing(body, fake.apiKey)))
+  await fake.arrived(1)
+  t.same([first.encoded, second.encoded], [1, 0])
+  gate.open()
+  for (const exchanged of await Promise.all(exchanges)) t.match(exchanged, { head: { status: 200 }, end: 'complete' })
+  t.same([first.encoded, second.encoded], [1, 1])
+})

@@ -1,0 +1,263 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { formatCredits, type Nanocredits } from '../../src/nanocredits.js'
+
+export interface FakeCall {
+  at: number
+  headers: IncomingHttpHeaders
+  path: string
+  /** The decoded image: its SHA-256 in hex, and how long it is. */
+  image: { digest: string; byteLength: number }
+  /** Everything beside the image, as it came: points are strings that hold JSON. */
+  fields: Record<string, unknown>
+  /** The socket it came on, counted from 1. */
+  connection: number
+}
+
+export interface FakeAnswer {
+  /** Default 200. */
+  status?: number
+  /** Over the usual ones; `undefined` leaves one out. */
+  headers?: Record<string, string | undefined>
+  /** Default: a tiny JPEG, another one for every other input. An object is sent as JSON. */
+  body?: Buffer | string | object
+  /** Default 0.0017 credits where a status 200 goes out, else nothing. */
+  cost?: Nanocredits
+  /**
+   * `answer` (default); `reset`: the connection is torn after the request was read; `cut`: it ends in the middle of the answer's body;
+   * `stall`: the answer's body stops in the middle; `hang`: no answer. The last two hold until the client leaves.
+   */
+  how?: 'answer' | 'reset' | 'cut' | 'stall' | 'hang'
+  /** Waited for before anything of the answer goes out. */
+  after?: Promise<unknown>
+}
+
+/** `index` counts calls from 0, over the fake's whole life. */
+export type FakeScript = (call: FakeCall, index: number) => FakeAnswer | Promise<FakeAnswer>
+
+export const FAKE_COST: Nanocredits = 1_700_000
+const TINY_JPEG = Buffer.from(
+  '/9j/2wBDABQODxIPDRQSEBIXFRQYHjIhHhwcHj0sLiQySUBMS0dARkVQWnNiUFVtVkVGZIhlbXd7gYKBTmCNl4x9lnN+gXz/2wBDARUXFx4aHjsh' +
+    'ITt8U0ZTfHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHz/wAARCAAIAAgDASIAAhEBAxEB/8QAFQAB' +
+    'AQAAAAAAAAAAAAAAAAAAAAL/xAAUEAEAAAAAAAAAAAAAAAAAAAAA/8QAFAEBAAAAAAAAAAAAAAAAAAAAAP/EABQRAQAAAAAAAAAAAAAAAAAA' +
+    'AAD/2gAMAwEAAhEDEQA/AJAB/9k=',
+  'base64',
+)
+
+export async function startFakeSegmind(
+  options: { apiKey?: string; remaining?: Nanocredits } = {},
+): Promise<FakeSegmind> {
+  const fake = new FakeSegmind(options.apiKey ?? 'SG_00112233aabbccdd', options.remaining ?? 10_000_000_000)
+  await fake.comeUp()
+  return fake
+}
+
+/** A Segmind that does what a test tells it, on a free port of the loopback; without a script every call is a paid picture. */
+export class FakeSegmind {
+  /** Calls with the right key and a readable body, in the order they arrived. */
+  readonly calls: FakeCall[] = []
+  /** Questions for the balance with the right key. */
+  balanceCalls = 0
+  /** Requests with another key. */
+  unauthorized = 0
+  /** Calls that are being answered, and the most there ever were at once. */
+  inFlight = 0
+  peakInFlight = 0
+  /** Sockets ever accepted. */
+  connections = 0
+  /** What all calls cost, and what the account has left. */
+  billed: Nanocredits = 0
+  remaining: Nanocredits
+  readonly apiKey: string
+
+  readonly #server = createServer((request, response) => {
+    this.#handle(request, response).catch(error => response.destroy(error))
+  })
+  readonly #sockets = new Map<Socket, number>()
+  #port = 0
+  #always: FakeScript = () => ({})
+  #next: FakeAnswer[] = []
+  #nextBalance: FakeAnswer[] = []
+  #gate: Promise<void> = Promise.resolve()
+  #waiting: { count: number; done: () => void }[] = []
+
+  constructor(apiKey: string, remaining: Nanocredits) {
+    this.apiKey = apiKey
+    this.remaining = remaining
+    this.#server.on('connection', socket => {
+      this.#sockets.set(socket, ++this.connections)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`
+  }
+
+  /** Answers the next calls, one each in this order, then as before; or, given a function, every call that no list is left for. */
+  script(...answers: FakeAnswer[] | [FakeScript]): void {
+    const [first] = answers
+    if (typeof first === 'function') this.#always = first
+    else this.#next.push(...(answers as FakeAnswer[]))
+  }
+
+  /** Answers the next questions for the balance, one each. */
+  scriptBalance(...answers: FakeAnswer[]): void {
+    this.#nextBalance.push(...answers)
+  }
+
+  /** From now on calls arrive, but are not answered until the gate is opened. */
+  hold(): { open(): void } {
+    let open = (): void => {}
+    this.#gate = new Promise(resolve => {
+      open = resolve
+    })
+    return { open }
+  }
+
+  /** Ends when so many calls have arrived in all. */
+  arrived(count: number): Promise<void> {
+    return new Promise(done => {
+      this.#waiting.push({ count, done })
+      this.#tellArrivals()
+    })
+  }
+
+  /** Closes the keep-alive sockets that are idle. */
+  dropIdle(): void {
+    this.#server.closeIdleConnections()
+  }
+
+  /** Listens, on the same port as ever. */
+  async comeUp(): Promise<void> {
+    this.#server.listen(this.#port, '127.0.0.1')
+    await once(this.#server, 'listening')
+    this.#port = (this.#server.address() as AddressInfo).port
+  }
+
+  /** Refuses connections from now on and drops those there are. */
+  async goDown(): Promise<void> {
+    if (!this.#server.listening) return
+    const closed = once(this.#server, 'close')
+    this.#server.close()
+    this.#server.closeAllConnections()
+    await closed
+  }
+
+  close(): Promise<void> {
+    return this.goDown()
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.headers['x-api-key'] !== this.apiKey) {
+      this.unauthorized++
+      return refuse(request, response, 401, 'Missing Authorization or x-api-key in header')
+    }
+    if (request.method === 'GET' && request.url?.endsWith('/v1/get-user-credits')) return this.#answerBalance(response)
+    if (!request.url?.endsWith('/v1/sam-v2-image')) return refuse(request, response, 404, 'Model not found')
+    if (request.method !== 'POST') return refuse(request, response, 405, 'Method not allowed')
+    const call = readCall(request, await bytesOf(request), this.#sockets.get(request.socket) ?? 0)
+    if (typeof call === 'string') return refuse(request, response, call === 'Invalid content type' ? 406 : 400, call)
+    await this.#answerCall(call, request, response)
+  }
+
+  async #answerCall(call: FakeCall, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const index = this.calls.push(call) - 1
+    this.peakInFlight = Math.max(this.peakInFlight, ++this.inFlight)
+    response.once('close', () => this.inFlight--)
+    this.#tellArrivals()
+    const scripted = this.#next.shift()
+    await this.#gate
+    const answer = scripted ?? (await this.#always(call, index))
+    await answer.after
+    const paid = (answer.status ?? 200) === 200 && answer.how !== 'reset' && answer.how !== 'hang'
+    const cost = answer.cost ?? (paid ? FAKE_COST : 0)
+    this.billed += cost
+    this.remaining -= cost
+    const usual = {
+      'x-remaining-credits': formatCredits(this.remaining),
+      'x-request-id': `fake-${index + 1}`,
+      ...(paid && { 'x-cost': formatCredits(cost), 'x-generation-time': '1.7' }),
+    }
+    perform(answer, usual, answer.body ?? fakePicture(call), request, response)
+  }
+
+  #answerBalance(response: ServerResponse): void {
+    this.balanceCalls++
+    const answer = this.#nextBalance.shift() ?? {}
+    const body = answer.body ?? `{"credits":0.0,"free-credits":${formatCredits(this.remaining)}}`
+    perform(answer, { 'content-type': 'application/json' }, body, response.req, response)
+  }
+
+  #tellArrivals(): void {
+    this.#waiting = this.#waiting.filter(({ count, done }) => {
+      if (this.calls.length < count) return true
+      done()
+      return false
+    })
+  }
+}
+
+/** The picture the fake answers with by default: a decodable JPEG of 8 × 8 pixels; equal inputs, equal bytes. */
+export function fakePicture(call: Pick<FakeCall, 'image' | 'fields'>): Buffer {
+  const digest = createHash('sha256').update(call.image.digest).update(JSON.stringify(call.fields)).digest('hex')
+  const comment = Buffer.from([0xff, 0xfe, 0, digest.length + 2])
+  return Buffer.concat([TINY_JPEG.subarray(0, 2), comment, Buffer.from(digest), TINY_JPEG.subarray(2)])
+}
+
+/** The call, or what is wrong with it. */
+function readCall(request: IncomingMessage, body: Buffer, connection: number): FakeCall | string {
+  const { headers, url: path = '' } = request
+  if (!headers['content-type']?.startsWith('application/json')) return 'Invalid content type'
+  const parsed = parseJson(body.toString('utf8'))
+  if (typeof parsed !== 'object' || parsed === null) return 'Malformed body'
+  const { image: base64, ...fields } = parsed as Record<string, unknown>
+  if (typeof base64 !== 'string' || base64 === '') return 'image is required'
+  const bytes = Buffer.from(base64, 'base64')
+  const image = { digest: createHash('sha256').update(bytes).digest('hex'), byteLength: bytes.length }
+  return { at: Date.now(), headers, path, image, fields, connection }
+}
+
+function perform(
+  answer: FakeAnswer,
+  usual: Record<string, string>,
+  body: Buffer | string | object,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  if (answer.how === 'hang') return
+  if (answer.how === 'reset') return void request.socket.resetAndDestroy()
+  const isText = typeof body === 'string'
+  const bytes = Buffer.isBuffer(body) ? body : Buffer.from(isText ? body : JSON.stringify(body))
+  const type = Buffer.isBuffer(body) ? 'image/jpeg' : isText ? 'text/plain' : 'application/json'
+  const headers = { 'content-type': type, 'content-length': String(bytes.length), ...usual, ...answer.headers }
+  const sent = Object.entries(headers).filter((entry): entry is [string, string] => entry[1] !== undefined)
+  response.writeHead(answer.status ?? 200, Object.fromEntries(sent))
+  if (answer.how === 'cut') response.write(firstHalf(bytes), () => request.socket.destroy())
+  else if (answer.how === 'stall') response.write(firstHalf(bytes))
+  else response.end(bytes)
+}
+
+const firstHalf = (bytes: Buffer): Buffer => bytes.subarray(0, Math.ceil(bytes.length / 2))
+
+function refuse(request: IncomingMessage, response: ServerResponse, status: number, error: string): void {
+  request.resume()
+  response.writeHead(status, { 'content-type': 'application/json' })
+  response.end(JSON.stringify({ error }))
+}
+
+async function bytesOf(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
