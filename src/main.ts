@@ -2,9 +2,9 @@
 import * as check from './cli/check.js'
 import { dispatch } from './cli/dispatch.js'
 import * as health from './cli/health.js'
-import type { CliIo } from './cli/io.js'
+import type { CliIo, Command } from './cli/io.js'
 import * as keys from './cli/keys.js'
-import * as sandbox from './cli/sandbox.js'
+import { sandbox } from './cli/sandbox.js'
 import * as serve from './cli/serve.js'
 import * as usage from './cli/usage.js'
 import { openStore } from './store/open-store.js'
@@ -15,10 +15,22 @@ const io: CliIo = {
   stderr: line => process.stderr.write(`${line}\n`),
 }
 
-const withStore = {
-  help: usage.help,
-  run: (args: string[], commandIo: CliIo) =>
-    usage.run(args, commandIo, async settings => (await openStore(settings)).store),
+const commands: Record<string, Command> = {
+  serve,
+  keys,
+  check,
+  usage: {
+    help: usage.help,
+    run: (args, commandIo) => usage.run(args, commandIo, async settings => (await openStore(settings.store)).store),
+  },
+  health,
+  sandbox: {
+    help: `Runs the built-in stand-in for Segmind alone
+
+segmind-gateway sandbox [--host 127.0.0.1] [--port 9000] [--key SG_…] [--latency ms] [--credits n]
+    Prints its address and its key; ends with SIGINT or SIGTERM. docs/sandbox.md has what it does on request.`,
+    run: sandbox,
+  },
 }
 
-process.exitCode = await dispatch(process.argv.slice(2), io, { serve, keys, check, usage: withStore, health, sandbox })
+process.exitCode = await dispatch(process.argv.slice(2), io, commands)

@@ -105,7 +105,8 @@ function createClient({ settings, upstream }: GatewayOptions, metrics: Metrics):
     ...upstream,
     timeoutMs: settings.segmind.timeoutMs,
     maxConcurrency: settings.segmind.maxConcurrency,
-    onAttempt: ({ status, code, durationMs }) => metrics.upstreamAnswered(String(status ?? code), durationMs),
+    onAttempt: ({ status, code, durationMs }) =>
+      metrics.upstreamAnswered(status === 200 && code !== 'ok' ? code : String(status ?? code), durationMs),
   })
 }
 

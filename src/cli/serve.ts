@@ -31,8 +31,10 @@ export async function run(args: string[], io: CliIo): Promise<number> {
     if (!settings.production) io.stdout(startBlock({ ...describe(settings, gateway), key }))
     log.info({ url: gateway.url, metrics: gateway.metricsUrl, sandbox: settings.sandbox }, 'listening')
     await signal
-    await gateway.stop()
+    const lostCalls = await gateway.stop()
     log.info('stopped')
+    // What nobody waits for any longer would keep the process alive.
+    if (lostCalls > 0) process.exit(1)
     return 0
   } finally {
     await upstream.close()

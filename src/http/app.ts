@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import multipart from '@fastify/multipart'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import { GatewayError } from '../errors.js'
 import { type Keys, operatorDoor, teamDoor } from './authenticate.js'
 import { addDocsRoutes } from './docs-routes.js'
 import { addErrorHandler, answerClientError, sendProblem, toGatewayError } from './error-handler.js'
-import { addFacts, type Finished } from './facts.js'
+import { addFacts, beginFacts, type Finished } from './facts.js'
 import { addHealthRoutes, type Health } from './health-routes.js'
 import { addRateLimits } from './rate-limits.js'
 import { addSegmentRoute, type SegmentRouteParts } from './segment-route.js'
@@ -34,17 +34,21 @@ const KEEP_ALIVE_TIMEOUT_MS = 75_000
 export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
   const app: FastifyInstance = Fastify({
     loggerInstance: parts.log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     trustProxy: typeof parts.trustProxy === 'number' ? trustHops(parts.trustProxy) : parts.trustProxy,
     genReqId: requestIdOf,
     requestIdHeader: false,
-    requestIdLogLabel: 'requestId',
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     exposeHeadRoutes: false,
+    return503OnClosing: false,
     forceCloseConnections: 'idle',
-    clientErrorHandler: (error, socket) => answerClientError(error, socket, randomUUID()),
-    frameworkErrors: (error, request, reply) => void sendProblem(toGatewayError(error), request, reply),
+    clientErrorHandler: (error, socket) =>
+      answerClientError(error, socket, { requestId: randomUUID(), log: parts.log }),
+    frameworkErrors: (error, request, reply) => {
+      beginFacts(request, reply, parts.onFinished)
+      sendProblem(toGatewayError(error), request, reply)
+    },
   })
   continueOnlyWhenWanted(app)
   addFacts(app, parts.onFinished)
@@ -84,7 +88,8 @@ function requestIdOf(request: { headers: IncomingMessage['headers'] }): string {
 
 /**
  * A client that sends `Expect: 100-continue` (curl over 1 MB) keeps its body back until it is asked for it: that happens
- * after its key and its rate were checked, so a refused upload is never sent.
+ * after its key and its rate were checked, so a refused upload is never sent. After a refusal the connection ends: whether
+ * the client's next bytes are the body or another request cannot be told (RFC 9110 §10.1.1).
  */
 function continueOnlyWhenWanted(app: FastifyInstance): void {
   const held = new WeakSet<ServerResponse>()
@@ -92,8 +97,15 @@ function continueOnlyWhenWanted(app: FastifyInstance): void {
     held.add(response)
     app.routing(request, response)
   })
+  // Any other expectation is ignored, as RFC 9110 allows: Node alone would answer 417 in words of its own.
+  app.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
+    app.routing(request, response),
+  )
   app.addHook('preParsing', async (_request, reply) => {
     if (held.delete(reply.raw)) reply.raw.writeContinue()
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    if (held.delete(reply.raw)) reply.header('connection', 'close')
   })
 }
 

@@ -6,12 +6,25 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { ERRORS } from '../errors.js'
 
+/**
+ * What the page of `/docs` may load: its own files, and the pictures it is answered when it is tried (`blob:`). Nothing is
+ * upgraded to https, which the plugin's own policy asks for: a gateway inside a company may well have none.
+ */
+const DOCS_POLICY = [
+  "default-src 'self'",
+  "img-src 'self' data: blob:",
+  "object-src 'none'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
 /** `/openapi.yaml`, `/docs` (to read and try it) and `/docs/errors` (what each `type` of a problem leads to). */
 export async function addDocsRoutes(app: FastifyInstance): Promise<void> {
   const file = await findUpwards('openapi.yaml')
   const text = await readFile(file)
   await app.register(swagger, { mode: 'static', specification: { path: file, baseDir: dirname(file) } })
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { tryItOutEnabled: true } })
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: DOCS_POLICY, uiConfig: { tryItOutEnabled: true } })
   app.get('/openapi.yaml', async (_request, reply) => reply.type('application/yaml; charset=utf-8').send(text))
   const page = errorsPage()
   app.get('/docs/errors', async (_request, reply) =>

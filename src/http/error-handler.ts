@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ERRORS, type ErrorCode, GatewayError, toProblem } from '../errors.js'
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
@@ -27,7 +27,7 @@ export function addErrorHandler(app: FastifyInstance): void {
     const path = request.url.split('?', 1)[0] ?? '/'
     const allowed = [...new Set(routes.filter(route => route.path.test(path)).flatMap(route => route.methods))]
     const error =
-      allowed.length > 0
+      allowed.length > 0 && !allowed.includes(request.method)
         ? new GatewayError('method_not_allowed', `This address takes ${allowed.join(', ')}.`, {
             headers: { allow: allowed.join(', ') },
           })
@@ -40,10 +40,9 @@ export function addErrorHandler(app: FastifyInstance): void {
 export function sendProblem(error: GatewayError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status } = ERRORS[error.code]
   if (request.facts) request.facts.error = error.code
-  if (status >= 500) request.log.warn({ code: error.code, err: error.cause ?? error }, 'request failed')
+  if (status >= 500 && error.cause !== undefined)
+    request.log.warn({ code: error.code, err: error.cause }, 'request failed')
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', String(error.retryAfterSeconds))
-  // The rest of an upload nobody will read: the connection cannot be used again.
-  if (error.code === 'upload_timeout' || error.code === 'shutting_down') reply.header('connection', 'close')
   return reply
     .code(status)
     .headers(error.headers)
@@ -69,7 +68,11 @@ export function toGatewayError(error: unknown): GatewayError {
 }
 
 /** Answers what is not even HTTP, before Fastify sees a request: a problem body, then the connection ends. */
-export function answerClientError(error: Error & { code?: string }, socket: Socket, requestId: string): void {
+export function answerClientError(
+  error: Error & { code?: string },
+  socket: Socket,
+  { requestId, log }: { requestId: string; log: Pick<FastifyBaseLogger, 'info'> },
+): void {
   if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) {
     socket.destroy()
     return
@@ -80,11 +83,17 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
       : new GatewayError('invalid_request', 'The request is not valid HTTP.')
   const body = JSON.stringify(toProblem(problem, requestId))
   const { status } = ERRORS[problem.code]
+  // Not the error itself: it holds what arrived, and with it a key.
+  log.info(
+    { requestId, status, code: problem.code, reason: error.code, address: socket.remoteAddress },
+    'not a request',
+  )
   const head = [
     `HTTP/1.1 ${status} ${status === 408 ? 'Request Timeout' : 'Bad Request'}`,
     `Content-Type: ${PROBLEM_TYPE}`,
     `Content-Length: ${Buffer.byteLength(body)}`,
     `X-Request-Id: ${requestId}`,
+    'Cache-Control: no-store',
     'Connection: close',
   ]
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)

@@ -36,12 +36,15 @@ export interface Finished {
 /** Gives every request its facts, its `X-Request-Id`, one log line when it is over, and one call of `onFinished`. */
 export function addFacts(app: FastifyInstance, onFinished: (finished: Finished) => void): void {
   app.decorateRequest('facts', null as unknown as Facts)
-  app.addHook('onRequest', async (request, reply) => {
-    request.facts = { startedAt: performance.now(), uploadBytes: 0, upstreamMs: 0 }
-    reply.header('x-request-id', request.id)
-    // `close` comes for every request, also for one whose client left before the answer (`onResponse` does not).
-    reply.raw.once('close', () => finish(request, reply, onFinished))
-  })
+  app.addHook('onRequest', async (request, reply) => beginFacts(request, reply, onFinished))
+}
+
+/** The same for a request that no hook sees, because its URL cannot be read. */
+export function beginFacts(request: FastifyRequest, reply: FastifyReply, onFinished: (finished: Finished) => void) {
+  request.facts = { startedAt: performance.now(), uploadBytes: 0, upstreamMs: 0 }
+  reply.header('x-request-id', request.id)
+  // `close` comes for every request, also for one whose client left before the answer (`onResponse` does not).
+  reply.raw.once('close', () => finish(request, reply, onFinished))
 }
 
 /** What is counted and logged for a client that left before its answer, after nginx's custom. */

@@ -11,19 +11,26 @@ export interface Health {
  * file is told in the detail but does not make the gateway unready: it goes on with what it has.
  */
 export function addHealthRoutes(app: FastifyInstance, health: Health): void {
-  app.route({ method: ['GET', 'HEAD'], url: '/healthz', handler: async () => ({ status: 'ok' }) })
+  app.route({
+    method: ['GET', 'HEAD'],
+    url: '/healthz',
+    handler: async (_request, reply) => reply.header('cache-control', 'no-store').send({ status: 'ok' }),
+  })
   app.route({
     method: ['GET', 'HEAD'],
     url: '/readyz',
     handler: async (_request, reply) => {
       const isDraining = health.isDraining()
-      return reply.code(isDraining ? 503 : 200).send({
-        status: isDraining ? 'draining' : 'ready',
-        checks: {
-          store: health.isStoreUp() ? 'up' : 'down',
-          teamsFile: health.isTeamsFileOk() ? 'ok' : 'refused',
-        },
-      })
+      return reply
+        .code(isDraining ? 503 : 200)
+        .header('cache-control', 'no-store')
+        .send({
+          status: isDraining ? 'draining' : 'ready',
+          checks: {
+            store: health.isStoreUp() ? 'up' : 'down',
+            teamsFile: health.isTeamsFileOk() ? 'ok' : 'refused',
+          },
+        })
     },
   })
 }

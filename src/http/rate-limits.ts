@@ -1,4 +1,4 @@
-import rateLimit, { type RateLimitPluginOptions } from '@fastify/rate-limit'
+import rateLimit, { normalizeIP, type RateLimitPluginOptions } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { GatewayError } from '../errors.js'
 import type { CountFailure } from './authenticate.js'
@@ -31,7 +31,8 @@ export async function addRateLimits(
   const failures = app.createRateLimit({
     max: FAILURES_PER_MINUTE,
     timeWindow: MINUTE_MS,
-    keyGenerator: request => `failed:${request.ip}`,
+    // Whoever has one IPv6 address has the 2⁶⁴ beside it, too.
+    keyGenerator: request => `failed:${normalizeIP(request.ip)}`,
   })
   return {
     perTeam: app.rateLimit({

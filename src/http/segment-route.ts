@@ -74,7 +74,13 @@ async function receive(request: FastifyRequest, parts: SegmentRouteParts): Promi
     return receiveMultipart(stream as AsyncIterable<UploadPart>, parts)
   }
   if (Buffer.isBuffer(request.body)) return receiveJson(request.body, parts)
+  if (isJson(request)) return receiveJson('', parts)
   throw new GatewayError('unsupported_content_type', 'Send multipart/form-data or application/json.')
+}
+
+/** A body of no bytes is parsed by nobody. */
+function isJson(request: FastifyRequest): boolean {
+  return /^application\/json\s*(;|$)/i.test(request.headers['content-type'] ?? '')
 }
 
 async function requestedImage(source: ImageSource, parts: SegmentRouteParts): Promise<RequestedImage> {

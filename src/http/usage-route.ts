@@ -16,7 +16,8 @@ const STORE_RETRY_AFTER_SECONDS = 5
 
 /** `GET /usage?month=2026-11`: the asking team's own statement, by day. Amounts are credits. */
 export function addUsageRoute(app: FastifyInstance, parts: UsageParts): void {
-  app.get('/usage', async request => {
+  app.get('/usage', async (request, reply) => {
+    reply.header('cache-control', 'no-store')
     const team = request.facts.caller?.team
     if (!team) throw new GatewayError('internal_error', 'A statement was asked for before it was known by whom.')
     const month = readMonth(request.query, parts.currentMonth())

@@ -1,0 +1,97 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { stringify } from 'yaml'
+import { Secret } from '../../src/config.js'
+import { openStore } from '../../src/store/open-store.js'
+import { createApiKey } from '../../src/teams/api-key.js'
+import { type FakeSegmind, startFakeSegmind } from '../support/fake-segmind.js'
+import { segmentForm } from '../support/gateway.js'
+import { startGatewayProcess } from '../support/gateway-process.js'
+import { otherJpeg } from '../support/jpeg.js'
+import { startRedis } from '../support/redis-server.js'
+
+const REQUESTS = 80
+/** Calls Segmind has taken from each of the processes when it is killed. */
+const KILL_AFTER = [3, 11, 20]
+
+for (const kind of ['embedded', 'redis'] as const) {
+  t.test(
+    `kill -9 in the middle of load (${kind} store): every call that was answered is in the ledger, every answer survives`,
+    async t => {
+      const dir = await mkdtemp(join(tmpdir(), 'kill-test-'))
+      t.teardown(() => rm(dir, { recursive: true, force: true }))
+      const upstream = await startFakeSegmind()
+      t.teardown(() => upstream.close())
+      const redis = kind === 'redis' ? await startRedis() : undefined
+      t.teardown(() => redis?.close())
+      const key = createApiKey()
+      const teamsFile = join(dir, 'teams.yaml')
+      await writeFile(teamsFile, stringify({ teams: [{ id: 'vision', keys: [{ id: key.id, sha256: key.sha256 }] }] }))
+      const env = {
+        DATA_DIR: dir,
+        TEAMS_FILE: teamsFile,
+        SEGMIND_API_KEY: upstream.apiKey,
+        SEGMIND_BASE_URL: upstream.url,
+        LOG_LEVEL: 'info',
+        ...(redis ? { REDIS_URL: redis.url } : {}),
+      }
+      const images = await Promise.all(Array.from({ length: REQUESTS }, (_, number) => otherJpeg(number)))
+      const answered = new Set<number>()
+      let next = 0
+      for (const killAfter of KILL_AFTER) {
+        const gateway = await startGatewayProcess(env)
+        const killed = upstream.arrived(killAfter + upstream.calls.length).then(() => gateway.end('SIGKILL'))
+        const worker = async () => {
+          while (next < REQUESTS) {
+            const number = next++
+            const ok = await ask(gateway.url, key.text, images[number] ?? Buffer.alloc(0)).catch(() => undefined)
+            if (!ok) return
+            answered.add(number)
+          }
+        }
+        await Promise.all([worker(), worker(), worker(), worker()])
+        await killed
+      }
+      await ledgerHasEverything(t, dir, upstream, redis?.url)
+
+      const after = await startGatewayProcess(env)
+      const calls = upstream.calls.length
+      for (const number of answered) {
+        t.equal(await ask(after.url, key.text, images[number] ?? Buffer.alloc(0)), 'HIT', `answer ${number} survived`)
+      }
+      t.equal(upstream.calls.length, calls)
+      t.ok(answered.size > 0)
+      t.equal(await after.end('SIGTERM'), 0)
+    },
+  )
+}
+
+async function ask(url: string, key: string, image: Buffer): Promise<string | null> {
+  const answer = await fetch(`${url}/segment`, {
+    method: 'POST',
+    body: segmentForm({ prompt: 'dog' }, image),
+    headers: { 'x-api-key': key },
+  })
+  await answer.arrayBuffer()
+  return answer.status === 200 ? answer.headers.get('x-cache') : null
+}
+
+/** Calls Segmind took, and entries of the ledger, whatever state they are in: a call whose process was killed stays booked as reserved. */
+async function ledgerHasEverything(t: Test, dir: string, upstream: FakeSegmind, redisUrl: string | undefined) {
+  const { store } = await openStore({
+    dataDir: dir,
+    maxBytes: 64 * 1024 ** 2,
+    ...(redisUrl ? { redisUrl: new Secret(redisUrl) } : {}),
+  })
+  const day = new Date().toISOString().slice(0, 10)
+  const entries = await store.ledger.entries(day)
+  const [usage] = await store.ledger.usage(day.slice(0, 7), 'vision')
+  await store.close()
+  t.ok(upstream.calls.length > 0)
+  t.ok(entries.length >= upstream.calls.length, `${upstream.calls.length} calls, ${entries.length} entries`)
+  const spent = (usage?.charged ?? 0) + (usage?.reserved ?? 0) + (usage?.unknown ?? 0)
+  t.ok(spent >= upstream.billed, 'no less is booked than was billed')
+  t.equal(entries.filter(({ state }) => state === 'charged').length, usage?.paidCalls)
+}
