@@ -1,0 +1,64 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { isSettingsError, loadSettings, loadSlices, type Settings, teamsFile } from '../config.js'
+import { parseTeams } from '../teams/teams-file.js'
+import type { CliIo } from './io.js'
+
+export const help = `Checks the settings and the teams file
+
+segmind-gateway check
+    Tells every problem of both at once, on stderr, and ends with 1; or ends with 0.
+    Nothing is started and nothing is changed.`
+
+/** `segmind-gateway check`. */
+export async function run(args: string[], io: CliIo): Promise<number> {
+  parseArgs({ args, options: {} })
+  const settings = checkSettings(io.env)
+  const teams = checkTeams(io.env)
+  for (const warning of settings.warnings) io.stderr(`warning: ${warning}`)
+  const problems = [...settings.problems, ...teams.problems]
+  for (const problem of problems) io.stderr(problem)
+  if (problems.length > 0) io.stderr(`${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`)
+  else io.stdout(`ok: settings; ${teams.summary}`)
+  return problems.length > 0 ? 1 : 0
+}
+
+function checkSettings(env: NodeJS.ProcessEnv): { problems: readonly string[]; warnings: Settings['warnings'] } {
+  try {
+    return { problems: [], warnings: loadSettings(env).warnings }
+  } catch (error) {
+    if (isSettingsError(error)) return { problems: error.problems, warnings: [] }
+    throw error
+  }
+}
+
+function checkTeams(env: NodeJS.ProcessEnv): { problems: string[]; summary: string } {
+  const where = whereTeamsAre(env)
+  if (!where) return { problems: [], summary: '' }
+  const { file, isDefaultFile } = where
+  if (isDefaultFile && !existsSync(file)) return { problems: [], summary: 'no teams file yet' }
+  const parsed = parseFile(file)
+  if ('problems' in parsed) return { problems: parsed.problems.map(problem => `${file}: ${problem}`), summary: '' }
+  const keys = parsed.teams.flatMap(entry => entry.keys).length
+  return { problems: [], summary: `${counted(parsed.teams.length, 'team')} with ${counted(keys, 'key')} in ${file}` }
+}
+
+/** `undefined` when the settings that say so are wrong themselves, which `checkSettings` tells. */
+function whereTeamsAre(env: NodeJS.ProcessEnv): ReturnType<typeof teamsFile> | undefined {
+  try {
+    return teamsFile(loadSlices(env, ['teams', 'store']))
+  } catch (error) {
+    if (isSettingsError(error)) return undefined
+    throw error
+  }
+}
+
+function parseFile(file: string): ReturnType<typeof parseTeams> {
+  try {
+    return parseTeams(readFileSync(file, 'utf8'))
+  } catch (error) {
+    return { problems: [`cannot be read: ${(error as NodeJS.ErrnoException).code}`] }
+  }
+}
+
+const counted = (count: number, thing: string) => `${count} ${thing}${count === 1 ? '' : 's'}`

@@ -1,0 +1,45 @@
+import { settingsOf } from './read.js'
+import { SETTINGS, type Setting, type SliceName } from './table.js'
+
+const TITLES: Record<SliceName, string> = {
+  server: 'Listening',
+  segmind: 'Segmind',
+  queue: 'Waiting for Segmind',
+  store: 'Store',
+  cache: 'Cache',
+  images: 'Images',
+  upload: 'Uploads',
+  teams: 'Teams',
+  credits: 'Credits',
+  log: 'Log',
+  mode: 'Mode',
+}
+
+/** The text of `.env.example`: every setting, commented out, at its default. */
+export function envExample(): string {
+  const sections = sliceNames().map(
+    slice => `# --- ${TITLES[slice]} ---\n\n${settings(slice).map(exampleOf).join('\n')}`,
+  )
+  const intro = '# The settings of segmind-gateway at their defaults. Take away the # to change one.\n'
+  return `${intro}\n${sections.join('\n')}`
+}
+
+/** The settings as a Markdown table, for the README. */
+export function settingsMarkdown(): string {
+  const rows = sliceNames().flatMap(slice => settings(slice).map(rowOf))
+  return `${['| name | default | accepted | |', '|---|---|---|---|', ...rows].join('\n')}\n`
+}
+
+const sliceNames = () => Object.keys(SETTINGS) as SliceName[]
+
+const settings = (slice: SliceName) => settingsOf(slice).map(([, setting]) => setting)
+
+function exampleOf({ name, form, default: written, secret, description }: Setting<unknown>): string {
+  const file = secret ? `\n# Or ${name}_FILE: the path of a file that holds it.` : ''
+  return `# ${description}\n# Accepts ${form.accepts}.${file}\n#${name}=${written ?? ''}\n`
+}
+
+function rowOf({ name, form, default: written, secret, description }: Setting<unknown>): string {
+  const names = secret ? `\`${name}\` or \`${name}_FILE\`` : `\`${name}\``
+  return `| ${names} | ${written === undefined ? '–' : `\`${written}\``} | ${form.accepts} | ${description} |`
+}

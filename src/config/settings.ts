@@ -1,0 +1,112 @@
+import { join } from 'node:path'
+import { givenText, type Problem, readSlices, settingsError } from './read.js'
+import { LATER_SETTINGS, SETTINGS, type SliceName, type Slices } from './table.js'
+import { suspiciousNames } from './typos.js'
+
+/** The gateway's settings, one slice a part. Secrets are wrapped: a settings object may be logged. */
+export type Settings = Omit<Slices, 'mode' | 'teams'> & {
+  /** `NODE_ENV=production`. */
+  production: boolean
+  /** The built-in sandbox is the upstream: asked for by `SANDBOX=true`, or outside production for want of a key. */
+  sandbox: boolean
+  /** `isDefaultFile`: nobody named the file, it need not exist yet. */
+  teams: { file: string; isDefaultFile: boolean; adminKey: Slices['teams']['adminKey'] }
+  /** What looks like a mistake but does not stop the gateway: names and advice, never values. */
+  warnings: readonly string[]
+}
+
+/**
+ * Reads all settings of SPEC §9 from `env`, and the files that `NAME_FILE` names.
+ * Throws `SettingsError` with every problem together, those between several settings included.
+ */
+export function loadSettings(env: NodeJS.ProcessEnv): Settings {
+  const given = givenText(env)
+  const { slices, problems } = readSlices(given, Object.keys(SETTINGS) as SliceName[])
+  const isSandbox = usesSandbox(given)
+  const all = [...problems, ...laterProblems(given), ...productionProblems(given, isSandbox), ...contradictions(slices)]
+  if (all.length > 0) throw settingsError(onePerName(all))
+  const { mode, ...parts } = slices
+  return {
+    ...parts,
+    production: mode.environment === 'production',
+    sandbox: isSandbox,
+    teams: { ...teamsFile(slices), adminKey: slices.teams.adminKey },
+    warnings: warningsOf(given, slices, isSandbox),
+  }
+}
+
+/** Reads only some slices, for commands that need no more: a missing Segmind key does not stop `keys list`. Throws `SettingsError`. */
+export function loadSlices<S extends SliceName>(env: NodeJS.ProcessEnv, names: readonly S[]): Pick<Slices, S> {
+  const { slices, problems } = readSlices(givenText(env), names)
+  if (problems.length > 0) throw settingsError(problems)
+  return slices
+}
+
+/** Where the teams file is: `TEAMS_FILE`, else `teams.yaml` in `DATA_DIR`. */
+export function teamsFile({ teams, store }: Pick<Slices, 'teams' | 'store'>): { file: string; isDefaultFile: boolean } {
+  return { file: teams.file ?? join(store.dataDir, 'teams.yaml'), isDefaultFile: teams.file === undefined }
+}
+
+const hasKey = (given: Record<string, string>) => 'SEGMIND_API_KEY' in given || 'SEGMIND_API_KEY_FILE' in given
+
+/** An unreadable `SANDBOX` counts as not set here: it is a problem of its own already. */
+function usesSandbox(given: Record<string, string>): boolean {
+  const asked = SETTINGS.mode.sandbox.form.read(given.SANDBOX ?? '')
+  return asked ?? (given.NODE_ENV !== 'production' && !hasKey(given))
+}
+
+function laterProblems(given: Record<string, string>): Problem[] {
+  return LATER_SETTINGS.filter(({ name, form, default: written }) => {
+    const text = given[name]
+    return text !== undefined && (written === undefined || form.read(text) !== form.read(written))
+  }).map(({ name, default: written }) => ({
+    name,
+    needed: `${written === undefined ? 'this setting' : `a value other than ${written}`} is not supported by this version`,
+  }))
+}
+
+function productionProblems(given: Record<string, string>, isSandbox: boolean): Problem[] {
+  const problems: Problem[] = []
+  if (isSandbox && hasKey(given)) problems.push({ name: 'SANDBOX', needed: 'not true together with SEGMIND_API_KEY' })
+  if (isSandbox) return problems
+  const why =
+    given.NODE_ENV === 'production' ? 'needed in production, unless SANDBOX=true' : 'needed with SANDBOX=false'
+  if (!hasKey(given)) problems.push({ name: 'SEGMIND_API_KEY', needed: `${why} (or SEGMIND_API_KEY_FILE)` })
+  if (given.NODE_ENV === 'production' && !('TEAMS_FILE' in given)) problems.push({ name: 'TEAMS_FILE', needed: why })
+  return problems
+}
+
+/** Values that are fine alone and not together; a value with a problem of its own is `undefined` here and contradicts nothing. */
+function contradictions({ server, images, upload }: Slices): Problem[] {
+  const problems: Problem[] = []
+  if (server.port > 0 && server.port === server.metricsPort) {
+    problems.push({ name: 'METRICS_PORT', needed: 'another port than PORT' })
+  }
+  if (upload.memoryBytes < images.maxBytes) {
+    problems.push({ name: 'UPLOAD_MEMORY_BYTES', needed: 'at least MAX_IMAGE_BYTES' })
+  }
+  return problems
+}
+
+function onePerName(problems: readonly Problem[]): Problem[] {
+  return problems.filter((problem, index) => problems.findIndex(({ name }) => name === problem.name) === index)
+}
+
+const SHORT_KEY = 16
+
+function warningsOf(given: Record<string, string>, slices: Slices, isSandbox: boolean): string[] {
+  const { server, segmind, teams } = slices
+  const adminKeyLength = teams.adminKey?.reveal().length ?? SHORT_KEY
+  const said: [boolean, string][] = [
+    [
+      isSandbox && segmind.baseUrl !== SETTINGS.segmind.baseUrl.default,
+      'SEGMIND_BASE_URL is not used: the sandbox is the upstream',
+    ],
+    [adminKeyLength < SHORT_KEY, `ADMIN_KEY is shorter than ${SHORT_KEY} characters and may be guessed`],
+    [
+      server.shutdownTimeoutMs < segmind.timeoutMs,
+      'SHUTDOWN_TIMEOUT_MS is less than SEGMIND_TIMEOUT_MS: a stop may cut off paid calls',
+    ],
+  ]
+  return [...said.filter(([applies]) => applies).map(([, text]) => text), ...suspiciousNames(given)]
+}

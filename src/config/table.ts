@@ -1,0 +1,184 @@
+import {
+  address,
+  anyText,
+  bytes,
+  credits,
+  type Form,
+  flag,
+  hostList,
+  httpUrl,
+  oneOf,
+  path,
+  redisUrl,
+  secretly,
+  timeZone,
+  token,
+  trustProxy,
+  wholeNumber,
+} from './forms.js'
+import type { Secret } from './secret.js'
+
+/** One setting: its environment variable, its written form and bounds, its default as one would write it, what it does. */
+export interface Setting<T> {
+  name: string
+  form: Form<T>
+  default: string | undefined
+  /** Whether the value may also come from the file that `NAME_FILE` names. */
+  secret: boolean
+  description: string
+}
+
+const MIB = 1024 ** 2
+const GIB = 1024 ** 3
+const HOUR_MS = 3_600_000
+const TEN_YEARS_SECONDS = 315_360_000
+
+/** Every setting of this version (SPEC §9), by the slice that gets it: slice → member → setting. */
+export const SETTINGS = {
+  server: {
+    host: setting('HOST', address, '0.0.0.0', 'Where to listen, for callers and for metrics.'),
+    port: setting('PORT', wholeNumber(0, 65535), '8080', 'Port for callers; 0 takes a free one.'),
+    metricsPort: setting('METRICS_PORT', wholeNumber(0, 65535), '9464', 'Port for Prometheus; 0 takes a free one.'),
+    clientTimeoutMs: setting(
+      'CLIENT_TIMEOUT_MS',
+      wholeNumber(1, HOUR_MS),
+      '60000',
+      'How long a caller is kept waiting.',
+    ),
+    trustProxy: setting('TRUST_PROXY', trustProxy, 'false', 'Proxies whose X-Forwarded-For is believed.'),
+    shutdownTimeoutMs: setting(
+      'SHUTDOWN_TIMEOUT_MS',
+      wholeNumber(0, HOUR_MS),
+      '130000',
+      'How long a stop waits for paid calls.',
+    ),
+  },
+  segmind: {
+    apiKey: secret('SEGMIND_API_KEY', token, 'The shared Segmind key. Needed in production, unless SANDBOX=true.'),
+    baseUrl: setting('SEGMIND_BASE_URL', httpUrl, 'https://api.segmind.com', 'Where Segmind is.'),
+    timeoutMs: setting('SEGMIND_TIMEOUT_MS', wholeNumber(1, HOUR_MS), '120000', 'How long one upstream call may take.'),
+    maxConcurrency: setting('SEGMIND_MAX_CONCURRENCY', wholeNumber(1, 10_000), '8', 'Upstream calls at the same time.'),
+  },
+  queue: {
+    max: setting('QUEUE_MAX', wholeNumber(0, 1_000_000), '256', 'Requests that may wait for an upstream call.'),
+    timeoutMs: setting('QUEUE_TIMEOUT_MS', wholeNumber(1, HOUR_MS), '30000', 'How long a request waits for its turn.'),
+  },
+  store: {
+    redisUrl: secret(
+      'REDIS_URL',
+      redisUrl,
+      'Redis for results, images and the ledger; without it they are in DATA_DIR.',
+    ),
+    dataDir: setting('DATA_DIR', path, './data', 'Folder of the embedded store.'),
+    maxBytes: setting('STORE_MAX_BYTES', bytes(MIB, 1024 * GIB), '10GiB', 'Room for the embedded store.'),
+  },
+  cache: {
+    ttlSeconds: setting(
+      'CACHE_TTL_SECONDS',
+      wholeNumber(1, TEN_YEARS_SECONDS),
+      '2592000',
+      'How long a result is fresh.',
+    ),
+    staleSeconds: setting(
+      'STALE_SECONDS',
+      wholeNumber(0, TEN_YEARS_SECONDS),
+      '604800',
+      'How long it is kept after that.',
+    ),
+    scope: setting('CACHE_SCOPE', oneOf('shared', 'team'), 'shared', 'Who shares results: all teams, or each its own.'),
+    memoryBytes: setting('MEMORY_CACHE_BYTES', bytes(0, 64 * GIB), '256MiB', 'Results kept in memory; 0 keeps none.'),
+  },
+  images: {
+    ttlSeconds: setting(
+      'IMAGE_TTL_SECONDS',
+      wholeNumber(0, TEN_YEARS_SECONDS),
+      '86400',
+      'How long an image is kept by its id; 0 keeps none.',
+    ),
+    maxBytes: setting('MAX_IMAGE_BYTES', bytes(1, 256 * MIB), '20MiB', 'The largest image accepted.'),
+    maxPixels: setting('MAX_IMAGE_PIXELS', wholeNumber(1, 1e9), '50000000', 'The most pixels an image may have.'),
+    urls: setting('IMAGE_URLS', flag, 'true', 'Whether images may be given as http(s) URLs.'),
+    urlHosts: optional(
+      'IMAGE_URL_HOSTS',
+      hostList,
+      'The only hosts such URLs may name; .example.com means all below it.',
+    ),
+  },
+  upload: {
+    memoryBytes: setting('UPLOAD_MEMORY_BYTES', bytes(1, 1024 * GIB), '512MiB', 'Uploads held in memory at once.'),
+    base64Default: setting('BASE64_DEFAULT', flag, 'false', 'The field `base64` of requests that do not say.'),
+  },
+  teams: {
+    file: optional('TEAMS_FILE', path, 'Teams and their keys. Default: teams.yaml in DATA_DIR; needed in production.'),
+    adminKey: secret('ADMIN_KEY', token, "The operators' key, for everything under /admin."),
+  },
+  credits: {
+    priceEstimate: setting(
+      'PRICE_ESTIMATE_CREDITS',
+      credits,
+      '0.002',
+      'What a call is thought to cost until it is known.',
+    ),
+    timeZone: setting('BUDGET_TIMEZONE', timeZone, 'UTC', 'Where budget days and months begin.'),
+    budgetFail: setting('BUDGET_FAIL', oneOf('closed', 'open'), 'closed', 'Budgeted teams while the store is down.'),
+  },
+  log: {
+    level: setting(
+      'LOG_LEVEL',
+      oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
+      'info',
+      'How much is logged.',
+    ),
+  },
+  mode: {
+    environment: optional('NODE_ENV', anyText, 'production makes SEGMIND_API_KEY and TEAMS_FILE necessary.'),
+    sandbox: optional(
+      'SANDBOX',
+      flag,
+      'The built-in stand-in for Segmind. Default: outside production, true without a key.',
+    ),
+  },
+} as const
+
+/** A setting of a later version: any value but its default is refused at start, never ignored. */
+export interface LaterSetting {
+  name: string
+  form: Form<unknown>
+  default: string | undefined
+}
+
+export const LATER_SETTINGS: readonly LaterSetting[] = [
+  { name: 'SEGMIND_API', form: oneOf('v1'), default: 'v1' },
+  { name: 'SEGMIND_REQUESTS_PER_MINUTE', form: wholeNumber(0, 1e9), default: '0' },
+  { name: 'REDIS_CLUSTER', form: anyText, default: undefined },
+  { name: 'REDIS_SENTINELS', form: anyText, default: undefined },
+  { name: 'REDIS_MASTER_NAME', form: anyText, default: undefined },
+  { name: 'RESERVE_CREDITS', form: { accepts: '0', read: text => Number(text) }, default: '0' },
+  { name: 'ALERT_WEBHOOK_URL', form: anyText, default: undefined },
+  { name: 'COALESCE', form: flag, default: 'on' },
+  { name: 'RETRY_SERVER_ERRORS', form: flag, default: 'true' },
+  { name: 'CHARGEBACK', form: oneOf('first-payer'), default: 'first-payer' },
+  { name: 'RESULT_URL_TTL', form: wholeNumber(0, 1e9), default: '3600' },
+  { name: 'ALLOW_NO_SELECTION', form: flag, default: 'false' },
+  { name: 'WORKERS', form: wholeNumber(1, 1e9), default: '1' },
+]
+
+type Table = typeof SETTINGS
+export type SliceName = keyof Table
+
+/** The values of every setting, typed by their forms; `undefined` where one has neither value nor default. */
+export type Slices = {
+  [S in SliceName]: { [M in keyof Table[S]]: Table[S][M] extends Setting<infer T> ? T : never }
+}
+
+function setting<T>(name: string, form: Form<T>, written: string, description: string): Setting<T> {
+  return { name, form, default: written, secret: false, description }
+}
+
+function optional<T>(name: string, form: Form<T>, description: string): Setting<T | undefined> {
+  return { name, form, default: undefined, secret: false, description }
+}
+
+function secret(name: string, form: Form<string>, description: string): Setting<Secret | undefined> {
+  return { name, form: secretly(form), default: undefined, secret: true, description }
+}

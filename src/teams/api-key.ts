@@ -1,0 +1,76 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+
+const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+const ID_LENGTH = 8
+const SECRET_LENGTH = 32
+const CHECKSUM_LENGTH = 6
+const FORM = /^SG_g([wt])([0-9A-Za-z]{8})[0-9A-Za-z]{32}[0-9A-Za-z]{6}$/
+
+/** A new key: `text` is shown once and never kept, `sha256` (hex, of the whole text) goes into the teams file, `id` into logs. */
+export interface ApiKey {
+  text: string
+  id: string
+  sha256: string
+}
+
+/** What a key's text says about itself. Says nothing about whether the key is known. */
+export interface ParsedKey {
+  id: string
+  isTest: boolean
+}
+
+/**
+ * Makes a key (SPEC §7): `SG_gw` (`SG_gt` for a test key) + 8-character id + 32 random + 6 checksum characters, all base62.
+ * `random` gives n uniformly random bytes; the 32 characters carry 190 bits.
+ */
+export function createApiKey({
+  isTest = false,
+  random = randomBytes,
+}: {
+  isTest?: boolean
+  random?: RandomBytes
+} = {}): ApiKey {
+  const id = randomText(ID_LENGTH, random)
+  const body = `SG_g${isTest ? 't' : 'w'}${id}${randomText(SECRET_LENGTH, random)}`
+  const text = body + checksum(body)
+  return { text, id, sha256: hashApiKey(text).toString('hex') }
+}
+
+export type RandomBytes = (length: number) => Uint8Array
+
+/** Reads a key's text; `undefined` for what is no key of ours or was mistyped (the checksum tells). */
+export function parseApiKey(text: string): ParsedKey | undefined {
+  const [, kind, id] = FORM.exec(text) ?? []
+  if (id === undefined || checksum(text.slice(0, -CHECKSUM_LENGTH)) !== text.slice(-CHECKSUM_LENGTH)) return undefined
+  return { id, isTest: kind === 't' }
+}
+
+/** The SHA-256 of the whole key text: 32 bytes. */
+export function hashApiKey(text: string): Buffer {
+  return createHash('sha256').update(text).digest()
+}
+
+/** The CRC-32 of a text as base62 digits, the most significant first. */
+function checksum(text: string): string {
+  let rest = crc32(text)
+  let digits = ''
+  for (let i = 0; i < CHECKSUM_LENGTH; i++) {
+    digits = ALPHABET.charAt(rest % ALPHABET.length) + digits
+    rest = Math.floor(rest / ALPHABET.length)
+  }
+  return digits
+}
+
+/** 4 × 62: bytes from here on are thrown away, or the first characters of the alphabet would come up more often. */
+const FAIR_BYTES = 248
+
+function randomText(length: number, random: RandomBytes): string {
+  let text = ''
+  while (text.length < length) {
+    for (const byte of random(length - text.length)) {
+      if (byte < FAIR_BYTES) text += ALPHABET.charAt(byte % ALPHABET.length)
+    }
+  }
+  return text
+}

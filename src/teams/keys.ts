@@ -1,0 +1,77 @@
+import { mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { type ApiKey, createApiKey } from './api-key.js'
+import { changeFile } from './file-change.js'
+import { dateOf } from './key-dates.js'
+import { EMPTY_TEAMS, withKey, withRevokedKey } from './teams-edit.js'
+import { parseTeams, TEAM_ID, type TeamEntry } from './teams-file.js'
+
+/** The wish for a new key. `expires` is a date as `expiryOf` writes it. */
+export interface KeyWish {
+  file: string
+  team: string
+  name?: string | undefined
+  expires?: string | undefined
+  note?: string | undefined
+  nowMs: number
+}
+
+/**
+ * Makes a key and writes it into the teams file; the team, the file and its folder are made where they are not there yet.
+ * Throws an `Error` for people: a bad team id, a file with mistakes (all of them), a file that cannot be written.
+ */
+export async function addKey(wish: KeyWish): Promise<{ key: ApiKey; isNewTeam: boolean }> {
+  const { file, team, name, expires, note, nowMs } = wish
+  if (!TEAM_ID.test(team)) throw new Error('a team id has 1 to 32 characters out of a-z, 0-9 and -')
+  await mkdir(dirname(file), { recursive: true })
+  let made: { key: ApiKey; isNewTeam: boolean } | undefined
+  await changeFile(file, source => {
+    const teams = validTeams(source ?? EMPTY_TEAMS, file)
+    const key = freshKey(teams)
+    made = { key, isNewTeam: !teams.some(entry => entry.team.id === team) }
+    const { id, sha256 } = key
+    const changed = withKey(
+      source ?? EMPTY_TEAMS,
+      { id: team, name },
+      { id, sha256, created: dateOf(nowMs), expires, note },
+    )
+    validTeams(changed, file)
+    return changed
+  })
+  if (!made) throw new Error('no key was made')
+  return made
+}
+
+/** Marks a key as revoked in the teams file. Throws an `Error` for people, as `addKey` does. */
+export async function revokeKey(
+  file: string,
+  keyId: string,
+  nowMs: number,
+): Promise<'revoked' | 'revoked before' | 'unknown'> {
+  let outcome: 'revoked' | 'revoked before' | 'unknown' = 'unknown'
+  await changeFile(file, source => {
+    const keys = validTeams(source ?? EMPTY_TEAMS, file).flatMap(entry => entry.keys)
+    const key = keys.find(({ id }) => id === keyId)
+    if (key) outcome = key.revoked ? 'revoked before' : 'revoked'
+    if (!source || outcome !== 'revoked') return undefined
+    const changed = withRevokedKey(source, keyId, dateOf(nowMs))
+    validTeams(changed, file)
+    return changed
+  })
+  return outcome
+}
+
+/** The teams of a file's text. Throws an `Error` that lists every mistake. */
+export function validTeams(source: string, file: string): TeamEntry[] {
+  const parsed = parseTeams(source)
+  if ('teams' in parsed) return parsed.teams
+  throw new Error([`${file} has mistakes:`, ...parsed.problems.map(problem => `  ${problem}`)].join('\n'))
+}
+
+/** Ids are random: one that is there already comes up about once in 10¹⁴ / keys times, and would make the file invalid. */
+function freshKey(teams: readonly TeamEntry[]): ApiKey {
+  const taken = new Set(teams.flatMap(entry => entry.keys.map(({ id }) => id)))
+  let key = createApiKey()
+  while (taken.has(key.id)) key = createApiKey()
+  return key
+}

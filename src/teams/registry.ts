@@ -1,0 +1,51 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { Caller, Team } from '../segment/types.js'
+import { hashApiKey, parseApiKey } from './api-key.js'
+import { endOfDate } from './key-dates.js'
+import type { TeamEntry } from './teams-file.js'
+
+/** Who a key belongs to; or `unauthorized` (missing, mistyped, unknown, revoked, expired: not told apart) or `disabled` (a good key of a disabled team). */
+export type Authenticated = { caller: Caller } | { refused: 'unauthorized' | 'disabled' }
+
+/** Who may ask. */
+export interface TeamRegistry {
+  authenticate(keyText: string | undefined, nowMs: number): Authenticated
+  teams(): readonly Team[]
+}
+
+interface KnownKey {
+  digest: Buffer
+  caller: Caller
+  goodBeforeMs: number
+  isRevoked: boolean
+}
+
+/**
+ * The registry of a set of teams. Keys are compared by their SHA-256 in constant time, and a key with an unknown id is compared, too,
+ * so that the time taken tells neither an id nor a part of a key. Test keys (`SG_gt…`) are not supported by this version: unauthorized.
+ */
+export function createRegistry(entries: readonly TeamEntry[]): TeamRegistry {
+  const keys = new Map(entries.flatMap(knownKeys))
+  const teams = entries.map(entry => entry.team)
+  return {
+    teams: () => teams,
+    authenticate(keyText = '', nowMs) {
+      const digest = hashApiKey(keyText)
+      const parsed = parseApiKey(keyText)
+      const key = keys.get(parsed?.id ?? '')
+      const isSame = timingSafeEqual(digest, key?.digest ?? NOBODYS_DIGEST)
+      if (!key || !isSame || parsed?.isTest || key.isRevoked || nowMs >= key.goodBeforeMs)
+        return { refused: 'unauthorized' }
+      return key.caller.team.disabled ? { refused: 'disabled' } : { caller: key.caller }
+    },
+  }
+}
+
+const NOBODYS_DIGEST = Buffer.alloc(32)
+
+function knownKeys({ team, keys }: TeamEntry): [id: string, key: KnownKey][] {
+  return keys.map(({ id, sha256, expires, revoked }) => {
+    const goodBeforeMs = expires === undefined ? Number.POSITIVE_INFINITY : (endOfDate(expires) ?? 0)
+    return [id, { digest: Buffer.from(sha256, 'hex'), caller: { team, keyId: id }, goodBeforeMs, isRevoked: revoked }]
+  })
+}

@@ -1,0 +1,158 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { dispatch } from '../../src/cli/dispatch.js'
+import type { Command } from '../../src/cli/io.js'
+import * as keys from '../../src/cli/keys.js'
+import { parseApiKey } from '../../src/teams/api-key.js'
+import { recorder } from './recorder.js'
+
+const NOW = Date.parse('2026-11-22T15:00:00Z')
+
+function folderFor(t: { teardown(clean: () => void): void }): string {
+  const folder = mkdtempSync(join(tmpdir(), 'keys-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  return folder
+}
+
+/** Runs `keys …` as the dispatcher does, with a fixed clock. */
+async function ran(env: NodeJS.ProcessEnv, ...args: string[]) {
+  const io = recorder(env)
+  const command: Command = { help: keys.help, run: (words, its) => keys.run(words, its, () => NOW) }
+  const code = await dispatch(['keys', ...args], io, { keys: command })
+  return { code, out: io.out, err: io.err.join('\n') }
+}
+
+t.test('create says the key and nothing else on stdout, the rest on stderr', async t => {
+  const env = { DATA_DIR: join(folderFor(t), 'data') }
+  const { code, out, err } = await ran(env, 'create', 'vision', '--name', 'Vision', '--expires', '90d', '--note', 'ui')
+  t.equal(code, 0)
+  t.equal(out.length, 1)
+  const id = parseApiKey(out[0] ?? '')?.id ?? 'none'
+  t.match(err, new RegExp(`Key ${id} for the new team vision is in .*teams\\.yaml; it is good through 2027-02-20`))
+  t.notMatch(err, out[0] ?? '')
+  const file = readFileSync(join(env.DATA_DIR, 'teams.yaml'), 'utf8')
+  t.match(file, `id: ${/^\d/.test(id) ? `"${id}"` : id}, `)
+  t.match(file, 'created: 2026-11-22, expires: 2027-02-20, note: "ui"')
+  const again = await ran(env, 'create', 'vision', '--name', 'Other')
+  t.match(again.err, /for the team vision .*it does not expire/)
+  t.match(again.err, 'its name stays')
+})
+
+t.test('create writes to TEAMS_FILE where that is given', async t => {
+  const file = join(folderFor(t), 'elsewhere.yml')
+  t.equal((await ran({ TEAMS_FILE: file }, 'create', 'vision')).code, 0)
+  t.match(readFileSync(file, 'utf8'), '- id: vision')
+})
+
+t.test('keys can be managed in production without the settings of the gateway itself', async t => {
+  const env = { NODE_ENV: 'production', DATA_DIR: folderFor(t), PORT: 'x' }
+  t.equal((await ran(env, 'create', 'vision')).code, 0)
+})
+
+t.test('mistakes in the command line are exit code 2, and nothing is written', async t => {
+  const env = { DATA_DIR: join(folderFor(t), 'data') }
+  const mistakes: [string[], RegExp][] = [
+    [[], /create, list or revoke\?/],
+    [['make'], /there is no keys make/],
+    [['create'], /which team\?/],
+    [['create', 'a', 'b'], /unexpected argument: b/],
+    [['create', 'a', '--expires', 'soon'], /--expires takes/],
+    [['create', 'a', '--expires', '2026-11-21'], /that is not over/],
+    [['create', 'a', '--expires', ''], /--expires takes/],
+    [['create', 'a', '--test'], /not supported by this version/],
+    [['create', 'a', '--tset'], /--tset/],
+    [['list', 'a'], /unexpected argument: a/],
+    [['revoke'], /which key\?/],
+  ]
+  for (const [args, complaint] of mistakes) {
+    const { code, out, err } = await ran(env, ...args)
+    t.equal(code, 2, args.join(' '))
+    t.strictSame(out, [])
+    t.match(err, complaint)
+  }
+  t.throws(() => readFileSync(join(env.DATA_DIR, 'teams.yaml')))
+})
+
+t.test('what cannot be done is exit code 1 and says why', async t => {
+  const folder = folderFor(t)
+  writeFileSync(join(folder, 'teams.yaml'), 'teams:\n- id: A\n- id: B\n')
+  const bad = await ran({ DATA_DIR: folder }, 'create', 'vision')
+  t.equal(bad.code, 1)
+  t.match(bad.err, /line 2: .*\n.*line 3: /)
+  t.match(await ran({ DATA_DIR: folder }, 'create', 'VISION'), { code: 1, err: /a team id has/ })
+  t.match(await ran({ TEAMS_FILE: join(folder, 'none') }, 'list'), { code: 1, err: /none cannot be read: ENOENT/ })
+})
+
+t.test('list shows every key with its state, and no secret', async t => {
+  const folder = folderFor(t)
+  const key = (id: string, more: string) =>
+    `  - { id: ${id}, sha256: ${id.repeat(8).replaceAll(/[^0-9a-f]/g, '0')}${more} }\n`
+  writeFileSync(
+    join(folder, 'teams.yaml'),
+    `teams:
+- id: vision
+  keys:
+${key('aaaaaaaa', ', created: 2026-11-01, note: labelling ui')}${key('bbbbbbbb', ', expires: 2026-11-22')}${key('cccccccc', ', expires: 2026-11-21')}${key('dddddddd', ', revoked: 2026-11-01, expires: 2020-01-01')}- id: gone
+  disabled: true
+  keys:
+${key('eeeeeeee', '')}- id: none
+`,
+  )
+  const { code, out } = await ran({ DATA_DIR: folder }, 'list')
+  t.equal(code, 0)
+  t.strictSame(out, [
+    'team    id        created     expires     state          note',
+    'vision  aaaaaaaa  2026-11-01              active         labelling ui',
+    'vision  bbbbbbbb              2026-11-22  active',
+    'vision  cccccccc              2026-11-21  expired',
+    'vision  dddddddd              2020-01-01  revoked',
+    'gone    eeeeeeee                          team disabled',
+  ])
+  const json = JSON.parse((await ran({ DATA_DIR: folder }, 'list', '--json')).out.join('\n'))
+  t.equal(json.length, 5)
+  t.strictSame(json[0], {
+    team: 'vision',
+    id: 'aaaaaaaa',
+    created: '2026-11-01',
+    state: 'active',
+    note: 'labelling ui',
+  })
+})
+
+t.test('revoke takes the id, or the whole key where that is what leaked, and never says it again', async t => {
+  const env = { DATA_DIR: folderFor(t) }
+  const texts = [(await ran(env, 'create', 'vision')).out[0] ?? '', (await ran(env, 'create', 'vision')).out[0] ?? '']
+  for (const given of [parseApiKey(texts[0] ?? '')?.id ?? '', texts[1] ?? '']) {
+    const { code, out, err } = await ran(env, 'revoke', given)
+    t.equal(code, 0)
+    t.strictSame(out, [])
+    t.match(err, /is revoked/)
+    t.notMatch(err, texts[1] ?? '')
+    t.match(await ran(env, 'revoke', given), { code: 0, err: /was revoked before/ })
+  }
+  const states = (await ran(env, 'list')).out.slice(1).map(line => line.split(/\s+/)[3])
+  t.strictSame(states, ['revoked', 'revoked'])
+  t.match(await ran(env, 'revoke', 'nobodys0'), { code: 1, err: /There is no key "nobodys0"/ })
+})
+
+t.test('in a real process, stdout is the key and its line break, and exit codes arrive', async t => {
+  const folder = folderFor(t)
+  const module = (name: string) => JSON.stringify(new URL(`../../src/cli/${name}.js`, import.meta.url).href)
+  const script = `
+    import { dispatch } from ${module('dispatch')}
+    import * as keys from ${module('keys')}
+    const io = {
+      env: process.env,
+      stdout: line => process.stdout.write(line + '\\n'),
+      stderr: line => process.stderr.write(line + '\\n'),
+    }
+    process.exitCode = await dispatch(process.argv.slice(1), io, { keys })`
+  const node = ['--input-type=module', '-e', script, '--']
+  const options = { env: { PATH: process.env.PATH, DATA_DIR: folder }, encoding: 'utf8', stdio: 'pipe' } as const
+  const text = execFileSync(process.execPath, [...node, 'keys', 'create', 'vision'], options)
+  t.match(text, /^SG_gw[0-9A-Za-z]{46}\n$/)
+  t.equal(spawnSync(process.execPath, [...node, 'keys', 'revoke', 'nobodys0'], options).status, 1)
+})

@@ -1,0 +1,108 @@
+import t from 'tap'
+import { dispatch } from '../../src/cli/dispatch.js'
+import type { Command } from '../../src/cli/io.js'
+import * as usage from '../../src/cli/usage.js'
+import type { Settings } from '../../src/config.js'
+import { type Store, StoreError, type UsageDay } from '../../src/storage.js'
+import { recorder } from './recorder.js'
+
+const DAY: UsageDay = {
+  day: '2026-11-01',
+  team: 'vision',
+  requests: 4,
+  hits: 1,
+  coalesced: 1,
+  savedByCache: 1_700_000,
+  savedByCoalescing: 0,
+  paidCalls: 2,
+  charged: 3_400_000,
+  unknownCalls: 0,
+  unknown: 0,
+  reservedCalls: 0,
+  reserved: 0,
+}
+
+/** A store whose ledger answers one day of every month, and what became of it. */
+function staged(answer: () => Promise<UsageDay[]> = async () => [DAY]) {
+  const seen: { asked: unknown[]; closed: number; settings?: Settings } = { asked: [], closed: 0 }
+  const ledger = {
+    usage: (month: string, team?: string) => {
+      seen.asked.push([month, team])
+      return answer()
+    },
+  }
+  const store = { ledger, close: async () => void seen.closed++ } as unknown as Store
+  const openStore = async (settings: Settings) => {
+    seen.settings = settings
+    return store
+  }
+  return { seen, openStore }
+}
+
+async function ran(
+  args: string[],
+  env: NodeJS.ProcessEnv = {},
+  { seen, openStore } = staged(),
+  now = '2026-11-30T23:30:00Z',
+) {
+  const io = recorder(env)
+  const clock = () => Date.parse(now)
+  const command: Command = { help: usage.help, run: (words, its) => usage.run(words, its, openStore, clock) }
+  const code = await dispatch(['usage', ...args], io, { usage: command })
+  return { code, out: io.out, err: io.err.join('\n'), seen }
+}
+
+t.test('the month is the present one in BUDGET_TIMEZONE, or the one that is asked for', async t => {
+  t.strictSame((await ran([])).seen.asked, [['2026-11', undefined]])
+  t.strictSame((await ran([], { BUDGET_TIMEZONE: 'Europe/Berlin' })).seen.asked, [['2026-12', undefined]])
+  t.strictSame((await ran([], { BUDGET_TIMEZONE: 'America/New_York' }, staged(), '2027-01-01T03:00:00Z')).seen.asked, [
+    ['2026-12', undefined],
+  ])
+  t.strictSame((await ran(['--month', '2026-02', '--team', 'vision'])).seen.asked, [['2026-02', 'vision']])
+})
+
+t.test('the statement is a table, CSV or JSON', async t => {
+  const table = await ran([])
+  t.equal(table.code, 0)
+  t.match(table.out, [/^day/, /^2026-11-01 {2}vision .*0\.0034/, /total/])
+  t.match((await ran(['--csv'])).out, [/^day,team,requests/, /^2026-11-01,vision,4,1,1,2,0\.0034,/])
+  t.match(JSON.parse((await ran(['--json'])).out.join('\n')), {
+    month: '2026-11',
+    total: { charged_credits: '0.0034' },
+  })
+})
+
+t.test('the store is the one the settings name, and is closed again', async t => {
+  const { seen } = await ran([], { REDIS_URL: 'redis://127.0.0.1:1' })
+  t.equal(seen.settings?.store.redisUrl?.reveal(), 'redis://127.0.0.1:1')
+  t.equal(seen.closed, 1)
+})
+
+t.test('a store that fails is exit code 1, and is closed, too', async t => {
+  const failing = staged(() => Promise.reject(new StoreError('Redis cannot be reached')))
+  const { code, out, err, seen } = await ran([], {}, failing)
+  t.strictSame({ code, out, err }, { code: 1, out: [], err: 'Redis cannot be reached' })
+  t.equal(seen.closed, 1)
+})
+
+t.test('mistakes in the command line are exit code 2, before any store is opened', async t => {
+  const mistakes = [
+    ['--month', '2026-13'],
+    ['--month', 'november'],
+    ['--team', 'No Team'],
+    ['--csv', '--json'],
+    ['2026-11'],
+    ['--cvs'],
+  ]
+  for (const args of mistakes) {
+    const { code, seen } = await ran(args)
+    t.equal(code, 2, args.join(' '))
+    t.equal(seen.settings, undefined)
+  }
+})
+
+t.test('bad settings are exit code 1, all of them named', async t => {
+  const { code, err } = await ran([], { PORT: 'x', REDIS_URL: 'y' })
+  t.equal(code, 1)
+  t.match(err, /PORT: .*\n.*REDIS_URL: /)
+})

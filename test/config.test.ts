@@ -1,0 +1,378 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import t from 'tap'
+import {
+  envExample,
+  isSettingsError,
+  loadSettings,
+  loadSlices,
+  SETTINGS,
+  settingsMarkdown,
+  teamsFile,
+} from '../src/config.js'
+
+const PRODUCTION = {
+  NODE_ENV: 'production',
+  SEGMIND_API_KEY: 'SG_0123456789abcdef',
+  TEAMS_FILE: '/etc/gateway/teams.yaml',
+}
+
+const DEFAULTS = loadSettings({})
+
+/** The problems of these settings, each as the name it begins with; the whole lines by `problemsOf`. */
+function problemsOf(env: NodeJS.ProcessEnv): readonly string[] {
+  try {
+    loadSettings(env)
+    return []
+  } catch (error) {
+    if (isSettingsError(error)) return error.problems
+    throw error
+  }
+}
+
+function messageOf(env: NodeJS.ProcessEnv): string {
+  try {
+    loadSettings(env)
+    return ''
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+const namesOf = (env: NodeJS.ProcessEnv) => problemsOf(env).map(problem => problem.split(':')[0])
+
+t.test('an empty environment gives the documented defaults and the sandbox', async t => {
+  const { warnings, ...settings } = loadSettings({})
+  t.strictSame(warnings, [])
+  t.strictSame(settings, {
+    server: {
+      host: '0.0.0.0',
+      port: 8080,
+      metricsPort: 9464,
+      clientTimeoutMs: 60_000,
+      trustProxy: false,
+      shutdownTimeoutMs: 130_000,
+    },
+    segmind: { apiKey: undefined, baseUrl: 'https://api.segmind.com', timeoutMs: 120_000, maxConcurrency: 8 },
+    queue: { max: 256, timeoutMs: 30_000 },
+    store: { redisUrl: undefined, dataDir: './data', maxBytes: 10 * 1024 ** 3 },
+    cache: { ttlSeconds: 2_592_000, staleSeconds: 604_800, scope: 'shared', memoryBytes: 256 * 1024 ** 2 },
+    images: { ttlSeconds: 86_400, maxBytes: 20 * 1024 ** 2, maxPixels: 50_000_000, urls: true, urlHosts: undefined },
+    upload: { memoryBytes: 512 * 1024 ** 2, base64Default: false },
+    teams: { file: 'data/teams.yaml', isDefaultFile: true, adminKey: undefined },
+    credits: { priceEstimate: 2_000_000, timeZone: 'UTC', budgetFail: 'closed' },
+    log: { level: 'info' },
+    production: false,
+    sandbox: true,
+  })
+})
+
+t.test('empty and blank variables count as not set, as compose files pass them', async t => {
+  const names = Object.values(SETTINGS).flatMap(slice => Object.values(slice).map(setting => setting.name))
+  for (const blank of ['', '  ']) {
+    t.strictSame(loadSettings(Object.fromEntries(names.map(name => [name, blank]))), DEFAULTS)
+  }
+})
+
+t.test('a setting at its documented default changes nothing, except that a sandbox refused needs a key', async t => {
+  for (const { name, default: written } of Object.values(SETTINGS).flatMap(slice => Object.values(slice))) {
+    if (written !== undefined) t.strictSame(loadSettings({ [name]: written }), DEFAULTS, name)
+  }
+})
+
+const ACCEPTED: [
+  name: string,
+  text: string,
+  pick: (settings: ReturnType<typeof loadSettings>) => unknown,
+  value: unknown,
+][] = [
+  ['HOST', '::', s => s.server.host, '::'],
+  ['HOST', 'gateway.internal', s => s.server.host, 'gateway.internal'],
+  ['PORT', '0', s => s.server.port, 0],
+  ['PORT', ' 65535 ', s => s.server.port, 65535],
+  ['SEGMIND_BASE_URL', 'http://127.0.0.1:9/base/', s => s.segmind.baseUrl, 'http://127.0.0.1:9/base'],
+  ['MAX_IMAGE_BYTES', '20971520', s => s.images.maxBytes, 20971520],
+  ['MAX_IMAGE_BYTES', '20 MiB', s => s.images.maxBytes, 20971520],
+  ['MAX_IMAGE_BYTES', '20MiB', s => s.images.maxBytes, 20971520],
+  ['MAX_IMAGE_BYTES', '20mb', s => s.images.maxBytes, 20_000_000],
+  ['MAX_IMAGE_BYTES', '100 KiB', s => s.images.maxBytes, 102_400],
+  ['MAX_IMAGE_BYTES', '100kB', s => s.images.maxBytes, 100_000],
+  ['MAX_IMAGE_BYTES', '512 B', s => s.images.maxBytes, 512],
+  ['MEMORY_CACHE_BYTES', '1.5 GiB', s => s.cache.memoryBytes, 1.5 * 1024 ** 3],
+  ['MEMORY_CACHE_BYTES', '256MB', s => s.cache.memoryBytes, 256_000_000],
+  ['MEMORY_CACHE_BYTES', '0', s => s.cache.memoryBytes, 0],
+  ['STORE_MAX_BYTES', '1 TiB', s => s.store.maxBytes, 1024 ** 4],
+  ...['true', '1', 'yes', 'on', 'TRUE', 'Yes'].map(
+    text => ['BASE64_DEFAULT', text, s => s.upload.base64Default, true] as (typeof ACCEPTED)[number],
+  ),
+  ...['false', '0', 'no', 'off', 'False', 'OFF'].map(
+    text => ['IMAGE_URLS', text, s => s.images.urls, false] as (typeof ACCEPTED)[number],
+  ),
+  ['TRUST_PROXY', 'yes', s => s.server.trustProxy, true],
+  ['TRUST_PROXY', '0', s => s.server.trustProxy, false],
+  ['TRUST_PROXY', '2', s => s.server.trustProxy, 2],
+  ['TRUST_PROXY', '10.0.0.0/8, fd00::/8,loopback', s => s.server.trustProxy, ['10.0.0.0/8', 'fd00::/8', 'loopback']],
+  [
+    'IMAGE_URL_HOSTS',
+    'Img.example.com, .example.org,10.1.2.3,10.0.0.0/8,::1',
+    s => s.images.urlHosts,
+    ['img.example.com', '.example.org', '10.1.2.3', '10.0.0.0/8', '::1'],
+  ],
+  ['CACHE_SCOPE', 'TEAM', s => s.cache.scope, 'team'],
+  ['BUDGET_FAIL', 'open', s => s.credits.budgetFail, 'open'],
+  ['BUDGET_TIMEZONE', 'Europe/Berlin', s => s.credits.timeZone, 'Europe/Berlin'],
+  ['PRICE_ESTIMATE_CREDITS', '1.7e-3', s => s.credits.priceEstimate, 1_700_000],
+  ['LOG_LEVEL', 'silent', s => s.log.level, 'silent'],
+  [
+    'REDIS_URL',
+    'rediss://:pw@redis.internal:6380/1',
+    s => s.store.redisUrl?.reveal(),
+    'rediss://:pw@redis.internal:6380/1',
+  ],
+  ['ADMIN_KEY', 'ops-0123456789abcdef', s => s.teams.adminKey?.reveal(), 'ops-0123456789abcdef'],
+  ['DATA_DIR', '/var/lib/gateway', s => s.teams.file, '/var/lib/gateway/teams.yaml'],
+  ['TEAMS_FILE', 'teams.yml', s => s.teams, { file: 'teams.yml', isDefaultFile: false, adminKey: undefined }],
+]
+
+t.test('accepted forms become typed values', async t => {
+  for (const [name, text, pick, value] of ACCEPTED) {
+    t.strictSame(pick(loadSettings({ [name]: text })), value, `${name}=${text}`)
+  }
+})
+
+const REFUSED: [name: string, ...texts: string[]][] = [
+  ['HOST', 'http://x', 'a b', '1.2.3.400'],
+  ['PORT', 'http', '-1', '65536', '80.5', '0x50', '1e3'],
+  ['METRICS_PORT', '70000'],
+  ['CLIENT_TIMEOUT_MS', '0', '1s', '3600001'],
+  ['SEGMIND_TIMEOUT_MS', '0'],
+  ['SHUTDOWN_TIMEOUT_MS', '-1'],
+  ['SEGMIND_MAX_CONCURRENCY', '0'],
+  ['QUEUE_MAX', '-1'],
+  [
+    'SEGMIND_BASE_URL',
+    'segmind',
+    'ftp://segmind',
+    'https://user:pw@segmind',
+    'https://segmind/?key=1',
+    'https://segmind/#a',
+  ],
+  ['SEGMIND_API_KEY', 'two words', 'line\nbreak', 'schlüssel'],
+  ['REDIS_URL', 'http://redis', 'redis', 'redis://'],
+  ['STORE_MAX_BYTES', '1 KiB', '2 TiB', 'lots'],
+  ['MAX_IMAGE_BYTES', '0', '20M', '20 MiBs', '-1', '1 GiB'],
+  ['CACHE_TTL_SECONDS', '0'],
+  ['CACHE_SCOPE', 'everybody'],
+  ['MAX_IMAGE_PIXELS', '0', '50MP'],
+  ['IMAGE_URLS', 'maybe', '2', 'constructor'],
+  ['IMAGE_URL_HOSTS', 'https://img.example.com', 'a,,b', '10.0.0.0/33', '*.example.com', '1.2.3'],
+  ['PRICE_ESTIMATE_CREDITS', '0', '-0.1', '1001', 'free'],
+  ['BUDGET_TIMEZONE', 'Mars/Olympus', '+01:00', '1'],
+  ['BUDGET_FAIL', 'ajar'],
+  ['SANDBOX', 'perhaps'],
+  ['LOG_LEVEL', 'loud'],
+  ['TRUST_PROXY', 'everyone', '10.0.0.0/8/8', 'fd00::/129', '1000'],
+]
+
+t.test('every other form is one problem, with the name and what is accepted, without the value', async t => {
+  for (const [name, ...texts] of REFUSED) {
+    for (const text of texts) {
+      const problems = problemsOf({ [name]: text })
+      t.equal(problems.length, 1, `${name}=${text}`)
+      const form = Object.values(SETTINGS)
+        .flatMap(slice => Object.values(slice))
+        .find(setting => setting.name === name)?.form.accepts
+      t.equal(problems[0], `${name}: ${form}`)
+    }
+  }
+})
+
+t.test('all problems are told together, those between settings included, in one message', async t => {
+  const env = {
+    NODE_ENV: 'production',
+    PORT: '8123',
+    METRICS_PORT: '8123',
+    REDIS_URL: 'http://hunter2@redis',
+    LOG_LEVEL: 'hunter2',
+    WORKERS: '4',
+    UPLOAD_MEMORY_BYTES: '1 KiB',
+  }
+  t.strictSame(
+    namesOf(env).sort(),
+    [
+      'LOG_LEVEL',
+      'METRICS_PORT',
+      'REDIS_URL',
+      'SEGMIND_API_KEY',
+      'TEAMS_FILE',
+      'UPLOAD_MEMORY_BYTES',
+      'WORKERS',
+    ].sort(),
+  )
+  t.throws(() => loadSettings(env), { name: 'SettingsError', message: /LOG_LEVEL: .*\n.*WORKERS: / })
+  t.notMatch(problemsOf(env).join(), 'hunter2')
+  t.notMatch(messageOf(env), 'hunter2')
+})
+
+t.test('production needs a key and a teams file, unless the sandbox is asked for', async t => {
+  t.strictSame(namesOf({ NODE_ENV: 'production' }), ['SEGMIND_API_KEY', 'TEAMS_FILE'])
+  t.strictSame(namesOf({ ...PRODUCTION, TEAMS_FILE: '' }), ['TEAMS_FILE'])
+  t.match(loadSettings(PRODUCTION), { production: true, sandbox: false, teams: { isDefaultFile: false } })
+  t.match(loadSettings({ NODE_ENV: 'production', SANDBOX: 'true' }), { production: true, sandbox: true })
+})
+
+t.test('the sandbox is the upstream where it is asked for, and outside production for want of a key', async t => {
+  const key = { SEGMIND_API_KEY: 'SG_0123456789abcdef' }
+  t.equal(loadSettings({ SANDBOX: 'true' }).sandbox, true)
+  t.equal(loadSettings({}).sandbox, true)
+  t.equal(loadSettings({ NODE_ENV: 'test' }).sandbox, true)
+  t.equal(loadSettings(key).sandbox, false)
+  t.equal(loadSettings({ ...key, SANDBOX: 'false' }).sandbox, false)
+  t.strictSame(namesOf({ ...key, SANDBOX: 'true' }), ['SANDBOX'], 'a key that would not be used is a mistake')
+  t.strictSame(namesOf({ SANDBOX: 'false' }), ['SEGMIND_API_KEY'], 'a sandbox that is refused is not started')
+})
+
+t.test('settings of later versions are refused unless they are at their default', async t => {
+  const refused: [string, string][] = [
+    ['SEGMIND_API', 'v2'],
+    ['SEGMIND_REQUESTS_PER_MINUTE', '60'],
+    ['REDIS_CLUSTER', 'a:1,b:2'],
+    ['REDIS_SENTINELS', 'a:1'],
+    ['REDIS_MASTER_NAME', 'main'],
+    ['RESERVE_CREDITS', '5'],
+    ['ALERT_WEBHOOK_URL', 'https://hooks.example.com/secret'],
+    ['COALESCE', 'off'],
+    ['RETRY_SERVER_ERRORS', 'false'],
+    ['CHARGEBACK', 'split'],
+    ['RESULT_URL_TTL', '60'],
+    ['ALLOW_NO_SELECTION', 'true'],
+    ['WORKERS', '2'],
+    ['WORKERS', 'many'],
+  ]
+  for (const [name, text] of refused) {
+    t.match(problemsOf({ [name]: text }), [new RegExp(`^${name}: .*not supported by this version$`)], `${name}=${text}`)
+  }
+  const defaults = {
+    SEGMIND_API: 'v1',
+    SEGMIND_REQUESTS_PER_MINUTE: '0',
+    RESERVE_CREDITS: '0.0',
+    COALESCE: 'true',
+    RETRY_SERVER_ERRORS: 'yes',
+    CHARGEBACK: 'first-payer',
+    RESULT_URL_TTL: '3600',
+    ALLOW_NO_SELECTION: '0',
+    WORKERS: '1',
+    ALERT_WEBHOOK_URL: '',
+  }
+  t.strictSame(loadSettings(defaults), DEFAULTS)
+})
+
+t.test('a secret may come from a file, without its line break', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'settings-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'secret')
+  writeFileSync(file, 'redis://:hunter2@redis\n')
+  writeFileSync(join(folder, 'empty'), '\n')
+  const { store, warnings } = loadSettings({ REDIS_URL_FILE: file })
+  t.equal(store.redisUrl?.reveal(), 'redis://:hunter2@redis')
+  t.strictSame(warnings, [])
+  t.strictSame(namesOf({ REDIS_URL_FILE: file, REDIS_URL: 'redis://other' }), ['REDIS_URL'])
+  t.strictSame(problemsOf({ ADMIN_KEY_FILE: file.replace('secret', 'none') }), [
+    'ADMIN_KEY_FILE: the path of a readable file that is not empty',
+  ])
+  t.strictSame(namesOf({ ADMIN_KEY_FILE: folder }), ['ADMIN_KEY_FILE'])
+  t.strictSame(namesOf({ ADMIN_KEY_FILE: join(folder, 'empty') }), ['ADMIN_KEY_FILE'])
+  t.strictSame(namesOf({ SEGMIND_API_KEY_FILE: file, SEGMIND_API_KEY: 'SG_0123456789abcdef' }), ['SEGMIND_API_KEY'])
+  t.strictSame(namesOf({ ...PRODUCTION, SEGMIND_API_KEY: '', SEGMIND_API_KEY_FILE: '/none' }), ['SEGMIND_API_KEY_FILE'])
+})
+
+t.test('settings can be logged: nothing shows a secret but reveal()', async t => {
+  const settings = loadSettings({
+    SEGMIND_API_KEY: 'hunter2hunter2hunter2',
+    REDIS_URL: 'redis://:hunter2@r',
+    ADMIN_KEY: 'hunter2',
+  })
+  const { apiKey } = settings.segmind
+  for (const shown of [
+    JSON.stringify(settings),
+    inspect(settings, { depth: 9, showHidden: true }),
+    `${apiKey}`,
+    String(apiKey),
+  ]) {
+    t.notMatch(shown, 'hunter2')
+    t.match(shown, '[secret]')
+  }
+  t.equal(apiKey?.reveal(), 'hunter2hunter2hunter2')
+})
+
+t.test('what looks like a mistake is a warning with names only', async t => {
+  const warned: [env: Record<string, string>, ...warnings: RegExp[]][] = [
+    [{ SEGMIND_APIKEY: 'v4lue' }, /^SEGMIND_APIKEY is not a setting; SEGMIND_API_KEY is$/],
+    [{ LOGLEVEL: 'v4lue' }, /LOG_LEVEL is$/],
+    [{ REDIS_URI: 'v4lue' }, /REDIS_URL is$/],
+    [{ MAX_IMAGE_BYTE: 'v4lue' }, /MAX_IMAGE_BYTES is$/],
+    [{ segmind_api_key: 'v4lue' }, /SEGMIND_API_KEY is$/],
+    [{ DATA_DIR_FILE: 'v4lue' }, /only secrets have a _FILE/],
+    [{ SEGMIND_KEY: 'v4lue' }, /^SEGMIND_KEY is not a setting$/],
+    [{ ADMIN_KEY: 'v4lue' }, /^ADMIN_KEY is shorter than 16/],
+    [{ SEGMIND_BASE_URL: 'http://v4lue' }, /^SEGMIND_BASE_URL is not used/],
+    [{ SHUTDOWN_TIMEOUT_MS: '1000' }, /may cut off paid calls/],
+  ]
+  for (const [env, ...warnings] of warned) {
+    const found = loadSettings(env).warnings
+    t.match(found, warnings, Object.keys(env).join())
+    t.equal(found.length, warnings.length)
+    t.notMatch(found.join(), 'v4lue')
+  }
+  const ordinary = {
+    HOME: 'x',
+    HOSTNAME: 'x',
+    PATH: 'x',
+    POST: 'x',
+    SORT: 'x',
+    PWD: 'x',
+    REDIS_PORT: 'tcp://x',
+    SEGMIND_GATEWAY_PORT: 'tcp://x',
+    SEGMIND_GATEWAY_SERVICE_HOST: 'x',
+    XDG_DATA_DIRS: 'x',
+  }
+  t.strictSame(loadSettings(ordinary).warnings, [], 'what systems, shells and Kubernetes set is no mistake')
+})
+
+t.test('a command may read the slices it needs, without a key in production', async t => {
+  const env = { NODE_ENV: 'production', DATA_DIR: '/srv', PORT: 'x' }
+  t.strictSame(teamsFile(loadSlices(env, ['teams', 'store'])), { file: '/srv/teams.yaml', isDefaultFile: true })
+  t.throws(() => loadSlices(env, ['server']), {
+    name: 'SettingsError',
+    message: /PORT: a whole number from 0 to 65535/,
+  })
+})
+
+t.test('.env.example is what the table says', async t => {
+  t.equal(
+    readFileSync('.env.example', 'utf8'),
+    envExample(),
+    'write it anew: node --input-type=module -e "import {envExample} from \'./dist/config.js\'; process.stdout.write(envExample())" > .env.example',
+  )
+})
+
+t.test('.env.example and the Markdown table name every setting once', async t => {
+  const example = envExample().split('\n')
+  const rows = settingsMarkdown().split('\n')
+  for (const { name } of Object.values(SETTINGS).flatMap(slice => Object.values(slice))) {
+    t.equal(example.filter(line => line.startsWith(`#${name}=`)).length, 1, name)
+    t.equal(rows.filter(row => row.startsWith(`| \`${name}\` `)).length, 1, name)
+  }
+})
+
+t.test('the defaults of .env.example, taken literally, are accepted', async t => {
+  const lines = envExample()
+    .split('\n')
+    .filter(line => /^#[A-Z_]+=/.test(line))
+  t.strictSame(
+    loadSettings(Object.fromEntries(lines.map(line => line.slice(1).split('=') as [string, string]))),
+    DEFAULTS,
+  )
+})

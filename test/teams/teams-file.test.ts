@@ -1,0 +1,203 @@
+import t from 'tap'
+import { parseTeams } from '../../src/teams/teams-file.js'
+
+const SHA = 'ab'.repeat(32)
+
+function teamsOf(source: string) {
+  const parsed = parseTeams(source)
+  if ('problems' in parsed) throw new Error(parsed.problems.join('\n'))
+  return parsed.teams
+}
+
+function problemsOf(source: string): string[] {
+  const parsed = parseTeams(source)
+  return 'problems' in parsed ? parsed.problems : []
+}
+
+t.test('the documented example is read with every member', async t => {
+  const source = `teams:
+  - id: vision            # [a-z0-9-]{1,32}; the metric label
+    name: Vision research
+    protected: true       # may spend the reserve
+    limits: { requests_per_minute: 300, concurrent: 8, weight: 2 }
+    budget: { daily: 5.0, monthly: 60.0, alert_at: [0.8, 1.0] }   # credits
+    keys:
+      - { id: k7Fq2b9d, sha256: "${SHA.toUpperCase()}", created: 2026-11-01, expires: 2027-11-01, note: labelling ui }
+`
+  t.strictSame(teamsOf(source), [
+    {
+      team: {
+        id: 'vision',
+        name: 'Vision research',
+        protected: true,
+        disabled: false,
+        limits: { requestsPerMinute: 300, concurrent: 8, weight: 2 },
+        budget: { daily: 5e9, monthly: 60e9 },
+      },
+      alertAt: [0.8, 1],
+      keys: [
+        {
+          id: 'k7Fq2b9d',
+          sha256: SHA,
+          created: '2026-11-01',
+          expires: '2027-11-01',
+          note: 'labelling ui',
+          revoked: false,
+        },
+      ],
+    },
+  ])
+})
+
+t.test('a team needs no more than its id', async t => {
+  t.strictSame(teamsOf('teams: [{ id: a }]'), [
+    {
+      team: { id: 'a', name: 'a', protected: false, disabled: false, limits: { requestsPerMinute: 600, weight: 1 } },
+      alertAt: [],
+      keys: [],
+    },
+  ])
+  t.strictSame(teamsOf('teams: [{ id: a }]'), teamsOf('teams:\n- id: a\n  name:\n  limits:\n  budget: \n  keys:\n'))
+  t.strictSame(teamsOf('teams: []'), [])
+})
+
+t.test('members of a budget and of the limits may come alone', async t => {
+  const [daily, none, weight] = teamsOf(
+    'teams: [{ id: a, budget: { daily: 0 } }, { id: b, budget: {} }, { id: c, limits: { weight: 0.5 } }]',
+  )
+  t.strictSame(daily?.team.budget, { daily: 0 })
+  t.strictSame(none?.team.budget, {})
+  t.strictSame(weight?.team.limits, { requestsPerMinute: 600, weight: 0.5 })
+})
+
+t.test('amounts are exact', async t => {
+  t.strictSame(teamsOf('teams: [{ id: a, budget: { daily: 0.1, monthly: 1e-9 } }]')[0]?.team.budget, {
+    daily: 100_000_000,
+    monthly: 1,
+  })
+})
+
+t.test('texts that look like numbers or truths stay what they are', async t => {
+  const source = `teams:
+  - id: 007
+    name: 1.50
+    keys:
+      - { id: 12345678, sha256: ${'1'.repeat(64)}, note: true }
+      - { id: 1e234567, sha256: ${'12e4'.repeat(16)}, note: 2026-11-01 }
+      - { id: 0x123456, sha256: ${'0'.repeat(64)} }
+  - id: no
+`
+  const [bond, no] = teamsOf(source)
+  t.match(bond, {
+    team: { id: '007', name: '1.50' },
+    keys: [{ id: '12345678', note: 'true' }, { id: '1e234567' }, { id: '0x123456' }],
+  })
+  t.equal(no?.team.id, 'no')
+})
+
+t.test('a key is revoked by a date or by true', async t => {
+  const states: [string, boolean][] = [
+    ['revoked: 2026-11-22', true],
+    ['revoked: 2026-11-22T10:00:00Z', true],
+    ['revoked: 2999-01-01', true],
+    ['revoked: true', true],
+    ['revoked: yes', true],
+    ['revoked: false', false],
+    ['revoked:', false],
+    ['note: x', false],
+  ]
+  for (const [member, revoked] of states) {
+    const [entry] = teamsOf(`teams:\n- id: a\n  keys:\n  - id: abcdefgh\n    sha256: ${SHA}\n    ${member}\n`)
+    t.equal(entry?.keys[0]?.revoked, revoked, member)
+  }
+})
+
+t.test('all mistakes are told together, each with its line and place, none with the value', async t => {
+  const source = `teams:
+  - id: Vision
+    protcted: true
+    protected: hunter2
+    limits: { weight: 0, concurrent: 1.5, requests_per_minute: hunter2 }
+    budget: { daily: -1, monthly: hunter2, alert_at: 0.8 }
+    keys:
+      - { id: hunter2, sha256: hunter2, created: 2026-02-30, expires: hunter2 }
+      - { id: abcdefgh }
+      - hunter2
+  - name: [hunter2]
+  - id: ok
+    disabled: maybe
+tems: []
+`
+  const problems = problemsOf(source)
+  t.strictSame(problems, [
+    'line 2: teams[0].id: has to be 1 to 32 of a-z, 0-9 and -',
+    'line 3: teams[0]: unknown member "protcted"',
+    'line 4: teams[0].protected: has to be true or false',
+    'line 5: teams[0].limits.weight: has to be a number from 0.1 to 100',
+    'line 5: teams[0].limits.concurrent: has to be a whole number from 1 to 10000',
+    'line 5: teams[0].limits.requests_per_minute: has to be a whole number from 1 to 1000000',
+    'line 6: teams[0].budget.daily: has to be a decimal number of credits, 0 or more',
+    'line 6: teams[0].budget.monthly: has to be a decimal number of credits, 0 or more',
+    'line 6: teams[0].budget.alert_at: has to be a list',
+    'line 8: teams[0].keys[0].id: has to be 8 letters and digits',
+    'line 8: teams[0].keys[0].sha256: has to be 64 hexadecimal digits',
+    'line 8: teams[0].keys[0].created: has to be a date (2027-11-01) or a time with its offset (2027-11-01T12:00:00Z)',
+    'line 8: teams[0].keys[0].expires: has to be a date (2027-11-01) or a time with its offset (2027-11-01T12:00:00Z)',
+    'line 9: teams[0].keys[1]: sha256 is missing',
+    'line 10: teams[0].keys[2]: has to be a map',
+    'line 11: teams[1].name: has to be 1 to 100 characters on one line',
+    'line 11: teams[1]: id is missing',
+    'line 13: teams[2].disabled: has to be true or false',
+    'line 14: the file: unknown member "tems"',
+  ])
+})
+
+t.test('ids and digests may not come twice, across teams either', async t => {
+  const source = `teams:
+  - id: a
+    keys:
+      - { id: abcdefgh, sha256: ${SHA} }
+  - id: b
+    keys:
+      - { id: abcdefgh, sha256: ${'0'.repeat(64)} }
+      - { id: ABCDEFGH, sha256: ${SHA.toUpperCase()} }
+  - id: a
+`
+  t.strictSame(problemsOf(source), [
+    'line 7: teams[1].keys[0].id: this key id is there already',
+    'line 8: teams[1].keys[1].sha256: this sha256 is there already',
+    'line 9: teams[2].id: this team id is there already',
+  ])
+})
+
+t.test('what is no teams file is refused, an empty file above all', async t => {
+  const refused: [string, RegExp][] = [
+    ['', /^line 1: the file: has to be a map$/],
+    ['# only a comment\n', /the file: has to be a map/],
+    ['teams:', /the file: teams is missing/],
+    ['{}', /the file: teams is missing/],
+    ['[]', /the file: has to be a map/],
+    ['teams: {}', /^line 1: teams: has to be a list$/],
+    ['teams: [', /^line 1: /],
+    [`teams:\n- id: a\n  keys:\n  - { id: abcdefgh, sha256: "abc`, /^line 4: .*left open/],
+    ['teams:\n- id: a\n  id: b\n', /^line 3: a member is given twice$/],
+    ['teams:\n\t- id: a\n', /^line 2: /],
+    ['teams: []\n---\nteams: []\n', /more than one document/],
+    ['teams:\n- &a { id: a }\n- *a\n', /^line 3: teams\[1\]: aliases are not supported$/],
+    ['teams:\n- !!int 3\n', /tags are not supported/],
+    ['teams:\n- id: a\n  constructor: x\n', /unknown member "constructor"/],
+    ['teams:\n- id: a\n  __proto__: { admin: true }\n', /unknown member "__proto__"/],
+    ['\0\u0001', /the file|YAML/],
+  ]
+  for (const [source, problem] of refused) {
+    const problems = problemsOf(source)
+    t.ok(problems.length > 0, JSON.stringify(source))
+    t.match(problems.join('\n'), problem)
+  }
+})
+
+t.test('a team id is what a metric label may be', async t => {
+  for (const id of ['a', 'a-1', '0', 'x'.repeat(32)]) t.equal(teamsOf(`teams: [{ id: ${id} }]`)[0]?.team.id, id)
+  for (const id of ['A', 'a_b', 'a b', 'ä', 'x'.repeat(33), '""'])
+    t.equal(problemsOf(`teams: [{ id: ${id} }]`).length, 1, id)
+})

@@ -1,0 +1,167 @@
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import type { Team } from '../../src/segment/types.js'
+import { createApiKey } from '../../src/teams/api-key.js'
+import { watchTeams } from '../../src/teams/watch.js'
+
+const KEY = createApiKey()
+const NEVER_MS = 2 ** 30
+
+const teamsWith = (...ids: string[]) => `teams:\n${ids.map(id => `- id: ${id}\n`).join('')}`
+const withKey = (more = '') => `teams: [{ id: a, keys: [{ id: ${KEY.id}, sha256: ${KEY.sha256}${more} }] }]`
+
+/** A watch over a text in memory that looks only when told to; an `Error` in place of the text is what reading throws. */
+async function staged(first: string) {
+  const file: { now: string | Error } = { now: first }
+  const seen: string[] = []
+  const watched = await watchTeams({
+    file: 'teams.yaml',
+    intervalMs: NEVER_MS,
+    onLoaded: teams => seen.push(`loaded ${teams.map(team => team.id).join()}`),
+    onRefused: problems => seen.push(`refused ${problems.join()}`),
+    read: async () => {
+      if (file.now instanceof Error) throw file.now
+      return file.now
+    },
+  })
+  return { file, seen, watched }
+}
+
+const missing = () => Object.assign(new Error('gone'), { code: 'ENOENT' })
+const idsOf = (watched: { teams(): readonly Team[] }) => watched.teams().map(team => team.id)
+
+t.test('the file is loaded at start, and a change at the look that confirms it', async t => {
+  const { file, seen, watched } = await staged(teamsWith('a'))
+  t.strictSame(seen, ['loaded a'])
+  await watched.look()
+  file.now = teamsWith('a', 'b')
+  await watched.look()
+  t.strictSame(idsOf(watched), ['a'], 'a change seen once may be half a change')
+  await watched.look()
+  t.strictSame(idsOf(watched), ['a', 'b'])
+  await watched.look()
+  t.strictSame(seen, ['loaded a', 'loaded a,b'], 'what did not change is not loaded again')
+  watched.stop()
+})
+
+t.test('a file caught half written between two looks is never used, though it is good YAML', async t => {
+  const { file, seen, watched } = await staged(teamsWith('a', 'b', 'c'))
+  file.now = teamsWith('a')
+  await watched.look()
+  file.now = teamsWith('a', 'b', 'c', 'd')
+  await watched.look()
+  t.strictSame(idsOf(watched), ['a', 'b', 'c'])
+  await watched.look()
+  t.strictSame(seen, ['loaded a,b,c', 'loaded a,b,c,d'])
+  file.now = teamsWith('a')
+  await watched.look()
+  file.now = teamsWith('a', 'b', 'c', 'd')
+  await watched.look()
+  await watched.look()
+  t.equal(seen.length, 2, 'a flicker that went away is no change')
+  watched.stop()
+})
+
+t.test('a bad, empty or missing file is refused whole, told once, and the teams of before stay', async t => {
+  const states: [string | Error, string][] = [
+    ['teams:\n- id: b\n- id: B\n', 'refused line 3: teams[1].id: has to be 1 to 32 of a-z, 0-9 and -'],
+    ['', 'refused line 1: the file: has to be a map'],
+    [missing(), 'refused the file cannot be read: ENOENT'],
+  ]
+  for (const [state, told] of states) {
+    const { file, seen, watched } = await staged(teamsWith('a'))
+    t.equal(watched.isOk(), true)
+    file.now = state
+    for (let look = 0; look < 4; look++) await watched.look()
+    t.strictSame(seen, ['loaded a', told])
+    t.strictSame(idsOf(watched), ['a'])
+    t.equal(watched.isOk(), false)
+    t.strictSame(watched.problems(), [told.replace('refused ', '')])
+    file.now = teamsWith('a')
+    for (let look = 0; look < 2; look++) await watched.look()
+    t.equal(watched.isOk(), true, 'the old text again is good again')
+    t.strictSame(watched.problems(), [])
+    t.equal(seen.at(-1), 'loaded a')
+    watched.stop()
+  }
+})
+
+t.test('a revoked key, an ended one and a disabled team are refused from the reload on', async t => {
+  const { file, watched } = await staged(withKey())
+  const now = Date.parse('2026-11-22T00:00:00Z')
+  const { authenticate } = watched
+  t.match(authenticate(KEY.text, now), { caller: { keyId: KEY.id } })
+  const changes: [string, string][] = [
+    [withKey(', revoked: 2026-11-22'), 'unauthorized'],
+    [withKey(', expires: 2026-11-21'), 'unauthorized'],
+    [withKey().replace('id: a,', 'id: a, disabled: true,'), 'disabled'],
+    [teamsWith('a'), 'unauthorized'],
+  ]
+  for (const [text, refused] of changes) {
+    file.now = text
+    await watched.look()
+    await watched.look()
+    t.strictSame(authenticate(KEY.text, now), { refused }, text)
+  }
+  watched.stop()
+})
+
+t.test('a file that is bad at start rejects with every mistake', async t => {
+  await t.rejects(staged('teams:\n- id: A\n- id: B\n'), { message: /teams\.yaml:\n {2}line 2: .*\n {2}line 3: / })
+  await t.rejects(watchTeams({ file: '/nowhere/teams.yaml' }), { message: /nowhere.*\n.*cannot be read: ENOENT/ })
+})
+
+t.test('a stopped watch uses nothing more', async t => {
+  const { file, seen, watched } = await staged(teamsWith('a'))
+  file.now = teamsWith('b')
+  await watched.look()
+  watched.stop()
+  await watched.look()
+  t.strictSame(seen, ['loaded a'])
+})
+
+t.test('real files are followed by themselves, over renames, rewrites and swapped symbolic links', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'teams-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'teams.yaml')
+  writeFileSync(join(folder, 'one'), teamsWith('one'))
+  writeFileSync(join(folder, 'two'), teamsWith('two'))
+  symlinkSync('one', file)
+  const loads = queue<string>()
+  const watched = await watchTeams({
+    file,
+    intervalMs: 5,
+    onLoaded: teams => loads.put(teams.map(team => team.id).join()),
+  })
+  t.teardown(() => watched.stop())
+  t.equal(await loads.take(), 'one')
+  symlinkSync('two', join(folder, 'next'))
+  renameSync(join(folder, 'next'), file)
+  t.equal(await loads.take(), 'two')
+  writeFileSync(join(folder, 'two'), teamsWith('three'))
+  t.equal(await loads.take(), 'three')
+})
+
+/** Values put by a callback, taken by a test in their order. */
+function queue<T>() {
+  const values: T[] = []
+  let wake = () => {}
+  return {
+    put(value: T) {
+      values.push(value)
+      wake()
+    },
+    async take(): Promise<T> {
+      for (let value = values.shift(); ; value = values.shift()) {
+        if (value !== undefined) return value
+        const keepAlive = setInterval(() => {}, NEVER_MS)
+        await new Promise<void>(resolve => {
+          wake = resolve
+        })
+        clearInterval(keepAlive)
+      }
+    },
+  }
+}
