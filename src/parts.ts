@@ -86,6 +86,7 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
 
 function openLoggedStore({ settings, log }: GatewayOptions): Promise<OpenedStore> {
   return openStore(settings.store, {
+    onProblem: (error, what) => log.warn({ err: error, what }, 'the store has a problem'),
     onUp: () => log.info('the store answers'),
     onDown: error =>
       log.error({ err: error }, 'the store does not answer: cached reads and unbudgeted purchases go on without it'),

@@ -23,7 +23,7 @@ export function startBlock(started: Started): string {
     `  store      ${started.store}`,
     started.key
       ? `  team key   ${started.key}  (team demo)`
-      : '  team key   make one with: npx segmind-gateway keys create <team>',
+      : '  team key   make one with: node dist/main.js keys create <team>',
     `  API docs   ${url}/docs`,
     `  metrics    ${metricsUrl}/metrics`,
     '',

@@ -18,15 +18,16 @@ export interface OpenedStore {
 /** Opens the store the settings name. Throws when the embedded one cannot be used; a Redis that is down is waited for in the background. */
 export async function openStore(
   settings: StoreSettings,
-  on: { onUp?(): void; onDown?(error: unknown): void } = {},
+  on: { onUp?(): void; onDown?(error: unknown): void; onProblem?(error: unknown, what: string): void } = {},
 ): Promise<OpenedStore> {
   const { redisUrl, dataDir, maxBytes } = settings
-  const { onUp, onDown } = on
-  if (!redisUrl) return { store: await openEmbeddedStore({ dir: dataDir, maxBytes }), rateLimitClient: undefined }
+  const { onUp, onDown, onProblem = () => {} } = on
+  if (!redisUrl)
+    return { store: await openEmbeddedStore({ dir: dataDir, maxBytes, onProblem }), rateLimitClient: undefined }
   const store = await openRedisStore({
     url: redisUrl.reveal(),
     ...(onUp ? { onUp } : {}),
-    onProblem: error => onDown?.(error),
+    onProblem: (error, what) => (what === 'connection' ? onDown?.(error) : onProblem(error, what)),
   })
   return { store, rateLimitClient: store.rateLimitClient }
 }

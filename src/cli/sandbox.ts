@@ -1,0 +1,65 @@
+import { parseArgs } from 'node:util'
+import { newSandboxKey, type SandboxOptions, startSandbox } from '../sandbox/server.js'
+
+interface Io {
+  stdout: (line: string) => void
+  stderr: (line: string) => void
+  /** Ends the command as SIGINT and SIGTERM do; for tests. */
+  signal?: AbortSignal
+}
+
+const USAGE =
+  'usage: segmind-gateway sandbox [--host 127.0.0.1] [--port 9000] [--key SG_…] [--latency ms] [--credits n]'
+
+/** Runs the stand-in for Segmind alone until SIGINT or SIGTERM. Answers the exit code: 0, 1 when it cannot listen, 2 for a wrong option. */
+export async function sandbox(args: string[], io: Io): Promise<number> {
+  const options = readOptions(args)
+  if (typeof options === 'string') {
+    io.stderr(options)
+    io.stderr(USAGE)
+    return 2
+  }
+  try {
+    const running = await startSandbox(options)
+    io.stdout(`Segmind sandbox: ${running.url}`)
+    io.stdout(`key: ${running.apiKey}`)
+    await untilStopped(io.signal)
+    await running.close()
+    return 0
+  } catch (error) {
+    io.stderr(`The sandbox could not start: ${error instanceof Error ? error.message : String(error)}`)
+    return 1
+  }
+}
+
+function readOptions(args: string[]): SandboxOptions | string {
+  const text = { type: 'string' } as const
+  try {
+    const { values } = parseArgs({ args, options: { host: text, port: text, key: text, latency: text, credits: text } })
+    const port = Number(values.port ?? 9000)
+    const latencyMs = Number(values.latency ?? 0)
+    const credits = Number(values.credits ?? 10)
+    if (!Number.isInteger(port) || port < 0 || port > 65_535) return '--port must be a whole number from 0 to 65535'
+    if (!Number.isInteger(latencyMs) || latencyMs < 0 || latencyMs > 600_000) return '--latency must be 0 to 600000 ms'
+    if (!(credits >= 0 && credits <= 1_000_000)) return '--credits must be a number from 0 to 1000000'
+    if (values.key?.trim() === '') return '--key must not be empty'
+    return { host: values.host ?? '127.0.0.1', port, latencyMs, credits, apiKey: values.key ?? newSandboxKey() }
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}
+
+function untilStopped(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise(resolve => {
+    const stop = () => {
+      process.off('SIGINT', stop)
+      process.off('SIGTERM', stop)
+      signal?.removeEventListener('abort', stop)
+      resolve()
+    }
+    process.on('SIGINT', stop)
+    process.on('SIGTERM', stop)
+    signal?.addEventListener('abort', stop)
+    if (signal?.aborted) stop()
+  })
+}

@@ -1,0 +1,131 @@
+import type {
+  Booked,
+  BudgetLimits,
+  CallEntry,
+  LedgerEntry,
+  LedgerStore,
+  ReserveOutcome,
+  SettledCall,
+} from '../../storage.js'
+import {
+  ACTIVITY_COUNTERS,
+  bookedIn,
+  byDayThenTeam,
+  type Counter,
+  checkAmounts,
+  type Totals,
+  toTotals,
+} from '../totals.js'
+import type { Environment } from './environment.js'
+
+/** The ledger's steps, each inside one transaction, with the semantics of the Redis scripts. */
+export function createLedger(environment: Environment): LedgerStore {
+  const books = openBooks(environment)
+  return {
+    async reserve(call, limits) {
+      checkAmounts({ estimate: call.estimate, ...limits })
+      return environment.write(() => reserve(books, call, limits))
+    },
+    async settle(call, settled) {
+      checkAmounts({ cost: settled.cost, estimate: call.estimate })
+      await environment.write(() => settle(books, call, settled))
+    },
+    async release(call) {
+      await environment.write(() => takeBack(books, call))
+    },
+    async booked(team, windows) {
+      return environment.read(() => bookedBy(books, { team, ...windows }))
+    },
+    async addActivity(team, day, activity) {
+      checkAmounts({ ...activity })
+      const wanted = ACTIVITY_COUNTERS.filter(name => activity[name] > 0).map(name => [name, activity[name]] as const)
+      if (wanted.length > 0) await environment.write(() => count(books, { team, day }, Object.fromEntries(wanted)))
+    },
+    async usage(month, team) {
+      const range = { start: [`${month}-`], end: [`${month}-~`] }
+      const days = environment.read(() => [...books.totals.getRange(range)])
+      const rows = days.map(({ key: [day, name], value }) => ({ team: name, day, ...toTotals(value) }))
+      return rows.filter(row => team === undefined || row.team === team).sort(byDayThenTeam)
+    },
+    async entries(day) {
+      const range = { start: [day], end: [`${day}~`] }
+      return environment.read(() => [...books.calls.getRange(range)].map(({ value }) => value))
+    },
+    async recordBalance({ remaining, at }) {
+      checkAmounts({ at, remaining: Math.abs(remaining) })
+      await environment.write(() => {
+        if ((books.balance.get('balance')?.at ?? -1) <= at) books.balance.put('balance', { remaining, at })
+      })
+    },
+    async balance() {
+      return environment.read(() => books.balance.get('balance'))
+    },
+  }
+}
+
+type Books = ReturnType<typeof openBooks>
+
+function openBooks({ root }: Environment) {
+  return {
+    /** By day and call id. */
+    calls: root.openDB<LedgerEntry, string[]>('calls', {}),
+    /** By day and team. */
+    totals: root.openDB<Partial<Totals>, [string, string]>('totals', {}),
+    /** What is booked in all, by month and team. */
+    months: root.openDB<number, [string, string]>('months', {}),
+    balance: root.openDB<{ remaining: number; at: number }, string>('balance', {}),
+  }
+}
+
+interface Windows {
+  team: string
+  day: string
+  month: string
+}
+
+function bookedBy(books: Books, { team, day, month }: Windows): Booked {
+  return { daily: bookedIn(books.totals.get([day, team])), monthly: books.months.get([month, team]) ?? 0 }
+}
+
+function reserve(books: Books, call: CallEntry, limits: BudgetLimits): ReserveOutcome {
+  const booked = bookedBy(books, call)
+  if (books.calls.get([call.day, call.callId])) return { ok: true, booked }
+  const daily = booked.daily + call.estimate
+  const monthly = booked.monthly + call.estimate
+  if (limits.daily !== undefined && daily > limits.daily) return { ok: false, window: 'daily', booked }
+  if (limits.monthly !== undefined && monthly > limits.monthly) return { ok: false, window: 'monthly', booked }
+  books.calls.put([call.day, call.callId], { ...call, state: 'reserved' })
+  count(books, call, { reservedCalls: 1, reserved: call.estimate })
+  books.months.put([call.month, call.team], monthly)
+  return { ok: true, booked: { daily, monthly } }
+}
+
+function settle(books: Books, call: CallEntry, settled: SettledCall): void {
+  const old = books.calls.get([call.day, call.callId])
+  if (old && old.state !== 'reserved') return
+  takeBack(books, call)
+  books.calls.put([call.day, call.callId], { ...call, state: settled.outcome, settled })
+  const charged = settled.outcome === 'charged'
+  count(books, call, charged ? { paidCalls: 1, charged: settled.cost } : { unknownCalls: 1, unknown: settled.cost })
+  addToMonth(books, call, settled.cost)
+}
+
+/** Takes a reserved entry out; what is settled or not there stays as it is. */
+function takeBack(books: Books, call: CallEntry): void {
+  const old = books.calls.get([call.day, call.callId])
+  if (old?.state !== 'reserved') return
+  books.calls.remove([call.day, call.callId])
+  count(books, old, { reservedCalls: -1, reserved: -old.estimate })
+  addToMonth(books, old, -old.estimate)
+}
+
+function count(books: Books, { day, team }: Omit<Windows, 'month'>, amounts: Partial<Totals>): void {
+  const totals = { ...books.totals.get([day, team]) }
+  for (const [name, amount] of Object.entries(amounts) as [Counter, number][])
+    totals[name] = (totals[name] ?? 0) + amount
+  books.totals.put([day, team], totals)
+}
+
+function addToMonth(books: Books, { month, team }: Windows, amount: number): void {
+  books.months.put([month, team], (books.months.get([month, team]) ?? 0) + amount)
+}

@@ -1,0 +1,28 @@
+import { existsSync, readFileSync } from 'node:fs'
+import t from 'tap'
+import { settingsMarkdown } from '../src/config.js'
+import { ERRORS } from '../src/errors.js'
+
+const readme = readFileSync('README.md', 'utf8')
+
+t.test('the settings table of the README is what the gateway reads (npm run docs writes it)', async t => {
+  const [, table] = /<!-- settings: [^\n]*-->\n([\s\S]*?)<!-- \/settings -->/.exec(readme) ?? []
+  t.equal(table, settingsMarkdown())
+})
+
+t.test('every file the README and the docs link to is there', async t => {
+  for (const page of ['README.md', 'docs/operating.md', 'docs/sandbox.md', 'CONTRIBUTING.md']) {
+    const folder = new URL(page, `file://${process.cwd()}/`)
+    for (const [, target = ''] of readFileSync(page, 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+      t.ok(existsSync(new URL(target, folder)), `${page} → ${target}`)
+    }
+  }
+})
+
+t.test('every error code that the docs name exists', async t => {
+  for (const page of ['README.md', 'docs/operating.md']) {
+    for (const [, code = ''] of readFileSync(page, 'utf8').matchAll(/\b[45]\d\d `([a-z_]+)`/g)) {
+      t.ok(code in ERRORS, `${page}: ${code}`)
+    }
+  }
+})

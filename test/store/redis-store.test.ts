@@ -1,0 +1,367 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import rateLimit from '@fastify/rate-limit'
+import Fastify from 'fastify'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import type { Store } from '../../src/storage.js'
+import { openRedisStore, type RedisStore, type RedisStoreOptions } from '../../src/store/redis/redis-store.js'
+import { startRedis } from '../support/redis-server.js'
+import { hammer } from './hammer.js'
+import { call, charged, testStore } from './store-suite.js'
+import { type ProxyOptions, startTcpProxy } from './tcp-proxy.js'
+
+const server = await startRedis()
+const raw = new Redis(server.url, { retryStrategy: () => 50 })
+raw.on('error', () => undefined)
+t.teardown(async () => {
+  raw.disconnect()
+  await server.close()
+})
+
+const prefixes = new WeakMap<Store, string>()
+
+async function open(t: Test, options: Partial<RedisStoreOptions> = {}): Promise<RedisStore> {
+  const keyPrefix = `suite-${randomUUID()}`
+  const store = await openRedisStore({ url: server.url, keyPrefix, ...options })
+  prefixes.set(store, options.keyPrefix ?? keyPrefix)
+  t.teardown(() => store.close())
+  return store
+}
+
+testStore(t, {
+  open: t => open(t, { commandSilenceMs: 10_000 }),
+  async elapse(store, kind, key, seconds) {
+    const name = `${prefixes.get(store)}:${kind}:${key}`
+    await raw.pexpire(name, (await raw.pttl(name)) - seconds * 1000)
+  },
+})
+
+/** A store, and a way to wait until it went down or came up once more. */
+async function openWatched(t: Test, options: Partial<RedisStoreOptions> = {}) {
+  const seen = { up: 0, down: [] as string[] }
+  let changed: () => void = () => undefined
+  const note = (change: () => void) => () => {
+    change()
+    changed()
+  }
+  const store = await open(t, {
+    ...options,
+    onUp: note(() => seen.up++),
+    onProblem: (error, what) => note(() => seen.down.push(`${what}: ${(error as Error).message}`))(),
+  })
+  const until = async (condition: () => boolean) => {
+    while (!condition()) {
+      await new Promise<void>(resolve => {
+        changed = resolve
+      })
+    }
+  }
+  return { store, seen, until }
+}
+
+const everyMethod: Record<string, (store: Store) => Promise<unknown>> = {
+  'results.get': ({ results }) => results.get('key'),
+  'results.put': ({ results }) => results.put('key', { meta: '{}', body: Buffer.from('x') }, 60),
+  'images.has': ({ images }) => images.has('key'),
+  'images.delete': ({ images }) => images.delete('key'),
+  'ledger.reserve': ({ ledger }) => ledger.reserve(call('a'), {}),
+  'ledger.settle': ({ ledger }) => ledger.settle(call('a'), charged(70)),
+  'ledger.release': ({ ledger }) => ledger.release(call('a')),
+  'ledger.booked': ({ ledger }) => ledger.booked('vision', call('a')),
+  'ledger.addActivity': ({ ledger }) =>
+    ledger.addActivity('vision', '2026-11-30', {
+      requests: 1,
+      hits: 0,
+      coalesced: 0,
+      savedByCache: 0,
+      savedByCoalescing: 0,
+    }),
+  'ledger.usage': ({ ledger }) => ledger.usage('2026-11'),
+  'ledger.entries': ({ ledger }) => ledger.entries('2026-11-30'),
+  'ledger.recordBalance': ({ ledger }) => ledger.recordBalance({ remaining: 1, at: 1 }),
+  'ledger.balance': ({ ledger }) => ledger.balance(),
+}
+
+/** Every method fails, and at once: before anything could have come back from the network. */
+async function failsAtOnce(t: Test, store: Store): Promise<void> {
+  for (const [name, method] of Object.entries(everyMethod)) {
+    let failure: unknown
+    method(store).catch(error => {
+      failure = error
+    })
+    await new Promise(resolve => setImmediate(resolve))
+    t.match(failure, { name: 'StoreError' }, name)
+  }
+  t.equal(store.isUp(), false)
+}
+
+const works = async (t: Test, store: Store): Promise<void> => {
+  for (const [name, method] of Object.entries(everyMethod)) await t.resolves(method(store), name)
+  t.equal(store.isUp(), true)
+}
+
+t.test('three processes that reserve at once get exactly what the limit allows', async t => {
+  const keyPrefix = `hammer-${randomUUID()}`
+  const hammered = await hammer({ technology: 'redis', target: server.url, keyPrefix, limit: 20_000 })
+  const store = await open(t, { keyPrefix })
+  t.equal(
+    hammered.reduce((sum, { booked }) => sum + booked, 0),
+    200,
+  )
+  t.equal(Math.max(...hammered.map(({ highest }) => highest)), 20_000)
+  t.same(await store.ledger.booked('vision', call('a')), { daily: 20_000, monthly: 20_000 })
+  t.equal((await store.ledger.entries(call('a').day)).length, 200)
+})
+
+t.test('blobs expire and may be evicted; the ledger has no time to live and stays, all in one slot', async t => {
+  await server.flush()
+  const keyPrefix = `evict-${randomUUID()}`
+  const store = await open(t, { keyPrefix })
+  await works(t, store)
+  await store.results.put('key', { meta: '{}', body: Buffer.from('x') }, 60)
+  const ledgerKeys = await raw.keys(`{${keyPrefix}:ledger}*`)
+  t.ok(ledgerKeys.length >= 4)
+  for (const key of ledgerKeys) t.equal(await raw.pttl(key), -1, key)
+  const used = Number(/used_memory:(\d+)/.exec(await raw.info('memory'))?.[1])
+  await raw.config('SET', 'maxmemory', used + 12_000_000, 'maxmemory-policy', 'volatile-lru')
+  t.teardown(() => raw.config('SET', 'maxmemory', 0))
+  const body = randomBytes(1_000_000)
+  for (let index = 0; index < 30; index++) await store.results.put(`big-${index}`, { meta: '{}', body }, 60)
+  const held = await Promise.all(Array.from({ length: 30 }, (_, index) => store.results.has(`big-${index}`)))
+  t.ok(held.filter(Boolean).length < 30)
+  t.same((await raw.keys(`{${keyPrefix}:ledger}*`)).sort(), ledgerKeys.sort())
+})
+
+t.test('what Redis refuses is a StoreError, and Redis is still up', async t => {
+  const keyPrefix = `refuse-${randomUUID()}`
+  const { store, seen } = await openWatched(t, { keyPrefix })
+  await raw.lpush(`${keyPrefix}:result:list`, 'x')
+  await t.rejects(store.results.get('list'), { name: 'StoreError', message: /WRONGTYPE/ })
+  await raw.config('SET', 'maxmemory', 1, 'maxmemory-policy', 'noeviction')
+  t.teardown(() => raw.config('SET', 'maxmemory', 0))
+  const secret = 'c2VjcmV0IGltYWdl'
+  const failure = await store.results.put('key', { meta: '{}', body: Buffer.from(secret) }, 60).catch(error => error)
+  t.match(failure, { name: 'StoreError', message: /OOM/ })
+  t.notMatch(
+    JSON.stringify({ ...failure, cause: failure.cause, stack: failure.stack }),
+    secret,
+    'the error holds no image',
+  )
+  t.equal(store.isUp(), true)
+  t.same(seen.down, [])
+})
+
+t.test('a value that is not ours is reported, counts as a miss, and can be replaced', async t => {
+  const keyPrefix = `foreign-${randomUUID()}`
+  const { store, seen } = await openWatched(t, { keyPrefix })
+  const foreign = [
+    '',
+    'x',
+    'some text of somebody',
+    Buffer.from([0xb1, 0xff, 0xff, 0xff, 0xff, 1]),
+    Buffer.from([0xb1, 0, 0]),
+  ]
+  for (const value of foreign) {
+    await raw.set(`${keyPrefix}:result:key`, value)
+    t.equal(await store.results.get('key'), undefined)
+  }
+  t.equal(seen.down.length, foreign.length)
+  await store.results.put('key', { meta: '{}', body: Buffer.from('x') }, 60)
+  t.ok(await store.results.get('key'))
+})
+
+t.test('a malformed address is refused without repeating it', async t => {
+  for (const url of ['localhost:6379', 'http://user:geheim@host', 'redis://', '']) {
+    const error = await openRedisStore({ url }).catch(error => error)
+    t.match(error, { name: 'Error', message: /redis:\/\// })
+    t.notMatch(error.message, 'geheim')
+  }
+})
+
+t.test('Redis stopped: the store opens, every method fails at once, and it heals by itself', async t => {
+  const own = await startRedis()
+  t.teardown(() => own.close())
+  await own.stop()
+  const { store, seen, until } = await openWatched(t, { url: own.url })
+  await failsAtOnce(t, store)
+  t.match(seen, { up: 0, down: [/^connection: .*ECONNREFUSED/] }, 'told once, with the reason')
+  await own.start()
+  await until(() => seen.up === 1)
+  await works(t, store)
+  await own.stop()
+  await until(() => seen.down.length === 2)
+  await failsAtOnce(t, store)
+  await own.start()
+  await until(() => seen.up === 2)
+  t.same(await store.ledger.entries('2026-11-30'), [], 'it came back empty')
+  await works(t, store)
+})
+
+t.test('scripts that Redis lost are loaded again', async t => {
+  const store = await open(t)
+  await store.ledger.reserve(call('a'), {})
+  await raw.script('FLUSH')
+  t.match(await store.ledger.reserve(call('b'), {}), { ok: true, booked: { daily: 200 } })
+})
+
+t.test('a command that waits when Redis stops fails then', async t => {
+  const own = await startRedis()
+  t.teardown(() => own.close())
+  const { store } = await openWatched(t, { url: own.url, commandSilenceMs: 60_000 })
+  own.freeze()
+  const waiting = Object.values(everyMethod).map(method => method(store))
+  const outcomes = Promise.allSettled(waiting)
+  await own.stop()
+  for (const outcome of await outcomes) t.match(outcome, { status: 'rejected', reason: { name: 'StoreError' } })
+})
+
+t.test(
+  'Redis frozen by SIGSTOP: the first command waits, the others fail at once, late answers do no harm',
+  async t => {
+    const own = await startRedis()
+    t.teardown(() => own.close())
+    const { store, seen, until } = await openWatched(t, { url: own.url })
+    own.freeze()
+    const first = await Promise.allSettled([
+      store.results.put('late', { meta: '{}', body: Buffer.from('x') }, 60),
+      store.results.get('key'),
+      store.ledger.settle(call('late'), charged(70)),
+    ])
+    for (const outcome of first)
+      t.match(outcome, { status: 'rejected', reason: { name: 'StoreError', message: /silent for 200 ms/ } })
+    await failsAtOnce(t, store)
+    t.match(seen.down, [/^connection: .*silent/])
+    own.thaw()
+    await until(() => seen.up === 2)
+    t.ok(await store.results.get('late'), 'a write of unknown fate may have happened')
+    await store.ledger.settle(call('late'), charged(70))
+    t.match(await store.ledger.usage('2026-11'), [{ paidCalls: 1, charged: 70 }], 'and repeating it is safe')
+    await works(t, store)
+  },
+)
+
+for (const mode of ['ALL', 'WRITE']) {
+  t.test(`Redis paused by CLIENT PAUSE ${mode}: as frozen, and back when the pause is over`, async t => {
+    const own = await startRedis()
+    const admin = new Redis(own.url)
+    t.teardown(() => {
+      admin.disconnect()
+      return own.close()
+    })
+    const { store, seen, until } = await openWatched(t, { url: own.url, commandSilenceMs: 100 })
+    await store.ledger.reserve(call('before'), {})
+    await admin.call('CLIENT', 'PAUSE', '900', mode)
+    await t.rejects(store.ledger.reserve(call('a'), {}), { name: 'StoreError' })
+    await failsAtOnce(t, store)
+    await until(() => seen.up === 2)
+    await works(t, store)
+  })
+}
+
+t.test('a line that was cut without a word is given up and made anew', async t => {
+  const proxy = await startProxy(t, { targetPort: server.port })
+  const { store, seen, until } = await openWatched(t, {
+    url: `redis://127.0.0.1:${proxy.port}`,
+    commandSilenceMs: 50,
+    reconnectSilenceMs: 300,
+  })
+  proxy.blackhole()
+  await t.rejects(store.results.get('key'), { name: 'StoreError' })
+  await until(() => seen.up === 2)
+  t.equal(proxy.connections(), 2)
+  await works(t, store)
+})
+
+t.test('a large value on a thin line is slow and no false alarm, nor is what waits behind it', async t => {
+  const proxy = await startProxy(t, { targetPort: server.port, bytesAtOnce: 16_384, pauseMs: 20 })
+  const { store, seen } = await openWatched(t, { url: `redis://127.0.0.1:${proxy.port}` })
+  const direct = await open(t, { keyPrefix: prefixes.get(store) as string })
+  const body = randomBytes(700_000)
+  await direct.results.put('big', { meta: '{}', body }, 60)
+  const [blob, outcome] = await Promise.all([store.results.get('big'), store.ledger.reserve(call('a'), {})])
+  t.ok(blob && body.equals(blob.body))
+  t.match(outcome, { ok: true })
+  t.same(seen.down, [])
+})
+
+const outgoing = [
+  {
+    title: 'that the line takes slowly',
+    bytes: 20_000_000,
+    line: { pauseMs: 10, slowBytes: 8_000_000 },
+    commandSilenceMs: 400,
+  },
+  {
+    title: 'that is on its way after the system took it',
+    bytes: 5_000_000,
+    line: { pauseMs: 5 },
+    commandSilenceMs: 300,
+  },
+]
+for (const { title, bytes, line, commandSilenceMs } of outgoing) {
+  t.test(`a large value to store ${title} is no false alarm`, async t => {
+    const proxy = await startProxy(t, { targetPort: server.port, ...line })
+    const { store, seen } = await openWatched(t, { url: `redis://127.0.0.1:${proxy.port}`, commandSilenceMs })
+    const body = randomBytes(bytes)
+    await store.images.put('big', { meta: '{}', body }, 60)
+    const direct = await open(t, { keyPrefix: prefixes.get(store) as string })
+    const blob = await direct.images.get('big')
+    t.ok(blob && body.equals(blob.body))
+    t.same(seen.down, [])
+  })
+}
+
+t.test('while this process itself hangs, Redis is not blamed', async t => {
+  const { store, seen } = await openWatched(t)
+  for (let round = 0; round < 3; round++) {
+    const answers = Promise.all([store.ledger.balance(), store.results.get('key')])
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700)
+    await t.resolves(answers)
+  }
+  t.same(seen.down, [])
+})
+
+t.test('closing lets commands that wait end, and refuses later ones', async t => {
+  const store = await openRedisStore({ url: server.url, keyPrefix: `close-${randomUUID()}` })
+  const waiting = store.ledger.reserve(call('a'), {})
+  await store.close()
+  t.match(await waiting, { ok: true })
+  await t.rejects(store.ledger.balance(), { name: 'StoreError', message: /closed/ })
+  t.equal(store.isUp(), false)
+})
+
+t.test('rate limits count in Redis for all, and let requests go on when it is frozen or gone', async t => {
+  const own = await startRedis()
+  t.teardown(() => own.close())
+  const keyPrefix = `rate-${randomUUID()}`
+  const replica = async () => {
+    const { store, seen, until } = await openWatched(t, { url: own.url, keyPrefix, commandSilenceMs: 100 })
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(rateLimit, { max: 2, timeWindow: 60_000, redis: store.rateLimitClient, skipOnError: true })
+    app.get('/', async () => 'ok')
+    const get = async () => (await app.inject('/')).statusCode
+    return { get, seen, until }
+  }
+  const [one, other] = [await replica(), await replica()]
+  t.same([await one.get(), await other.get(), await one.get(), await other.get()], [200, 200, 429, 429])
+  const probe = new Redis(own.url)
+  const keys = await probe.keys('*')
+  t.match(keys, [new RegExp(`^${keyPrefix}:rate:`)])
+  t.ok((await probe.pttl(keys[0] as string)) > 0)
+  probe.disconnect()
+  own.freeze()
+  t.same([await one.get(), await one.get(), await one.get()], [200, 200, 200])
+  own.thaw()
+  await one.until(() => one.seen.up === 2)
+  t.equal(await one.get(), 429)
+  await own.stop()
+  await one.until(() => one.seen.down.length === 2)
+  t.same([await one.get(), await one.get(), await one.get()], [200, 200, 200])
+})
+
+async function startProxy(t: Test, options: ProxyOptions) {
+  const proxy = await startTcpProxy(options)
+  t.teardown(() => proxy.close())
+  return proxy
+}
