@@ -1,6 +1,5 @@
 import type { AddressInfo } from 'node:net'
-import type { FastifyInstance } from 'fastify'
-import { buildApp } from './http/app.js'
+import { type App, buildApp } from './http/app.js'
 import { listenForMetrics } from './http/metrics-listener.js'
 import { buildParts, type Closers, type GatewayOptions, type Parts } from './parts.js'
 import { appPartsOf, gaugesOf } from './wiring.js'
@@ -50,7 +49,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
  * Waits for what was begun: paid calls above all, which cost the same whether or not their answer is kept. New requests are refused
  * meanwhile. Answers how many paid calls had not ended after `SHUTDOWN_TIMEOUT_MS`.
  */
-async function drain(app: FastifyInstance, parts: Parts): Promise<number> {
+async function drain(app: App, parts: Parts): Promise<number> {
   const { log, flights, settings } = parts
   parts.isDraining = true
   const over = after(settings.server.shutdownTimeoutMs)

@@ -22,6 +22,10 @@ export async function startGatewayProcess(env: Record<string, string>): Promise<
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const exited = once(child, 'exit')
+  // A test that is cut off must not leave its gateways behind.
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  void exited.then(() => process.off('exit', kill))
   const lines: string[] = []
   const errors: string[] = []
   child.stderr.on('data', chunk => errors.push(String(chunk)))

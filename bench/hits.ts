@@ -1,0 +1,121 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import sharp from 'sharp'
+import { Pool } from 'undici'
+import { stringify } from 'yaml'
+import { createApiKey } from '../src/teams/api-key.js'
+import { startFakeSegmind } from '../test/support/fake-segmind.js'
+import { startGatewayProcess } from '../test/support/gateway-process.js'
+
+const KILOBYTES = Number(process.argv[2] ?? 200)
+const ROUNDS = 7
+const REQUESTS = 600
+const CONNECTIONS = 16
+
+const dir = await mkdtemp(join(tmpdir(), 'bench-'))
+const upstream = await startFakeSegmind()
+upstream.script(() => ({ body: jpeg(150_000) }))
+const key = createApiKey()
+await writeFile(
+  join(dir, 'teams.yaml'),
+  stringify({
+    teams: [{ id: 'bench', limits: { requests_per_minute: 1_000_000 }, keys: [{ id: key.id, sha256: key.sha256 }] }],
+  }),
+)
+const gateway = await startGatewayProcess({
+  DATA_DIR: dir,
+  TEAMS_FILE: join(dir, 'teams.yaml'),
+  SEGMIND_API_KEY: upstream.apiKey,
+  SEGMIND_BASE_URL: upstream.url,
+  NODE_ENV: 'production',
+}).catch(async error => {
+  await upstream.close()
+  throw error
+})
+const bare = await startBare()
+const photo = Buffer.concat([await realJpeg(), Buffer.alloc(KILOBYTES * 1000)]).subarray(0, KILOBYTES * 1000)
+const body = Buffer.concat([
+  Buffer.from(
+    '--b\r\ncontent-disposition: form-data; name="prompt"\r\n\r\ndog\r\n--b\r\ncontent-disposition: form-data; name="image"; filename="a.jpg"\r\ncontent-type: image/jpeg\r\n\r\n',
+  ),
+  photo,
+  Buffer.from('\r\n--b--\r\n'),
+])
+const targets = [
+  { name: 'bare', url: bare.url, pid: bare.child.pid ?? 0 },
+  { name: 'gateway', url: gateway.url, pid: gateway.child.pid ?? 0 },
+]
+const cpu: Record<string, number[]> = { bare: [], gateway: [] }
+for (let round = -1; round < ROUNDS; round++) {
+  for (const { name, url, pid } of targets) {
+    const before = cpuSeconds(pid)
+    await drive(url)
+    if (round >= 0) cpu[name]?.push(((cpuSeconds(pid) - before) / REQUESTS) * 1e6)
+  }
+}
+const median = (values: number[] = []) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+const ratios = (cpu.gateway ?? []).map((us, round) => us / (cpu.bare?.[round] ?? 1))
+console.log(
+  `${KILOBYTES} KB up, a cached 150 KB answer down, ${CONNECTIONS} connections, ${ROUNDS} rounds of ${REQUESTS}, Node ${process.version}`,
+)
+for (const { name } of targets)
+  console.log(`${name.padEnd(8)} ${Math.round(median(cpu[name]))} µs CPU per request (median)`)
+console.log(
+  `ratio    ${median(ratios).toFixed(2)} median of pairs, ${(Math.min(...(cpu.gateway ?? [])) / Math.min(...(cpu.bare ?? []))).toFixed(2)} best rounds`,
+)
+await gateway.end('SIGKILL')
+bare.child.kill('SIGKILL')
+await upstream.close()
+await rm(dir, { recursive: true, force: true })
+
+async function drive(url: string): Promise<void> {
+  const pool = new Pool(url, { connections: CONNECTIONS })
+  let left = REQUESTS
+  const worker = async () => {
+    while (left-- > 0) {
+      const answer = await pool.request({
+        path: '/segment',
+        method: 'POST',
+        headers: { 'content-type': 'multipart/form-data; boundary=b', 'x-api-key': key.text },
+        body,
+      })
+      const length = (await answer.body.arrayBuffer()).byteLength
+      if (answer.statusCode !== 200 || length !== 150_000) throw new Error(`${answer.statusCode}, ${length} bytes`)
+    }
+  }
+  await Promise.all(Array.from({ length: CONNECTIONS }, worker))
+  await pool.close()
+}
+
+/** User and system time of a process so far, from /proc (clock ticks are 10 ms). */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
+async function startBare(): Promise<{ url: string; child: ChildProcess }> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('./bare-server.js', import.meta.url))], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = await once(createInterface({ input: child.stdout }), 'line')
+  return { url: (JSON.parse(line) as { url: string }).url, child }
+}
+
+/** Something of that many bytes that counts as a JPEG. */
+function jpeg(bytes: number): Buffer {
+  const picture = Buffer.alloc(bytes, 1)
+  picture.set([0xff, 0xd8, 0xff, 0xe0])
+  return picture
+}
+
+function realJpeg(): Promise<Buffer> {
+  return sharp({ create: { width: 640, height: 480, channels: 3, background: 'teal' } })
+    .jpeg()
+    .toBuffer()
+}

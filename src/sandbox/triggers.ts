@@ -1,0 +1,69 @@
+/** What a prompt asks the sandbox to pretend (docs/sandbox.md, Triggers). */
+export interface Triggers {
+  /** A row of `PRETENDED`. */
+  status?: string
+  /** Longer to answer by so many milliseconds. */
+  delayMs?: number
+  /** How the connection ends instead of an answer. */
+  fate?: 'cut' | 'hang' | 'reset'
+  /** The form of the answer, against what was asked for. */
+  form?: 'garbage' | 'base64-text' | 'data-uri'
+}
+
+/** An error that can be asked for. */
+export interface Pretended {
+  status: number
+  /** JSON, or HTML where it starts with `<`. */
+  body: unknown
+  /** Seconds from now, said in `x-rate-limit-reset-at-utc`. */
+  resetSeconds?: number
+}
+
+/** Every documented failure (SEGMIND.md, Errors) by the value of `sandbox:status=`. */
+export const PRETENDED: Readonly<Record<string, Pretended>> = {
+  '400': { status: 400, body: { error: 'Malformed request body' } },
+  '401': { status: 401, body: { error: 'Missing Authorization or x-api-key in header' } },
+  '403': { status: 403, body: { error: 'Your team may not use this model' } },
+  '404': { status: 404, body: { error: 'Model not found' } },
+  '405': { status: 405, body: '<html><body><h1>405 Method Not Allowed</h1></body></html>' },
+  '406': { status: 406, body: { error: 'Insufficient credits' } },
+  '406-credits': { status: 406, body: { error: 'Insufficient credits' } },
+  '406-limit': { status: 406, body: { error: 'The spend limit of this team is reached' } },
+  '406-other': { status: 406, body: { error: 'The value of a parameter was rejected' } },
+  '410': { status: 410, body: { error: 'This model has been retired' } },
+  '422': { status: 422, body: { error: 'Invalid parameters' } },
+  '422-detail': { status: 422, body: { detail: 'Invalid parameters' } },
+  '429': { status: 429, body: { error: 'Rate limit exceeded' }, resetSeconds: 2 },
+  '500': { status: 500, body: { error: 'Internal Polling Error' } },
+  '502': { status: 502, body: { error: 'Bad gateway' } },
+  '504': { status: 504, body: { error: 'Gateway timeout' } },
+}
+
+const MAX_DELAY_MS = 600_000
+const TRIGGER = /sandbox:([a-z0-9-]+)(?:=([a-z0-9-]*))?[\s;,]*/gi
+
+/**
+ * Takes the triggers out of a prompt. Several may be given, between spaces, commas or semicolons; the rest is the real prompt, `undefined` when nothing is left.
+ * Answers a sentence instead of triggers that do not exist.
+ */
+export function readTriggers(text: string): { prompt: string | undefined; triggers: Triggers } | { problem: string } {
+  const triggers: Triggers = {}
+  for (const [, name = '', value] of text.matchAll(TRIGGER)) {
+    const found = readTrigger(name.toLowerCase(), value?.toLowerCase())
+    if (!found) return { problem: `unknown sandbox trigger "${name}${value === undefined ? '' : `=${value}`}"` }
+    Object.assign(triggers, found)
+  }
+  return { prompt: text.replace(TRIGGER, '').trim() || undefined, triggers }
+}
+
+function readTrigger(name: string, value: string | undefined): Triggers | undefined {
+  if (name === 'status') return value && Object.hasOwn(PRETENDED, value) ? { status: value } : undefined
+  if (name === 'delay') {
+    const delayMs = /^\d{1,6}$/.test(value ?? '') ? Number(value) : Number.NaN
+    return delayMs <= MAX_DELAY_MS ? { delayMs } : undefined
+  }
+  if (value !== undefined) return undefined
+  if (name === 'cut' || name === 'hang' || name === 'reset') return { fate: name }
+  if (name === 'garbage' || name === 'base64-text' || name === 'data-uri') return { form: name }
+  return undefined
+}

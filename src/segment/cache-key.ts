@@ -1,0 +1,25 @@
+import { createHash } from 'node:crypto'
+import type { CacheKey, Digest, Params } from './types.js'
+
+/** Changes when the same question would no longer have the same answer, or is written down differently. */
+const VERSION = 'v1'
+const MODEL = 'sam-v2-image'
+
+/**
+ * Names the answer to one question (SPEC §4): SHA-256, as hex, over a JSON list of fixed length, so that no two questions are written alike.
+ * `scope` is the team under `CACHE_SCOPE=team`, else empty. Points keep their order: whether it alters the picture is not known.
+ */
+export function cacheKey(digest: Digest, params: Params, scope: string): CacheKey {
+  const { prompt, coordinates, removeCoordinates, overlayMask } = params
+  const question = [
+    VERSION,
+    MODEL,
+    scope,
+    digest,
+    prompt ?? null,
+    coordinates ?? null,
+    removeCoordinates ?? null,
+    overlayMask,
+  ]
+  return createHash('sha256').update(JSON.stringify(question)).digest('hex')
+}

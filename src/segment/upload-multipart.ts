@@ -1,0 +1,174 @@
+import { isUtf8 } from 'node:buffer'
+import { GatewayError } from '../errors.js'
+import { type CollectedBytes, createByteCollector } from './byte-collector.js'
+import { type ImageSource, imageFromText, imageTooLarge, invalidImage, missingImage } from './image-source.js'
+import { asImage, imageTypeOf } from './image-type.js'
+import {
+  admitField,
+  completeForm,
+  emptyDraft,
+  type FieldName,
+  type FormDraft,
+  isRefused,
+  maxUploadBytes,
+  type ReceivedForm,
+  takeImage,
+  type UploadLimits,
+} from './upload.js'
+
+/** A part of a multipart body as @fastify/multipart's `request.parts()` hands it out, as far as it is read here. */
+export type UploadPart = TextPart | FilePart
+
+export interface TextPart {
+  type: 'field'
+  fieldname: string
+  value: unknown
+  valueTruncated: boolean
+}
+
+export interface FilePart {
+  type: 'file'
+  fieldname: string
+  /** Absent where the sender gave none, whatever the plugin's types say. */
+  filename?: string
+  /** `text/plain` where the sender declared nothing. */
+  mimetype: string
+  file: AsyncIterable<Buffer>
+}
+
+const MAX_FIELD_BYTES = 64 * 1024
+const MAX_PARTS = 32
+
+/**
+ * The options that `request.parts()` is to be called with. The image is a stream in every form it may take, text too; of the
+ * limits only the one on parts may be hit by the parser itself, since it alone goes on emptying the body (`fields` leaves a later file unread).
+ */
+export function multipartOptions({ maxImageBytes }: UploadLimits) {
+  return {
+    throwFileSizeLimit: false,
+    isPartAFile: (name: string | undefined, _contentType: string | undefined, fileName: string | undefined) =>
+      name === 'image' || fileName !== undefined,
+    limits: {
+      fieldNameSize: 256,
+      fieldSize: MAX_FIELD_BYTES,
+      fileSize: giveUpBytes(maxImageBytes) + 1,
+      fields: MAX_PARTS,
+      files: MAX_PARTS,
+      parts: MAX_PARTS,
+      headerPairs: 16,
+    },
+  }
+}
+
+/**
+ * Reads a multipart body to its end, in any order of fields, hashing the image in the same pass; a refused body is emptied before
+ * the refusal, so that the caller can read it. Throws `invalid_request` (malformed, cut off, unknown or repeated fields),
+ * `missing_image`, `invalid_parameter`, `unsupported_image`, `image_too_large`, `image_url_refused`.
+ */
+export async function receiveMultipart(parts: AsyncIterable<UploadPart>, limits: UploadLimits): Promise<ReceivedForm> {
+  const draft = emptyDraft()
+  const meter = createMeter(limits)
+  try {
+    for await (const part of parts) {
+      if (part.type === 'file') await takeFile(part, draft, meter)
+      else takeText(part, draft, meter)
+    }
+  } catch (error) {
+    throw asInvalidRequest(error)
+  }
+  return completeForm(draft, meter.seenBytes())
+}
+
+interface Meter extends UploadLimits {
+  /** Throws `image_too_large` when so much has arrived that waiting for the end makes no sense; the rest stays unread. */
+  count(bytes: number): void
+  seenBytes(): number
+}
+
+function createMeter({ maxImageBytes }: UploadLimits): Meter {
+  let seen = 0
+  return {
+    maxImageBytes,
+    count: bytes => {
+      seen += bytes
+      if (seen > giveUpBytes(maxImageBytes)) throw imageTooLarge(maxImageBytes)
+    },
+    seenBytes: () => seen,
+  }
+}
+
+function giveUpBytes(maxImageBytes: number): number {
+  return 2 * maxUploadBytes(maxImageBytes)
+}
+
+function takeText(part: TextPart, draft: FormDraft, meter: Meter): void {
+  const { fieldname, value } = part
+  if (typeof value === 'string') meter.count(Buffer.byteLength(value))
+  if (!admitField(draft, fieldname)) return
+  if (part.valueTruncated) {
+    draft.failure ??= new GatewayError('invalid_parameter', `${fieldname} is longer than ${MAX_FIELD_BYTES} bytes.`)
+  } else if (fieldname === 'image') {
+    draft.failure ??= invalidImage('a value that is no text')
+  } else {
+    draft.fields[fieldname] = value
+  }
+}
+
+async function takeFile(part: FilePart, draft: FormDraft, meter: Meter): Promise<void> {
+  const name = part.fieldname
+  const admitted = admitField(draft, name)
+  if (admitted && name !== 'image') draft.failure ??= fileForText(name)
+  const maxBytes = isText(part) ? maxUploadBytes(meter.maxImageBytes) : meter.maxImageBytes
+  const bytes = await collect(part.file, meter, isRefused(draft) ? 0 : maxBytes)
+  if (isRefused(draft)) return
+  takeImage(draft, () => imageOf(part, bytes, meter.maxImageBytes))
+}
+
+/** Answers `undefined` where there are more bytes than asked for; reads to the end all the same. */
+async function collect(
+  file: AsyncIterable<Buffer>,
+  meter: Meter,
+  maxBytes: number,
+): Promise<CollectedBytes | undefined> {
+  let collector: ReturnType<typeof createByteCollector> | undefined = createByteCollector()
+  for await (const chunk of file) {
+    meter.count(chunk.length)
+    collector?.add(chunk)
+    if (collector && collector.byteLength() > maxBytes) collector = undefined
+  }
+  return collector?.finish()
+}
+
+function imageOf(part: FilePart, bytes: CollectedBytes | undefined, maxImageBytes: number): ImageSource {
+  if (bytes === undefined) throw imageTooLarge(maxImageBytes)
+  if (bytes.byteLength === 0) throw missingImage()
+  if (imageTypeOf(bytes.chunks) === undefined && isText(part)) {
+    const all = Buffer.concat(bytes.chunks)
+    if (isUtf8(all)) return imageFromText(all.toString('utf8'), maxImageBytes)
+  }
+  if (bytes.byteLength > maxImageBytes) throw imageTooLarge(maxImageBytes)
+  return { kind: 'bytes', image: asImage(bytes, 'The file in image') }
+}
+
+/** A part that may hold one of the text forms: without a file name, and not declared to be anything but text. */
+function isText(part: FilePart): boolean {
+  return part.filename === undefined && part.mimetype.startsWith('text/')
+}
+
+function fileForText(name: FieldName): GatewayError {
+  return new GatewayError('invalid_parameter', `${name} takes text; it was a file.`)
+}
+
+const DETAILS: ReadonlyMap<unknown, string> = new Map([
+  ['FST_PARTS_LIMIT', `The multipart body has more than ${MAX_PARTS} parts.`],
+  ['FST_PROTO_VIOLATION', 'The multipart body has a field whose name is not accepted, such as "__proto__".'],
+  ['FST_INVALID_JSON_FIELD_ERROR', 'A field that is declared as JSON is not valid JSON.'],
+])
+
+/** Everything that goes wrong while a body is iterated is about the body; the parser's own error is kept for the log. */
+function asInvalidRequest(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const detail = DETAILS.get(code) ?? 'The multipart body is malformed or was cut off before its end.'
+  return new GatewayError('invalid_request', detail, { cause: error })
+}

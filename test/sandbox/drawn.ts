@@ -1,0 +1,27 @@
+import sharp from 'sharp'
+
+/** A grey 120 × 80 picture with a red disc left and a blue square right: small, and plain to see. */
+export function discAndSquare(): Promise<Buffer> {
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="120" height="80"><rect width="120" height="80" fill="#b8b8b0"/>
+    <circle cx="36" cy="40" r="20" fill="#d02020"/><rect x="76" y="24" width="30" height="30" fill="#2038c0"/></svg>`
+  return sharp(Buffer.from(svg)).png().toBuffer()
+}
+
+export interface MaskPicture {
+  width: number
+  height: number
+  /** Whether the pixel at (x, y) is selected. */
+  at: (x: number, y: number) => boolean
+  selected: number
+}
+
+/** Reads a black and white mask. */
+export async function readMask(jpeg: Uint8Array): Promise<MaskPicture> {
+  const { data, info } = await sharp(jpeg).greyscale().raw().toBuffer({ resolveWithObject: true })
+  return {
+    width: info.width,
+    height: info.height,
+    at: (x, y) => (data[y * info.width + x] ?? 0) >= 128,
+    selected: data.filter(value => value >= 128).length,
+  }
+}
