@@ -119,6 +119,7 @@ async function boughtAlone(question: Question, parts: PipelineParts): Promise<{ 
 async function boughtTogether(question: Question, parts: PipelineParts): Promise<{ how: How; purchase: Purchase }> {
   const deadline = performance.now() + parts.patienceMs
   for (;;) {
+    const joinedAt = performance.now()
     const flight = parts.flights.join(question.key, () => lookAgainThenBuy(question, parts))
     const landed = inPatience(flight.landed, deadline - performance.now())
     if (flight.role === 'leader') {
@@ -134,7 +135,8 @@ async function boughtTogether(question: Question, parts: PipelineParts): Promise
     if (!purchase) {
       if (!isLeadersOwn(error)) throw error
     } else if (purchase.bought || question.isWanted(purchase.result)) {
-      return { how: 'coalesced', purchase: { ...free(purchase.result), stored: purchase.stored } }
+      const upstreamMs = performance.now() - joinedAt
+      return { how: 'coalesced', purchase: { ...free(purchase.result), stored: purchase.stored, upstreamMs } }
     }
   }
 }
