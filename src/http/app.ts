@@ -30,9 +30,12 @@ const REQUEST_TIMEOUT_MS = 300_000
 /** Longer than the usual load balancer keeps its side open, so that it never sends into a closing connection. */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000
 
+/** The HTTP shell: it listens, and it closes once the requests under way are answered. */
+export type App = FastifyInstance
+
 /** Builds the HTTP shell: the doors of SPEC §2, each a scope with its own hooks. Not listening yet. */
-export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
-  const app: FastifyInstance = Fastify({
+export async function buildApp(parts: AppParts): Promise<App> {
+  const app: App = Fastify({
     loggerInstance: parts.log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     trustProxy: typeof parts.trustProxy === 'number' ? trustHops(parts.trustProxy) : parts.trustProxy,
@@ -88,8 +91,8 @@ function requestIdOf(request: { headers: IncomingMessage['headers'] }): string {
 
 /**
  * A client that sends `Expect: 100-continue` (curl over 1 MB) keeps its body back until it is asked for it: that happens
- * after its key and its rate were checked, so a refused upload is never sent. After a refusal the connection ends: whether
- * the client's next bytes are the body or another request cannot be told (RFC 9110 §10.1.1).
+ * after its key and its rate were checked, so a refused upload is never sent. After a refusal Node ends the connection:
+ * whether the client's next bytes are the body or another request cannot be told (RFC 9110 §10.1.1).
  */
 function continueOnlyWhenWanted(app: FastifyInstance): void {
   const held = new WeakSet<ServerResponse>()
@@ -101,11 +104,8 @@ function continueOnlyWhenWanted(app: FastifyInstance): void {
   app.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
     app.routing(request, response),
   )
-  app.addHook('preParsing', async (_request, reply) => {
-    if (held.delete(reply.raw)) reply.raw.writeContinue()
-  })
-  app.addHook('onSend', async (_request, reply) => {
-    if (held.delete(reply.raw)) reply.header('connection', 'close')
+  app.addHook('preParsing', async (request, reply) => {
+    if (!request.is404 && held.delete(reply.raw)) reply.raw.writeContinue()
   })
 }
 

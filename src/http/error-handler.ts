@@ -25,7 +25,7 @@ export function addErrorHandler(app: FastifyInstance): void {
   app.setErrorHandler((error, request, reply) => sendProblem(toGatewayError(error), request, reply))
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0] ?? '/'
-    const allowed = [...new Set(routes.filter(route => route.path.test(path)).flatMap(route => route.methods))]
+    const allowed = [...new Set(routes.filter(route => route.path.test(path)).flatMap(route => route.methods))].sort()
     const error =
       allowed.length > 0 && !allowed.includes(request.method)
         ? new GatewayError('method_not_allowed', `This address takes ${allowed.join(', ')}.`, {
@@ -42,6 +42,8 @@ export function sendProblem(error: GatewayError, request: FastifyRequest, reply:
   if (request.facts) request.facts.error = error.code
   if (status >= 500 && error.cause !== undefined)
     request.log.warn({ code: error.code, err: error.cause }, 'request failed')
+  // The rest of a body nobody reads is emptied: left alone it blocks the connection, cut off it keeps the client from this answer.
+  if (!request.raw.readableEnded) request.raw.unpipe().resume()
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', String(error.retryAfterSeconds))
   return reply
     .code(status)
@@ -55,7 +57,7 @@ export function sendProblem(error: GatewayError, request: FastifyRequest, reply:
 /** Translates whatever was thrown. What nobody foresaw is a bug: `internal_error`, details in the log only. */
 export function toGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error
-  const { code = '', statusCode = 500 } = error as { code?: string; statusCode?: number }
+  const { code = '', statusCode = 500 } = Object(error) as { code?: string; statusCode?: number }
   const known = FOREIGN[code]
   if (known) return new GatewayError(known[0], known[1], { cause: error })
   if (statusCode >= 400 && statusCode < 500)

@@ -33,7 +33,10 @@ export async function addSegmentRoute(app: FastifyInstance, parts: SegmentRouteP
     method: 'POST',
     url: '/segment',
     bodyLimit,
-    onRequest: async (request, reply) => holdUpload(request, reply, parts, bodyLimit),
+    onRequest: async (request, reply) => {
+      checkContentType(request)
+      holdUpload(request, reply, parts, bodyLimit)
+    },
     handler: async (request, reply) => answer(request, reply, parts),
   })
 }
@@ -73,20 +76,20 @@ async function receive(request: FastifyRequest, parts: SegmentRouteParts): Promi
     const stream = request.parts(multipartOptions(parts) as Parameters<typeof request.parts>[0])
     return receiveMultipart(stream as AsyncIterable<UploadPart>, parts)
   }
-  if (Buffer.isBuffer(request.body)) return receiveJson(request.body, parts)
-  if (isJson(request)) return receiveJson('', parts)
-  throw new GatewayError('unsupported_content_type', 'Send multipart/form-data or application/json.')
-}
-
-/** A body of no bytes is parsed by nobody. */
-function isJson(request: FastifyRequest): boolean {
-  return /^application\/json\s*(;|$)/i.test(request.headers['content-type'] ?? '')
+  // A body of no bytes is parsed by nobody.
+  return receiveJson(Buffer.isBuffer(request.body) ? request.body : '', parts)
 }
 
 async function requestedImage(source: ImageSource, parts: SegmentRouteParts): Promise<RequestedImage> {
   if (source.kind === 'id') return { digest: source.digest }
   const uploaded = source.kind === 'bytes' ? source.image : await parts.fetchImage(source.url)
   return { digest: uploaded.digest, uploaded }
+}
+
+/** Looks at the content type before the body is asked for. Throws `unsupported_content_type`. */
+function checkContentType(request: FastifyRequest): void {
+  if (/^(multipart\/form-data|application\/json)\s*(;|$)/i.test(request.headers['content-type'] ?? '')) return
+  throw new GatewayError('unsupported_content_type', 'Send multipart/form-data or application/json.')
 }
 
 /** Books the memory an upload will take before a byte of it is read, until its answer is out. Throws `image_too_large`, `overloaded`. */

@@ -146,7 +146,10 @@ t.test('a hundred identical requests at once cost one call', async t => {
   t.equal(state.calls, 1)
   t.equal(answers.filter(({ how }) => how === 'miss').length, 1)
   t.equal(answers.filter(({ how, charged }) => how === 'coalesced' && charged === 0).length, 99)
-  t.ok(answers.every(({ timing }) => timing.upstreamMs > 0), 'a follower waited for the upstream, too')
+  t.ok(
+    answers.every(({ timing }) => timing.upstreamMs > 0),
+    'a follower waited for the upstream, too',
+  )
 })
 
 t.test('a request that looked before the purchase landed looks again instead of paying (the second look)', async t => {

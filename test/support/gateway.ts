@@ -78,6 +78,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
     STORE_MAX_BYTES: '64MiB',
     SEGMIND_API_KEY: upstream.apiKey,
     SHUTDOWN_TIMEOUT_MS: '10000',
+    LOG_LEVEL: 'debug',
     ...(options.redisUrl ? { REDIS_URL: options.redisUrl } : {}),
     ...options.env,
   })
@@ -87,7 +88,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
   }
   const gateway = await startGateway({
     settings,
-    log: createLog('debug', log),
+    log: createLog(settings.log.level, log),
     upstream: { baseUrl: upstream.url, apiKey: upstream.apiKey },
   }).catch(async error => {
     await closeOwn()

@@ -1,0 +1,180 @@
+import t from 'tap'
+import { MemoryTier } from '../../src/cache/memory-tier.js'
+import { type ERRORS, GatewayError } from '../../src/errors.js'
+import { toGatewayError } from '../../src/http/error-handler.js'
+import { startTestGateway } from '../support/gateway.js'
+import { ask, connectTo } from '../support/raw-client.js'
+
+const gateway = await startTestGateway({ env: { MAX_IMAGE_BYTES: '10KiB' } })
+t.teardown(gateway.stop)
+
+const FORM = 'multipart/form-data; boundary=b'
+const PART = '--b\r\ncontent-disposition: form-data; name="image"; filename="a.jpg"\r\n\r\nabc'
+
+t.test('bodies that cannot be read are the sender’s mistake, never a 500 or a 406', async t => {
+  const rows: [what: string, type: string | undefined, body: string, wanted: string][] = [
+    ['a form without a boundary', 'multipart/form-data', PART, '400 invalid_request'],
+    ['a form that is none', FORM, 'hello', '400 invalid_request'],
+    ['a form that ends in the middle of a part', FORM, PART, '400 invalid_request'],
+    ['a form whose part has a broken head', FORM, '--b\r\nnonsense\r\n\r\nabc\r\n--b--\r\n', '400 missing_image'],
+    ['an empty form', FORM, '', '400 missing_image'],
+    ['JSON that is cut off', 'application/json', '{"image":"', '400 invalid_request'],
+    ['JSON that is no object', 'application/json; charset=utf-8', '[]', '400 invalid_request'],
+    ['JSON of no bytes', 'application/json', '', '400 invalid_request'],
+    ['compressed JSON', 'application/json', '\x1f\x8b\x08', '400 invalid_request'],
+    ['text', 'text/plain', 'hello', '415 unsupported_content_type'],
+    ['a form of the other kind', 'application/x-www-form-urlencoded', 'image=x', '415 unsupported_content_type'],
+    ['a type that is none', ';;', 'hello', '415 unsupported_content_type'],
+    ['a type that only begins like JSON', 'application/json-patch+json', '[]', '415 unsupported_content_type'],
+    ['no type', undefined, 'hello', '415 unsupported_content_type'],
+  ]
+  for (const [what, type, body, wanted] of rows) {
+    const headers = { 'x-api-key': gateway.key, accept: 'application/xml', ...(type && { 'content-type': type }) }
+    const answer = await ask(`${gateway.url}/segment`, { method: 'POST', headers, body })
+    t.equal(`${answer.status} ${answer.json().code}`, wanted, what)
+    t.equal(answer.headers['content-type'], 'application/problem+json; charset=utf-8', what)
+  }
+})
+
+t.test('what is no request is answered with a problem, and the connection ends', async t => {
+  const upload = (type: string, framing: string) =>
+    `POST /segment HTTP/1.1\r\nhost: x\r\nx-api-key: ${gateway.key}\r\ncontent-type: ${type}\r\n${framing}\r\n\r\n`
+  const rows: [what: string, bytes: string][] = [
+    ['another protocol', 'HELO gateway\r\n\r\n'],
+    ['an unknown method', 'BREW /segment HTTP/1.1\r\nhost: x\r\n\r\n'],
+    ['a head that is too long', `GET /healthz HTTP/1.1\r\nhost: x\r\nx-long: ${'a'.repeat(20_000)}\r\n\r\n`],
+    ['a length that is no number', upload('application/json', 'content-length: many')],
+    ['a JSON body in broken chunks', `${upload('application/json', 'transfer-encoding: chunked')}5\r\n{"ima\r\nzz\r\n`],
+    ['a form in broken chunks', `${upload(FORM, 'transfer-encoding: chunked')}5\r\n--b\r\n\r\nzz\r\n`],
+  ]
+  for (const [what, bytes] of rows) {
+    const client = await connectTo(gateway.url)
+    client.send(bytes)
+    const answer = await client.ended
+    t.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/, what)
+    t.match(answer, /\r\nConnection: close\r\n/i, what)
+    const [head = '', body = ''] = answer.split('\r\n\r\n')
+    const id = /x-request-id: (\S+)/i.exec(head)?.[1]
+    t.match(JSON.parse(body), { code: 'invalid_request', requestId: id, billed: 'no' }, what)
+    t.ok(gateway.logText().includes(`"requestId":"${id}"`), `${what}: the id finds it in the log`)
+    client.destroy()
+  }
+})
+
+t.test(
+  'an upload that is cut off is answered where somebody still listens, and costs nobody else anything',
+  async t => {
+    for (const type of ['application/json', FORM]) {
+      const head = `POST /segment HTTP/1.1\r\nhost: x\r\nx-api-key: ${gateway.key}\r\ncontent-type: ${type}\r\n`
+      const cut = `${head}content-length: 1000\r\n\r\n${type === FORM ? PART : '{"ima'}`
+      const listening = await connectTo(gateway.url)
+      listening.send(cut)
+      listening.end()
+      t.match(await listening.ended, /^HTTP\/1\.1 400 .*"code":"invalid_request"/s, type)
+      listening.destroy()
+
+      const before = gateway.log().filter(isCutOff).length
+      const gone = await connectTo(gateway.url)
+      gone.send(`${head}expect: 100-continue\r\ncontent-length: 1000\r\n\r\n`)
+      await gone.until(/100 Continue/)
+      gone.send('{"i')
+      gone.destroy()
+      await gateway.logged(line => isCutOff(line) && gateway.log().filter(isCutOff).length > before)
+    }
+    t.equal((await gateway.segment()).status, 200)
+    t.notOk(gateway.logText().includes('internal_error'))
+  },
+)
+
+const isCutOff = (line: Record<string, unknown>) => line.status === 499
+
+t.test('an upload that is far too long is refused while it is sent, and its sender gets to read that', async t => {
+  const begin = async (type: string) => {
+    const client = await connectTo(gateway.url)
+    client.send(`POST /segment HTTP/1.1\r\nhost: x\r\nx-api-key: ${gateway.key}\r\ncontent-type: ${type}\r\n`)
+    client.send('transfer-encoding: chunked\r\n\r\n')
+    if (type === FORM) client.send(`${PART.length.toString(16)}\r\n${PART}\r\n`)
+    for (let sent = 0; sent < 20; sent++) client.send(`10000\r\n${'a'.repeat(65_536)}\r\n`)
+    return client
+  }
+  const json = await begin('application/json')
+  t.match(await json.ended, /^HTTP\/1\.1 413 .*"code":"image_too_large"/s)
+  const form = await begin(FORM)
+  t.match(await form.until(/\}$/), /^HTTP\/1\.1 413 .*"code":"image_too_large"/s)
+  for (let sent = 0; sent < 20; sent++) form.send(`10000\r\n${'a'.repeat(65_536)}\r\n`)
+  form.send('0\r\n\r\nGET /healthz HTTP/1.1\r\nhost: x\r\n\r\n')
+  t.match(await form.until(/\{"status":"ok"\}/), /200 OK/, 'and the connection goes on')
+  for (const client of [json, form]) client.destroy()
+})
+
+t.test('addresses that are no URL', async t => {
+  for (const path of ['/%zz', '/docs/static/%E0%A4%A']) {
+    const answer = await ask(gateway.url + path)
+    t.match(answer, { status: 400, headers: { 'x-request-id': /./ } }, path)
+    t.equal(answer.json().code, 'invalid_request', path)
+    const line = await gateway.logged(line => line.requestId === answer.headers['x-request-id'])
+    t.match(line, { msg: 'request', status: 400, route: 'none', code: 'invalid_request' }, path)
+  }
+})
+
+t.test('an address that takes other methods says which', async t => {
+  const rows: [method: string, path: string, allow: string][] = [
+    ['GET', '/segment', 'POST'],
+    ['PUT', '/segment?x=1', 'POST'],
+    ['POST', '/usage', 'GET'],
+    ['HEAD', '/usage', 'GET'],
+    ['PROPFIND', '/healthz', 'GET, HEAD'],
+    ['POST', '/readyz', 'GET, HEAD'],
+    ['DELETE', '/docs', 'GET'],
+    ['POST', '/docs/static/swagger-ui.css', 'GET, HEAD'],
+  ]
+  for (const [method, path, allow] of rows) {
+    const answer = await ask(gateway.url + path, { method })
+    t.match(answer, { status: 405, headers: { allow } }, `${method} ${path}`)
+  }
+})
+
+t.test('an address with nothing behind it is not found, whatever lies beside it', async t => {
+  for (const path of ['/', '/segment/', '/segments', '/SEGMENT', '/docs/static/nothing.css', '/openapiXyaml']) {
+    const answer = await ask(gateway.url + path)
+    t.equal(`${answer.status} ${answer.json().code}`, '404 not_found', path)
+  }
+  t.equal((await ask(gateway.url, { method: 'OPTIONS' })).status, 404)
+})
+
+t.test('failures of Fastify and its plugins in the gateway’s words', t => {
+  const rows: [error: unknown, code: keyof typeof ERRORS][] = [
+    [{ code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE', statusCode: 415 }, 'unsupported_content_type'],
+    [{ code: 'FST_ERR_CTP_BODY_TOO_LARGE', statusCode: 413 }, 'image_too_large'],
+    [{ code: 'FST_ERR_CTP_INVALID_CONTENT_LENGTH', statusCode: 400 }, 'invalid_request'],
+    [{ code: 'FST_INVALID_MULTIPART_CONTENT_TYPE', statusCode: 406 }, 'invalid_request'],
+    [{ code: 'SOMETHING_NEW', statusCode: 418 }, 'invalid_request'],
+    [{ code: 'SOMETHING_NEW', statusCode: 503 }, 'internal_error'],
+    [new TypeError('a bug'), 'internal_error'],
+    ['a text', 'internal_error'],
+    [undefined, 'internal_error'],
+    [null, 'internal_error'],
+    [new GatewayError('not_cached', 'as it is'), 'not_cached'],
+  ]
+  for (const [error, code] of rows) t.equal(toGatewayError(error).code, code, String(error))
+  t.equal(toGatewayError(new TypeError('a bug')).billed, 'unknown', 'after a bug nobody knows')
+  t.notMatch(toGatewayError(new TypeError('a bug')).message, /a bug/)
+  t.end()
+})
+
+t.test('a bug is a 500 that tells the caller nothing and the log everything', async t => {
+  t.intercept(MemoryTier.prototype, 'get', {
+    value: () => {
+      throw new TypeError('secret detail of the bug')
+    },
+  })
+  const answer = await gateway.segment({ prompt: 'a bug' })
+  const problem = (await answer.json()) as Record<string, unknown>
+  t.match(problem, { status: 500, code: 'internal_error', retryable: false, billed: 'unknown' })
+  t.notMatch(JSON.stringify(problem), /secret detail/)
+  const line = await gateway.logged(({ msg }) => msg === 'request failed')
+  t.match(line, {
+    requestId: problem.requestId,
+    err: { message: 'secret detail of the bug', stack: /error-handler/ },
+  })
+})
