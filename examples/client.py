@@ -1,0 +1,43 @@
+"""Segments a photo through the gateway: python3 examples/client.py PHOTO PROMPT [OUTPUT]
+
+Needs `pip install requests`. SEGMIND_GATEWAY_URL defaults to http://localhost:8080, SEGMIND_GATEWAY_KEY is the team's key.
+"""
+
+import os
+import sys
+import time
+
+import requests
+
+URL = os.environ.get("SEGMIND_GATEWAY_URL", "http://localhost:8080")
+KEY = os.environ.get("SEGMIND_GATEWAY_KEY", "")
+
+
+def segment(photo, prompt, attempts=3):
+    """Answers the response that holds the picture; waits and tries again where the gateway says that this may help."""
+    with open(photo, "rb") as file:
+        image = file.read()
+    for attempt in range(1, attempts + 1):
+        response = requests.post(
+            f"{URL}/segment",
+            headers={"x-api-key": KEY},
+            files={"image": image},
+            data={"prompt": prompt, "overlay_mask": True},
+            timeout=90,
+        )
+        if response.ok:
+            return response
+        problem = response.json()
+        if not problem["retryable"] or attempt == attempts:
+            raise SystemExit(f"{problem['status']} {problem['code']}: {problem['detail']} (request {problem['requestId']})")
+        time.sleep(int(response.headers.get("retry-after", 2**attempt)))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        raise SystemExit(__doc__)
+    answer = segment(sys.argv[1], sys.argv[2])
+    output = sys.argv[3] if len(sys.argv) > 3 else "segmented.jpg"
+    with open(output, "wb") as file:
+        file.write(answer.content)
+    print(f"{answer.headers['x-cache']}, cost {answer.headers['x-cost']} credits → {output}")

@@ -1,0 +1,72 @@
+import { existsSync, readFileSync } from 'node:fs'
+import t from 'tap'
+import { parse } from 'yaml'
+import { SETTINGS } from '../src/config.js'
+
+interface Service {
+  read_only?: boolean
+  cap_drop?: string[]
+  ports?: string[]
+  volumes?: string[]
+  environment?: Record<string, string>
+  stop_grace_period?: string
+}
+
+const compose = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true }) as {
+  services: Record<'gateway' | 'redis' | 'prometheus', Service>
+}
+const { gateway, redis, prometheus } = compose.services
+const dockerfile = readFileSync('Dockerfile', 'utf8')
+const redisConf = new Map(
+  readFileSync('docker/redis.conf', 'utf8')
+    .split('\n')
+    .filter(line => line !== '' && !line.startsWith('#'))
+    .map(line => [line.slice(0, line.indexOf(' ')), line.slice(line.indexOf(' ') + 1)] as const),
+)
+
+t.test('only the API is published beyond this machine', async t => {
+  t.strictSame(gateway.ports, [`\${PORT:-8080}:${SETTINGS.server.port.default}`])
+  t.equal(redis.ports, undefined)
+  t.ok(prometheus.ports?.every(port => port.startsWith('127.0.0.1:')))
+})
+
+t.test('a stop leaves more time than paid calls get', async t => {
+  t.ok(Number.parseInt(gateway.stop_grace_period ?? '', 10) * 1000 > Number(SETTINGS.server.shutdownTimeoutMs.default))
+  t.match(gateway.stop_grace_period, /^\d+s$/)
+})
+
+t.test('every container runs without privileges on a file system it cannot change', async t => {
+  for (const service of Object.values(compose.services)) t.match(service, { read_only: true, cap_drop: ['ALL'] })
+  t.match(dockerfile, /^USER node$/m)
+})
+
+t.test('what the gateway writes is on a volume that compose mounts', async t => {
+  const mounted = gateway.volumes?.map(volume => volume.slice(volume.lastIndexOf(':') + 1))
+  t.strictSame(mounted, ['/data', '/teams'])
+  t.equal(gateway.environment?.DATA_DIR, '/data')
+  t.match(gateway.environment?.TEAMS_FILE, /^\/teams\//)
+  t.match(dockerfile, /^VOLUME \["\/data", "\/teams"\]$/m)
+})
+
+t.test('Redis evicts only what has a time to live, and keeps a file of every write', async t => {
+  t.equal(redisConf.get('maxmemory-policy'), 'volatile-lru')
+  t.equal(redisConf.get('appendonly'), 'yes')
+  t.match(redisConf.get('maxmemory'), /^\d+[mg]b$/)
+})
+
+t.test('Prometheus looks where the gateway exposes its metrics', async t => {
+  const { scrape_configs } = parse(readFileSync('docker/prometheus/prometheus.yml', 'utf8')) as {
+    scrape_configs: { static_configs: { targets: string[] }[] }[]
+  }
+  t.strictSame(scrape_configs[0]?.static_configs, [{ targets: [`gateway:${SETTINGS.server.metricsPort.default}`] }])
+})
+
+t.test('everything the image is built from is there and let into the build', async t => {
+  const letIn = readFileSync('.dockerignore', 'utf8').split('\n')
+  const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, names = '']) => names.split(' '))
+  t.ok(copied.includes('openapi.yaml'))
+  for (const name of copied) {
+    t.ok(existsSync(name), name)
+    t.ok(letIn.includes(`!${name}`), `${name} is let in by .dockerignore`)
+  }
+})
