@@ -41,8 +41,23 @@ export interface Parts extends GatewayOptions {
   isDraining: boolean
 }
 
-/** Told of every step a part could not do: counted, and in the log at `debug`; the change of state is logged where it is seen. */
+/** Told of every step the store did not do. */
 type OnFailure = (error: unknown, doing: string) => void
+
+const SAY_AGAIN_MS = 60_000
+
+/** Counts every failure of the store, and says the first of each kind aloud, then one a minute with how many there were. */
+function createFailureLog(log: FastifyBaseLogger, metrics: Metrics): OnFailure {
+  const said = new Map<string, { at: number; since: number }>()
+  return (error, doing) => {
+    metrics.storeFailed(doing)
+    const last = said.get(doing) ?? { at: Number.NEGATIVE_INFINITY, since: 0 }
+    const failures = last.since + 1
+    const isDue = performance.now() - last.at >= SAY_AGAIN_MS
+    said.set(doing, isDue ? { at: performance.now(), since: 0 } : { at: last.at, since: failures })
+    if (isDue) log.warn({ err: error, doing, failures }, 'the store did not do it')
+  }
+}
 
 const IMAGE_URL_TIMEOUT_MS = 15_000
 
@@ -50,10 +65,7 @@ const IMAGE_URL_TIMEOUT_MS = 15_000
 export async function buildParts(options: GatewayOptions, closers: Closers): Promise<Parts> {
   const { settings, log } = options
   const metrics = new Metrics()
-  const onFailure: OnFailure = (error, doing) => {
-    metrics.storeFailed(doing)
-    log.debug({ err: error, doing }, 'the store did not do it')
-  }
+  const onFailure = createFailureLog(log, metrics)
   const opened = await openLoggedStore(options)
   closers.push(() => opened.store.close())
   const teams = await watchLoggedTeams(options)
@@ -112,7 +124,7 @@ function createClient({ settings, upstream }: GatewayOptions, metrics: Metrics):
 }
 
 function openBooks(
-  { settings }: GatewayOptions,
+  { settings, log }: GatewayOptions,
   store: Store,
   client: SegmindClient,
   metrics: Metrics,
@@ -120,6 +132,7 @@ function openBooks(
 ): Accounts {
   return openAccounts({
     store: store.ledger,
+    isStoreUp: () => store.isUp(),
     priceEstimate: settings.credits.priceEstimate,
     timeZone: settings.credits.timeZone,
     whenStoreIsDown: settings.credits.budgetFail,
@@ -127,7 +140,8 @@ function openBooks(
     now: Date.now,
     onBooked: (team, outcome, cost) => metrics.booked(team, outcome, cost),
     onAnswered: (team, how, cost) => metrics.answered(team, how, cost),
-    onFailure,
+    onAskFailure: error => log.warn({ err: error }, 'Segmind did not tell its balance'),
+    onStoreFailure: onFailure,
   })
 }
 

@@ -19,6 +19,13 @@ export interface Store {
 /** The store did not do it: down, frozen, full, broken. */
 export class StoreError extends Error {
   override readonly name = 'StoreError'
+  /** False where the step surely did not happen; else it may have, or may still. */
+  readonly mayHaveHappened: boolean
+
+  constructor(message: string, options: ErrorOptions & { mayHaveHappened?: boolean } = {}) {
+    super(message, options)
+    this.mayHaveHappened = options.mayHaveHappened ?? true
+  }
 }
 
 /** Bytes with a small description, evictable: kept at most `ttlSeconds`, and no longer than there is room. */

@@ -1,3 +1,9 @@
+interface Joined<T> {
+  role: 'leader' | 'follower'
+  leader: string
+  landed: Promise<T>
+}
+
 /**
  * Lets identical work in flight be done once (single flight): the first to ask leads, the others follow.
  *
@@ -7,12 +13,12 @@
  * 3. Work goes on when everybody has stopped waiting; `idle` tells when all of it has ended.
  */
 export class Coalescer<T> {
-  readonly #named = new Map<string, Promise<T>>()
+  readonly #named = new Map<string, { leader: string; landed: Promise<T> }>()
   readonly #all = new Set<Promise<T>>()
 
-  join(name: string, lead: () => Promise<T>): { role: 'leader' | 'follower'; landed: Promise<T> } {
+  join(name: string, leader: string, lead: () => Promise<T>): Joined<T> {
     const flying = this.#named.get(name)
-    if (flying) return { role: 'follower', landed: flying }
+    if (flying) return { role: 'follower', ...flying }
     const landed = this.alone(async () => {
       try {
         return await lead()
@@ -20,8 +26,12 @@ export class Coalescer<T> {
         this.#named.delete(name)
       }
     })
-    this.#named.set(name, landed)
-    return { role: 'leader', landed }
+    this.#named.set(name, { leader, landed })
+    return { role: 'leader', leader, landed }
+  }
+
+  lead(name: string, leader: string, lead: () => Promise<T>): Promise<T> {
+    return this.#named.has(name) ? this.alone(lead) : this.join(name, leader, lead).landed
   }
 
   alone(lead: () => Promise<T>): Promise<T> {

@@ -34,9 +34,12 @@ export class ResultCache {
     try {
       const blob = await this.#options.store.get(key)
       if (!blob) return remembered
-      const result: Result = { ...(JSON.parse(blob.meta) as Omit<Result, 'body'>), body: blob.body }
-      this.memory.set(key, result)
-      return result
+      const stored: Result = { ...(JSON.parse(blob.meta) as Omit<Result, 'body'>), body: blob.body }
+      // A newer one may have been kept while the store was asked, or while it was down.
+      const newest = this.memory.get(key)
+      if (newest && newest.storedAt >= stored.storedAt) return newest
+      this.memory.set(key, stored)
+      return stored
     } catch (error) {
       this.#options.onStoreFailure(error, 'find')
       return remembered

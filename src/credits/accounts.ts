@@ -11,6 +11,7 @@ import { type BudgetCalendar, createBudgetCalendar } from './windows.js'
 
 export interface AccountsOptions {
   store: LedgerStore
+  isStoreUp(): boolean
   /** `PRICE_ESTIMATE_CREDITS`, `BUDGET_TIMEZONE`, `BUDGET_FAIL`. */
   priceEstimate: Nanocredits
   timeZone: string
@@ -20,7 +21,8 @@ export interface AccountsOptions {
   now(): number
   onBooked(team: string, outcome: 'charged' | 'unknown', cost: Nanocredits): void
   onAnswered(team: string, how: How, cost: Nanocredits): void
-  onFailure(error: unknown, doing: string): void
+  onAskFailure(error: unknown): void
+  onStoreFailure(error: unknown, doing: string): void
 }
 
 /** Everything about money, built once and belonging together. */
@@ -42,39 +44,18 @@ const BALANCE_MS = 15_000
 
 /** Opens the books: asks for the balance at once and again whenever it has grown old. */
 export function openAccounts(options: AccountsOptions): Accounts {
-  const { store, now, onFailure } = options
+  const { now } = options
   const calendar = createBudgetCalendar(options.timeZone)
   const price = new PriceEstimate(options.priceEstimate)
-  const balance = new Balance({
-    store,
-    now,
-    ask: options.askBalance,
-    onFailure: (error, doing) => onFailure(error, `balance: ${doing}`),
+  const balance = openBalance(options)
+  const unsaved = new UnsavedSteps({
+    retryMs: RETRY_MS,
+    isStoreUp: options.isStoreUp,
+    onFailure: error => options.onStoreFailure(error, 'ledger: write again'),
   })
-  const unsaved = new UnsavedSteps({ retryMs: RETRY_MS, onFailure: error => onFailure(error, 'ledger: write again') })
-  const allowance = new Allowance({ store, calendar, now, balance: () => balance.latest?.remaining })
-  const journal = new Journal({
-    store,
-    calendar,
-    now,
-    everyMs: JOURNAL_MS,
-    onAnswered: options.onAnswered,
-    onStoreFailure: error => onFailure(error, 'journal: write'),
-  })
-  const ledger = new Ledger({
-    store,
-    price,
-    calendar,
-    unsaved,
-    now,
-    whenStoreIsDown: options.whenStoreIsDown,
-    onBalance: remaining => balance.record(remaining),
-    onBooked: (team, outcome, cost) => {
-      allowance.forget(team)
-      options.onBooked(team, outcome, cost)
-    },
-    onStoreFailure: (error, doing) => onFailure(error, `ledger: ${doing}`),
-  })
+  const allowance = new Allowance({ store: options.store, calendar, now, balance: () => balance.latest?.remaining })
+  const journal = openJournal(options, calendar)
+  const ledger = openLedger(options, { calendar, price, balance, unsaved, allowance })
   const timer = setInterval(() => void balance.refresh(), BALANCE_MS).unref()
   void balance.refresh()
   return {
@@ -92,4 +73,44 @@ export function openAccounts(options: AccountsOptions): Accounts {
       return unsaved.size
     },
   }
+}
+
+function openBalance(options: AccountsOptions): Balance {
+  const { store, now } = options
+  return new Balance({
+    store,
+    now,
+    ask: options.askBalance,
+    onAskFailure: options.onAskFailure,
+    onShareFailure: error => options.onStoreFailure(error, 'balance: share'),
+  })
+}
+
+function openJournal(options: AccountsOptions, calendar: BudgetCalendar): Journal {
+  return new Journal({
+    store: options.store,
+    calendar,
+    now: options.now,
+    everyMs: JOURNAL_MS,
+    onAnswered: options.onAnswered,
+    onStoreFailure: error => options.onStoreFailure(error, 'journal: write'),
+  })
+}
+
+function openLedger(
+  options: AccountsOptions,
+  { balance, allowance, ...parts }: Pick<Accounts, 'calendar' | 'price' | 'balance' | 'unsaved' | 'allowance'>,
+): Ledger {
+  return new Ledger({
+    ...parts,
+    store: options.store,
+    now: options.now,
+    whenStoreIsDown: options.whenStoreIsDown,
+    onBalance: remaining => balance.record(remaining),
+    onBooked: (team, outcome, cost) => {
+      allowance.forget(team)
+      options.onBooked(team, outcome, cost)
+    },
+    onStoreFailure: (error, doing) => options.onStoreFailure(error, `ledger: ${doing}`),
+  })
 }

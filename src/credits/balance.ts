@@ -7,10 +7,13 @@ export interface BalanceOptions {
   /** Segmind's free balance endpoint; rejects when it does not answer. */
   ask(): Promise<Nanocredits>
   now(): number
-  /** Told when the balance could not be asked or shared: it stays what it was. */
-  onFailure(error: unknown, doing: 'ask' | 'share'): void
+  /** Told when Segmind, or the store, did not answer: the balance stays what it was. */
+  onAskFailure(error: unknown): void
+  onShareFailure(error: unknown): void
 }
 
+/** How far the clocks of replicas may lie apart. */
+const FUTURE_MS = 60_000
 /** How old the newest sample may grow before Segmind is asked, milliseconds. */
 const ASK_AFTER_MS = 60_000
 
@@ -33,7 +36,7 @@ export class Balance {
   async record(remaining: Nanocredits): Promise<void> {
     const sample = { remaining, at: this.#options.now() }
     this.#take(sample)
-    await this.#options.store.recordBalance(sample).catch(error => this.#options.onFailure(error, 'share'))
+    await this.#options.store.recordBalance(sample).catch(error => this.#options.onShareFailure(error))
   }
 
   /** Takes what other replicas know; asks Segmind, for free, when everybody's knowledge is old. Never rejects. */
@@ -42,27 +45,32 @@ export class Balance {
     this.#asking = true
     try {
       const shared = await this.#shared()
-      if (shared) this.#take(shared)
+      if (shared && !this.#isFromTheFuture(shared)) this.#take(shared)
       if (this.#latest && this.#options.now() - this.#latest.at < ASK_AFTER_MS) return
       await this.record(await this.#options.ask())
     } catch (error) {
-      this.#options.onFailure(error, 'ask')
+      this.#options.onAskFailure(error)
     } finally {
       this.#asking = false
     }
+  }
+
+  /** A clock that was wrong, here or in another replica, must not hide everything that comes after it. */
+  #isFromTheFuture(sample: BalanceSample): boolean {
+    return sample.at > this.#options.now() + FUTURE_MS
   }
 
   async #shared(): Promise<BalanceSample | undefined> {
     try {
       return await this.#options.store.balance()
     } catch (error) {
-      this.#options.onFailure(error, 'share')
+      this.#options.onShareFailure(error)
       return undefined
     }
   }
 
   /** Answers of concurrent calls may arrive out of order: the newest sample stays. */
   #take(sample: BalanceSample): void {
-    if (!this.#latest || sample.at >= this.#latest.at) this.#latest = sample
+    if (!this.#latest || sample.at >= this.#latest.at || this.#isFromTheFuture(this.#latest)) this.#latest = sample
   }
 }

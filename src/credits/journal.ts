@@ -1,7 +1,7 @@
 import type { Nanocredits } from '../nanocredits.js'
 import type { How } from '../segment/ports.js'
 import type { Team } from '../segment/types.js'
-import type { TeamActivity } from '../storage.js'
+import { StoreError, type TeamActivity } from '../storage.js'
 import type { BudgetCalendar } from './windows.js'
 
 export interface JournalOptions {
@@ -43,7 +43,7 @@ export class Journal {
     this.#timer ??= setTimeout(() => void this.flush(), this.#options.everyMs).unref()
   }
 
-  /** Writes what was counted; what the store does not take is counted on. Never rejects. */
+  /** Writes what was counted; what the store surely did not take is counted on. Never rejects. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -54,7 +54,8 @@ export class Journal {
         await this.#options.store.addActivity(team, day, activity)
       } catch (error) {
         this.#options.onStoreFailure(error)
-        this.#addBack(team, day, activity)
+        // Counted twice would be worse than a batch that is missing: only what surely was not written is counted on.
+        if (error instanceof StoreError && !error.mayHaveHappened) this.#addBack(team, day, activity)
       }
     }
   }

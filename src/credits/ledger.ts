@@ -65,8 +65,8 @@ export class Ledger {
     this.#options.onStoreFailure(error, 'reserve')
     const hasBudget = team.budget?.daily !== undefined || team.budget?.monthly !== undefined
     if (hasBudget && this.#options.whenStoreIsDown === 'closed') {
-      // The step may have reached the store all the same: take it back once the store answers.
-      this.#options.unsaved.add(() => this.#options.store.release(call))
+      // The step may have reached the store all the same: it is taken back once the store answers.
+      if (error.mayHaveHappened) this.#options.unsaved.add(() => this.#options.store.release(call))
       throw new GatewayError(
         'store_unavailable',
         `The budget of team ${team.id} cannot be checked: the store does not answer.`,
@@ -86,17 +86,20 @@ export class Ledger {
     }
     return {
       settle: bill => end(() => this.#settle(call, bill)),
-      unknown: async () => void (await end(() => this.#book(call, { outcome: 'unknown' }))),
-      release: async () => void (await end(() => this.#release(call))),
+      unknown: async bill => void (await end(() => this.#unknown(call, bill))),
+      release: async bill => void (await end(() => this.#release(call, bill))),
     }
   }
 
   async #settle(call: CallEntry, bill: Bill): Promise<Nanocredits> {
     if (bill.cost !== undefined) this.#options.price.learn(bill.cost)
-    const [cost] = await Promise.all([
-      this.#book(call, { outcome: 'charged', ...bill }),
-      bill.remaining === undefined ? undefined : this.#options.onBalance(bill.remaining),
-    ])
+    const [cost] = await Promise.all([this.#book(call, { outcome: 'charged', ...bill }), this.#tellBalance(bill)])
+    return cost
+  }
+
+  /** Booked with the estimate, whatever else is known: what it cost is what is not known. */
+  async #unknown(call: CallEntry, { cost: _notSettled, ...bill }: Bill = {}): Promise<Nanocredits> {
+    const [cost] = await Promise.all([this.#book(call, { outcome: 'unknown', ...bill }), this.#tellBalance(bill)])
     return cost
   }
 
@@ -113,9 +116,14 @@ export class Ledger {
     return settled.cost
   }
 
-  async #release(call: CallEntry): Promise<Nanocredits> {
-    await this.#now('release', () => this.#options.store.release(call))
+  async #release(call: CallEntry, bill: Bill = {}): Promise<Nanocredits> {
+    await Promise.all([this.#now('release', () => this.#options.store.release(call)), this.#tellBalance(bill)])
     return 0
+  }
+
+  /** Every answer may say what the account holds, a refusal above all. */
+  async #tellBalance({ remaining }: Bill): Promise<void> {
+    if (remaining !== undefined) await this.#options.onBalance(remaining)
   }
 
   /** Writes a step now, or keeps it for when the store is back; a failure here never hides what the request is about. */

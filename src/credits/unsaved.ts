@@ -3,6 +3,8 @@ export type Step = () => Promise<void>
 
 export interface UnsavedOptions {
   retryMs: number
+  /** While it says no, nothing is tried. */
+  isStoreUp(): boolean
   onFailure(error: unknown, waiting: number): void
 }
 
@@ -12,7 +14,7 @@ export interface UnsavedOptions {
  */
 export class UnsavedSteps {
   readonly #options: UnsavedOptions
-  readonly #steps: Step[] = []
+  readonly #steps = new Set<Step>()
   #timer: NodeJS.Timeout | undefined
   #flushing: Promise<void> | undefined
 
@@ -21,15 +23,15 @@ export class UnsavedSteps {
   }
 
   get size(): number {
-    return this.#steps.length
+    return this.#steps.size
   }
 
   add(step: Step): void {
-    this.#steps.push(step)
+    this.#steps.add(step)
     this.#wake()
   }
 
-  /** Tries everything once, in order, up to the first that fails again. Never rejects. */
+  /** Tries each step once, in order; one that fails for a reason of its own does not hold up the others. Never rejects. */
   flush(): Promise<void> {
     this.#flushing ??= this.#run().finally(() => {
       this.#flushing = undefined
@@ -43,13 +45,13 @@ export class UnsavedSteps {
   }
 
   async #run(): Promise<void> {
-    for (let step = this.#steps[0]; step; step = this.#steps[0]) {
+    for (const step of [...this.#steps]) {
+      if (!this.#options.isStoreUp()) return
       try {
         await step()
-        this.#steps.shift()
+        this.#steps.delete(step)
       } catch (error) {
-        this.#options.onFailure(error, this.#steps.length)
-        return
+        this.#options.onFailure(error, this.#steps.size)
       }
     }
   }
@@ -58,7 +60,7 @@ export class UnsavedSteps {
     this.#timer ??= setTimeout(async () => {
       await this.flush()
       this.#timer = undefined
-      if (this.#steps.length > 0) this.#wake()
+      if (this.#steps.size > 0) this.#wake()
     }, this.#options.retryMs).unref()
   }
 }

@@ -27,7 +27,10 @@ export class HeldImages {
     if (this.#options.ttlSeconds === 0) return undefined
     try {
       const blob = await this.#options.store.get(nameOf(scope, digest))
-      if (!blob) return undefined
+      if (!blob) {
+        this.#keptLately.delete(nameOf(scope, digest))
+        return undefined
+      }
       const { type } = JSON.parse(blob.meta) as { type: ImageType }
       return { type, digest, chunks: [blob.body], byteLength: blob.body.length }
     } catch (error) {

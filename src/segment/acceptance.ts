@@ -34,13 +34,13 @@ const STALE_INSTEAD: ReadonlySet<ErrorCode> = new Set([
   'credits_reserved',
 ])
 
-const LEADERS_OWN: ReadonlySet<ErrorCode> = new Set([
+/** Failures of the team that led a flight: another team asks again, its own requests would fail alike. */
+const LEADERS_TEAM: ReadonlySet<ErrorCode> = new Set([
   'budget_exhausted',
   'rate_limited',
   'credits_reserved',
   'store_unavailable',
   'overloaded',
-  'unknown_image',
 ])
 
 /** A result that costs nothing now: it is in the cache. */
@@ -64,9 +64,31 @@ export function isServableStale(result: Result, error: unknown, lifetime: Lifeti
   )
 }
 
-/** Whether a failure concerns only the request that led the flight, not those that followed it. */
-export function isLeadersOwn(error: unknown): boolean {
-  return error instanceof GatewayError && LEADERS_OWN.has(error.code)
+/** Whether a failure concerns only the request that led the flight (it named an image it did not bring), or only its team. */
+export function isLeadersOwn(error: unknown, isSameTeam: boolean): boolean {
+  if (!(error instanceof GatewayError)) return false
+  return error.code === 'unknown_image' || (!isSameTeam && LEADERS_TEAM.has(error.code))
+}
+
+/** The failure of a flight as those hear it who only followed: whatever it cost, it did not cost them. */
+export function asFollower(error: unknown): unknown {
+  if (!(error instanceof GatewayError) || error.billed === 'no') return error
+  const { code, message, retryAfterSeconds, headers, cause } = error
+  return new GatewayError(code, message, {
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    headers,
+    cause,
+  })
+}
+
+/** The failure of a call that was billed, with what was charged for it. */
+export function withCharge(error: GatewayError, charged: Nanocredits): GatewayError {
+  return Object.assign(error, { charged })
+}
+
+/** What was charged to the caller that hears this failure. */
+export function chargeOf(error: unknown): Nanocredits {
+  return (error as { charged?: Nanocredits }).charged ?? 0
 }
 
 /** Waits for a purchase, at most `ms`; then `upstream_slow`, while the purchase goes on and is kept. */

@@ -1,6 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import { GatewayError } from '../errors.js'
-import { free, inPatience, isAcceptable, isLeadersOwn, isServableStale, type Purchase, toResult } from './acceptance.js'
+import {
+  asFollower,
+  chargeOf,
+  free,
+  inPatience,
+  isAcceptable,
+  isLeadersOwn,
+  isServableStale,
+  type Purchase,
+  toResult,
+  withCharge,
+} from './acceptance.js'
 import { cacheKey } from './cache-key.js'
 import type {
   CheckImage,
@@ -13,6 +24,7 @@ import type {
   Results,
   Turns,
   Upstream,
+  UpstreamFailure,
 } from './ports.js'
 import type { CacheDirectives, CacheKey, Caller, Digest, ImageBytes, Params, Result } from './types.js'
 
@@ -23,6 +35,8 @@ export interface SegmentRequest {
   image: RequestedImage
   params: Params
   cache: CacheDirectives
+  /** Told of work that needs the image's bytes even when the caller has left: the purchase this request leads. */
+  holdUntil?(work: Promise<unknown>): void
 }
 
 /** The image of a request: its bytes when they came along, else only its id. */
@@ -93,8 +107,8 @@ export async function segment(request: SegmentRequest, parts: PipelineParts): Pr
     return finish(how, purchase, cacheMs, question, parts)
   } catch (error) {
     // 3. Where it cannot be bought, an answer past its time is better than none.
-    if (known && isServableStale(known, error, parts)) return finish('stale', free(known), cacheMs, question, parts)
-    throw error
+    if (!known || !isServableStale(known, error, parts)) throw error
+    return finish('stale', { ...free(known), charged: chargeOf(error) }, cacheMs, question, parts)
   }
 }
 
@@ -106,34 +120,36 @@ interface Question extends SegmentRequest {
   isWanted(result: Result): boolean
 }
 
-/** Buys for this request alone (`no-cache`, `no-store`). */
+/** Buys for this request (`no-cache`, `no-store`), whoever else is buying; others may follow a purchase that is kept. */
 async function boughtAlone(question: Question, parts: PipelineParts): Promise<{ how: How; purchase: Purchase }> {
-  const purchase = await inPatience(
-    parts.flights.alone(() => buy(question, parts)),
-    parts.patienceMs,
-  )
-  return { how: 'bypass', purchase }
+  const { key, caller, cache } = question
+  const begin = () => buy(question, parts)
+  const landed = cache.noStore ? parts.flights.alone(begin) : parts.flights.lead(key, caller.team.id, begin)
+  question.holdUntil?.(landed)
+  return { how: 'bypass', purchase: await inPatience(landed, parts.patienceMs) }
 }
 
 /** Leads the purchase, or follows the flight of an identical request; waits at most the caller's patience in all. */
 async function boughtTogether(question: Question, parts: PipelineParts): Promise<{ how: How; purchase: Purchase }> {
   const deadline = performance.now() + parts.patienceMs
+  const team = question.caller.team.id
   for (;;) {
     const joinedAt = performance.now()
-    const flight = parts.flights.join(question.key, () => lookAgainThenBuy(question, parts))
+    const flight = parts.flights.join(question.key, team, () => lookAgainThenBuy(question, parts))
     const landed = inPatience(flight.landed, deadline - performance.now())
     if (flight.role === 'leader') {
+      question.holdUntil?.(flight.landed)
       const purchase = await landed
       return { how: purchase.bought ? 'miss' : 'hit', purchase }
     }
-    // A leader that failed for reasons of its own (its budget, an id without bytes), or that was content with an
-    // older answer than this caller wants, decides nothing for the others: they ask again, one of them leading.
+    // A leader that failed for reasons of its own (another team's budget, an id without bytes), or that was content with
+    // an older answer than this caller wants, decides nothing for the others: they ask again, one of them leading.
     const { purchase, error } = await landed.then(
       purchase => ({ purchase, error: undefined }),
       (error: unknown) => ({ purchase: undefined, error }),
     )
     if (!purchase) {
-      if (!isLeadersOwn(error)) throw error
+      if (!isLeadersOwn(error, flight.leader === team)) throw asFollower(error)
     } else if (purchase.bought || question.isWanted(purchase.result)) {
       const upstreamMs = performance.now() - joinedAt
       return { how: 'coalesced', purchase: { ...free(purchase.result), stored: purchase.stored, upstreamMs } }
@@ -159,18 +175,30 @@ async function buy(question: Question, parts: PipelineParts): Promise<Purchase> 
   const reservation = await parts.ledger.reserve({ callId: randomUUID(), caller, requestId, cacheKey: key })
   const turn = await orRelease(parts.turns.take(caller), reservation)
   const calledAt = performance.now()
-  const outcome = await parts.upstream.segment(image, params).finally(turn.done)
+  const outcome = await call(image, params, reservation, parts).finally(turn.done)
   const upstreamMs = performance.now() - calledAt
-  if (outcome.kind === 'failed') {
-    if (outcome.error.billed === 'yes') await reservation.settle(outcome.bill)
-    else if (outcome.error.billed === 'unknown') await reservation.unknown()
-    else await reservation.release()
-    throw outcome.error
-  }
+  if (outcome.kind === 'failed') throw await booked(outcome, reservation)
   const charged = await reservation.settle(outcome.bill)
   const result = toResult(outcome, charged, parts.now())
   const stored = question.cache.noStore ? false : await parts.results.keep(key, result)
   return { result, bought: true, charged, stored, queueMs: turn.waitedMs, upstreamMs }
+}
+
+/** Asks Segmind. It answers failures and throws none; a bug that throws all the same may have cost something. */
+async function call(image: ImageBytes, params: Params, reservation: Reservation, parts: PipelineParts) {
+  try {
+    return await parts.upstream.segment(image, params)
+  } catch (error) {
+    await reservation.unknown()
+    throw error
+  }
+}
+
+/** Books what a failed call cost, by what is known of it. */
+async function booked({ error, bill }: UpstreamFailure, reservation: Reservation): Promise<GatewayError> {
+  if (error.billed === 'no') await reservation.release(bill)
+  if (error.billed === 'unknown') await reservation.unknown(bill)
+  return error.billed === 'yes' ? withCharge(error, await reservation.settle(bill)) : error
 }
 
 /** The bytes that came along, or those the gateway holds under the id. */

@@ -30,9 +30,9 @@ export interface Reservation {
   /** The call was answered and billed. Answers what was booked: Segmind's own figure, else the estimate. */
   settle(bill: Bill): Promise<Nanocredits>
   /** Segmind surely did not bill. */
-  release(): Promise<void>
+  release(bill?: Bill): Promise<void>
   /** The body went out and no answer came: stays booked with the estimate. */
-  unknown(): Promise<void>
+  unknown(bill?: Bill): Promise<void>
 }
 
 /** What Segmind said about money on an answer; each absent where it said nothing. */
@@ -52,8 +52,14 @@ export type How = 'hit' | 'miss' | 'coalesced' | 'stale' | 'bypass'
 
 /** Answers on their way. Work that was begun is finished whether or not anybody still waits for it. */
 export interface Flights<T> {
-  /** Joins the flight of that name, or leads a new one by calling `lead`. */
-  join(name: string, lead: () => Promise<T>): { role: 'leader' | 'follower'; landed: Promise<T> }
+  /** Joins the flight of that name, or leads a new one by calling `lead`. `leader` is whoever began it. */
+  join(
+    name: string,
+    leader: string,
+    lead: () => Promise<T>,
+  ): { role: 'leader' | 'follower'; leader: string; landed: Promise<T> }
+  /** Begins a flight even where one is under way; others may join it where it is the only one of that name. */
+  lead(name: string, leader: string, lead: () => Promise<T>): Promise<T>
   /** A flight nobody can join. */
   alone(lead: () => Promise<T>): Promise<T>
 }
@@ -70,9 +76,13 @@ export interface Turns {
 }
 
 /** What came of asking Segmind: the picture as bytes whatever form it came in, or a failure; either may carry a bill. */
-export type UpstreamOutcome =
-  | { kind: 'answered'; body: Buffer; contentType: string; bill: Bill }
-  | { kind: 'failed'; error: GatewayError; bill: Bill }
+export type UpstreamOutcome = { kind: 'answered'; body: Buffer; contentType: string; bill: Bill } | UpstreamFailure
+
+export interface UpstreamFailure {
+  kind: 'failed'
+  error: GatewayError
+  bill: Bill
+}
 
 export interface Upstream {
   /**

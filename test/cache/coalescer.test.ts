@@ -16,7 +16,7 @@ t.test('a hundred identical joins lead once and share one landing', async t => {
   const { promise, open } = gate<string>()
   let led = 0
   const joins = Array.from({ length: 100 }, () =>
-    flights.join('a', () => {
+    flights.join('a', 'red', () => {
       led++
       return promise
     }),
@@ -32,15 +32,15 @@ t.test('a hundred identical joins lead once and share one landing', async t => {
 
 t.test('another name is another flight', async t => {
   const flights = new Coalescer<string>()
-  t.equal(flights.join('a', async () => 'a').role, 'leader')
-  t.equal(flights.join('b', async () => 'b').role, 'leader')
+  t.equal(flights.join('a', 'red', async () => 'a').role, 'leader')
+  t.equal(flights.join('b', 'red', async () => 'b').role, 'leader')
   await flights.idle()
 })
 
 t.test('whoever hears of the landing leads the next flight', async t => {
   const flights = new Coalescer<number>()
-  const first = flights.join('a', async () => 1)
-  const role = await first.landed.then(() => flights.join('a', async () => 2).role)
+  const first = flights.join('a', 'red', async () => 1)
+  const role = await first.landed.then(() => flights.join('a', 'red', async () => 2).role)
   t.equal(role, 'leader')
   await flights.idle()
 })
@@ -48,15 +48,15 @@ t.test('whoever hears of the landing leads the next flight', async t => {
 t.test('a failure reaches all followers, and is not remembered', async t => {
   const flights = new Coalescer<number>()
   const { promise, fail } = gate<number>()
-  const joins = [1, 2, 3].map(() => flights.join('a', () => promise))
+  const joins = [1, 2, 3].map(() => flights.join('a', 'red', () => promise))
   fail(new Error('no'))
   for (const join of joins) await t.rejects(join.landed, /no/)
-  t.equal(await flights.join('a', async () => 7).landed, 7)
+  t.equal(await flights.join('a', 'red', async () => 7).landed, 7)
 })
 
 t.test('a lead that throws at once is a failed flight, not an exception of join', async t => {
   const flights = new Coalescer<number>()
-  const join = flights.join('a', () => {
+  const join = flights.join('a', 'red', () => {
     throw new Error('sync')
   })
   await t.rejects(join.landed, /sync/)
@@ -86,5 +86,19 @@ t.test('a failed flight alone is no unhandled rejection', async t => {
   const flights = new Coalescer<number>()
   flights.alone(async () => Promise.reject(new Error('nobody listens')))
   await flights.idle()
+  t.equal(flights.size, 0)
+})
+
+t.test('lead begins a flight others can follow, or one of its own where there is one already', async t => {
+  const flights = new Coalescer<number>()
+  const { promise, open } = gate<number>()
+  const led = flights.lead('a', 'red', () => promise)
+  const followed = flights.join('a', 'blue', async () => 0)
+  t.match(followed, { role: 'follower', leader: 'red' })
+  const own = flights.lead('a', 'blue', async () => 2)
+  t.equal(await own, 2)
+  t.equal(flights.join('a', 'blue', async () => 0).role, 'follower', 'the first is still the one to follow')
+  open(1)
+  t.same(await Promise.all([led, followed.landed]), [1, 1])
   t.equal(flights.size, 0)
 })

@@ -119,3 +119,22 @@ t.test('MEMORY_CACHE_BYTES=0 remembers nothing', async t => {
   t.equal(state.gets, 1)
   t.equal(cache.memory.bytes, 0)
 })
+
+t.test(
+  'an older result of the store never takes the place of a newer one: not after an outage, not by a slow answer',
+  async t => {
+    const { cache, store, state } = cacheOver()
+    await cache.keep('k', result('v1', 1))
+    state.isDown = true
+    await cache.keep('k', result('v2', 2))
+    state.isDown = false
+    t.equal((await cache.find('k', () => false))?.body.toString(), 'v2')
+    t.equal((await cache.find('k', any))?.body.toString(), 'v2')
+
+    const other = cacheOver({ ...memoryStore(), store })
+    const slow = other.cache.find('k', any)
+    await other.cache.keep('k', result('v3', 3))
+    t.equal((await slow)?.body.toString(), 'v3')
+    t.equal((await other.cache.find('k', any))?.body.toString(), 'v3')
+  },
+)

@@ -14,7 +14,13 @@ t.test(
   async t => {
     const { store, state } = modelLedger()
     let now = 1000
-    const balance = new Balance({ store, now: () => now, ask: async () => 7, onFailure: () => {} })
+    const balance = new Balance({
+      store,
+      now: () => now,
+      ask: async () => 7,
+      onAskFailure: () => {},
+      onShareFailure: () => {},
+    })
     t.equal(balance.latest, undefined)
     await balance.record(50)
     t.same(balance.latest, { remaining: 50, at: 1000 })
@@ -36,7 +42,8 @@ t.test('Balance: a failure leaves what was known, and is told', async t => {
     store,
     now: () => 1e6,
     ask: async () => Promise.reject(new Error('no')),
-    onFailure: (_error, doing) => told.push(doing),
+    onAskFailure: () => told.push('ask'),
+    onShareFailure: () => told.push('share'),
   })
   state.isDown = true
   await balance.refresh()
@@ -44,6 +51,22 @@ t.test('Balance: a failure leaves what was known, and is told', async t => {
   await balance.record(5)
   t.match(balance.latest, { remaining: 5 })
   t.same(told, ['share', 'ask', 'share'])
+})
+
+t.test('Balance: a sample of a clock that was wrong does not hide what comes after it', async t => {
+  const { store, state } = modelLedger()
+  let asked = 0
+  const balance = new Balance({
+    store,
+    now: () => 1e6,
+    ask: async () => ++asked,
+    onAskFailure: () => {},
+    onShareFailure: () => {},
+  })
+  state.balance = { remaining: 123, at: 1e6 + 60_001 }
+  await balance.refresh()
+  t.same(balance.latest, { remaining: 1, at: 1e6 }, 'Segmind was asked')
+  t.equal(asked, 1)
 })
 
 t.test('Allowance: the least of the budgets and the balance, never below 0, absent when nothing is known', async t => {
@@ -138,21 +161,30 @@ t.test('Journal: adds up answers and savings per team and day, writes them in on
   t.equal(activity.length, 2, 'nothing is written twice')
 })
 
-t.test('Journal: what the store does not take is counted on', async t => {
-  const { store, activity, state } = modelLedger()
-  const journal = new Journal({
-    store,
-    calendar,
-    now: () => NOON,
-    everyMs: 1e6,
-    onAnswered: () => {},
-    onStoreFailure: () => {},
-  })
-  journal.answered(aTeam(), 'hit', 1)
-  state.isDown = true
-  await journal.flush()
-  journal.answered(aTeam(), 'hit', 1)
-  state.isDown = false
-  await journal.flush()
-  t.match(activity, [{ activity: { requests: 2, hits: 2, savedByCache: 2 } }])
-})
+t.test(
+  'Journal: what the store surely did not take is counted on; what it may have taken is not counted twice',
+  async t => {
+    const { store, activity, state } = modelLedger()
+    const journal = new Journal({
+      store,
+      calendar,
+      now: () => NOON,
+      everyMs: 1e6,
+      onAnswered: () => {},
+      onStoreFailure: () => {},
+    })
+    journal.answered(aTeam(), 'hit', 1)
+    state.isDown = true
+    await journal.flush()
+    journal.answered(aTeam(), 'hit', 1)
+    state.isDown = false
+    await journal.flush()
+    t.match(activity, [{ activity: { requests: 2, hits: 2, savedByCache: 2 } }])
+    journal.answered(aTeam(), 'hit', 1)
+    Object.assign(state, { isDown: true, mayHaveHappened: true })
+    await journal.flush()
+    state.isDown = false
+    await journal.flush()
+    t.equal(activity.length, 1)
+  },
+)

@@ -12,7 +12,7 @@ const NOON = Date.parse('2026-11-22T12:00:00Z')
 function books(whenStoreIsDown: 'closed' | 'open' = 'closed') {
   const model = modelLedger()
   const said: string[] = []
-  const unsaved = new UnsavedSteps({ retryMs: 1e6, onFailure: () => said.push('still down') })
+  const unsaved = new UnsavedSteps({ retryMs: 1e6, isStoreUp: () => true, onFailure: () => said.push('still down') })
   const ledger = new Ledger({
     store: model.store,
     price: new PriceEstimate(2_000_000),
@@ -85,6 +85,7 @@ t.test('a spent budget is refused with the window, and with the seconds until it
 t.test('with the store down, a team with a budget is refused and one without goes on', async t => {
   const { ledger, plan, state, calls, unsaved } = books()
   state.isDown = true
+  state.mayHaveHappened = true
   await t.rejects(ledger.reserve(plan(aCaller({ budget: { daily: 1e9 } }))), {
     code: 'store_unavailable',
     retryAfterSeconds: 5,
@@ -113,24 +114,51 @@ t.test('an error that is not the store being down is not taken for one', async t
   await t.rejects(ledger.reserve(plan()), TypeError)
 })
 
-t.test('unsaved steps are tried in order, up to the first that fails again', async t => {
-  const tried: string[] = []
-  let isDown = true
-  const unsaved = new UnsavedSteps({ retryMs: 1e6, onFailure: (_e, waiting) => tried.push(`failed with ${waiting}`) })
-  t.teardown(() => unsaved.close())
-  const step = (name: string) => async () => {
-    tried.push(name)
-    if (isDown) throw new Error('down')
+t.test('a refusal while the store surely did nothing leaves nothing to take back', async t => {
+  const { ledger, plan, state, unsaved } = books()
+  state.isDown = true
+  for (let request = 0; request < 100; request++) {
+    await t.rejects(ledger.reserve(plan(aCaller({ budget: { daily: 1e9 } }))), { code: 'store_unavailable' })
   }
-  unsaved.add(step('a'))
-  unsaved.add(step('b'))
-  await unsaved.flush()
-  t.same(tried, ['a', 'failed with 2'])
-  isDown = false
-  await Promise.all([unsaved.flush(), unsaved.flush()])
-  t.same(tried, ['a', 'failed with 2', 'a', 'b'], 'two flushes at once try each step once')
   t.equal(unsaved.size, 0)
 })
+
+t.test('a refused or lost call may still say what the account holds', async t => {
+  const { ledger, plan, said, calls } = books()
+  await (await ledger.reserve(plan())).release({ remaining: 100 })
+  await (await ledger.reserve(plan())).unknown({ remaining: 90, cost: 5 })
+  t.same(said, ['balance 100', 'vision unknown 2000000', 'balance 90'])
+  t.match(calls.get('c2'), { state: 'unknown', cost: 2_000_000 }, 'booked with the estimate')
+})
+
+t.test(
+  'unsaved steps are tried in order; one that fails does not hold up the others, and a store that is down is not bothered',
+  async t => {
+    const tried: string[] = []
+    const failing = new Set(['a', 'b'])
+    let isUp = false
+    const unsaved = new UnsavedSteps({
+      retryMs: 1e6,
+      isStoreUp: () => isUp,
+      onFailure: (_error, waiting) => tried.push(`failed with ${waiting}`),
+    })
+    t.teardown(() => unsaved.close())
+    const step = (name: string) => async () => {
+      tried.push(name)
+      if (failing.has(name)) throw new Error('no')
+    }
+    for (const name of ['a', 'b', 'c']) unsaved.add(step(name))
+    await unsaved.flush()
+    t.same(tried, [])
+    isUp = true
+    await unsaved.flush()
+    t.same(tried.splice(0), ['a', 'failed with 3', 'b', 'failed with 3', 'c'])
+    failing.clear()
+    await Promise.all([unsaved.flush(), unsaved.flush()])
+    t.same(tried, ['a', 'b'], 'two flushes at once try each step once')
+    t.equal(unsaved.size, 0)
+  },
+)
 
 t.test('GatewayError of an exhausted budget says that nothing was billed', async t => {
   const { ledger, plan } = books()

@@ -212,6 +212,71 @@ t.test('a leader by id whose bytes are not held does not fail a follower that br
   t.equal(state.calls, 1)
 })
 
+t.test("a failure of the leader's team is its followers' of the same team, at once", async t => {
+  const { parts } = world()
+  const held = gate()
+  let reserved = 0
+  parts.ledger.reserve = async () => {
+    reserved++
+    await held.promise
+    throw new GatewayError('budget_exhausted', 'spent')
+  }
+  const asked = Array.from({ length: 50 }, () => segment(request(), parts))
+  await settled()
+  held.open()
+  for (const one of asked) await t.rejects(one, { code: 'budget_exhausted' })
+  t.equal(reserved, 1)
+})
+
+t.test('a billed failure costs the leader, not those who followed; a stale answer says what was charged', async t => {
+  const { ask, upstream, cache, state } = world()
+  const held = gate()
+  upstream.segment = async () => {
+    await held.promise
+    return failure('upstream_failed', 'yes', { cost: 1700 })
+  }
+  const [leader, follower] = [ask(), ask()]
+  await settled()
+  held.open()
+  await t.rejects(leader, { code: 'upstream_failed', billed: 'yes' })
+  await t.rejects(follower, { code: 'upstream_failed', billed: 'no' })
+  cache.set(KEY, kept('old', state.now - 120_000))
+  t.match(await ask(), { how: 'stale', charged: 1700 })
+})
+
+t.test('a call that throws all the same gives its turn back and stays booked as unknown', async t => {
+  for (const thrown of ['at once', 'later']) {
+    const { ask, parts, steps } = world()
+    parts.upstream.segment = () => {
+      if (thrown === 'at once') throw new TypeError('a bug')
+      return Promise.reject(new TypeError('a bug'))
+    }
+    await t.rejects(ask(), TypeError)
+    t.same(steps, ['check', 'reserve', 'turn', 'unknown', 'done'], thrown)
+  }
+})
+
+t.test('a plain request follows a no-cache purchase under way; the image is held until the purchase ends', async t => {
+  const { ask, upstream, state } = world()
+  const held = gate()
+  const plain = upstream.segment
+  upstream.segment = async () => {
+    await held.promise
+    return plain()
+  }
+  const works: Promise<unknown>[] = []
+  const holdUntil = (work: Promise<unknown>) => void works.push(work)
+  const forced = ask(request({ cache: { ...NO_DIRECTIVES, noCache: true }, holdUntil }))
+  await settled()
+  const follower = ask(request({ holdUntil }))
+  await settled()
+  t.equal(works.length, 1, 'only the leader needs its bytes')
+  held.open()
+  t.match(await forced, { how: 'bypass', charged: 1700 })
+  t.match(await follower, { how: 'coalesced', charged: 0 })
+  t.equal(state.calls, 1)
+})
+
 t.test("Segmind's refusal of this input is shared with the followers", async t => {
   const { ask, upstream, state } = world()
   upstream.segment = async () => failure('upstream_rejected', 'no')

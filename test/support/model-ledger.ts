@@ -11,9 +11,13 @@ import {
 export function modelLedger() {
   const calls = new Map<string, { call: CallEntry; state: 'reserved' | 'charged' | 'unknown'; cost: number }>()
   const activity: { team: string; day: string; activity: TeamActivity }[] = []
-  const state: { isDown: boolean; balance: BalanceSample | undefined } = { isDown: false, balance: undefined }
+  const state: { isDown: boolean; mayHaveHappened: boolean; balance: BalanceSample | undefined } = {
+    isDown: false,
+    mayHaveHappened: false,
+    balance: undefined,
+  }
   const up = () => {
-    if (state.isDown) throw new StoreError('down')
+    if (state.isDown) throw new StoreError('down', { mayHaveHappened: state.mayHaveHappened })
   }
   const booked = (team: string, windows: { day: string; month: string }) => {
     const sum = { daily: 0, monthly: 0 }

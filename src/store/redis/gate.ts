@@ -53,7 +53,7 @@ export function createGate(options: GateOptions): Gate {
 
   const gate: Gate = {
     run<T>(command: () => Promise<T>): Promise<T> {
-      if (closedFor !== undefined) return Promise.reject(new StoreError(closedFor))
+      if (closedFor !== undefined) return Promise.reject(new StoreError(closedFor, { mayHaveHappened: false }))
       return new Promise<T>((resolve, reject) => {
         waiting.add(reject)
         if (waiting.size === 1) watch.start()
@@ -87,7 +87,10 @@ async function start<T>(command: () => Promise<T>): Promise<T> {
 /** The message only: the client's errors carry the command's arguments, and with them images. */
 function toStoreError(error: unknown): StoreError {
   if (error instanceof StoreError) return error
-  return new StoreError(`Redis: ${error instanceof Error ? error.message : String(error)}`)
+  // An error that Redis itself answers: it did not do it.
+  const wasRefused = error instanceof Error && error.name === 'ReplyError'
+  const message = `Redis: ${error instanceof Error ? error.message : String(error)}`
+  return new StoreError(message, { mayHaveHappened: !wasRefused })
 }
 
 /** Looks this many times within the silence that is allowed. */

@@ -68,3 +68,16 @@ t.test('drops what comes after it shut, answers and refusals alike', async t => 
   gate.open()
   t.equal(await gate.run(async () => 1), 1)
 })
+
+t.test('tells what surely did not happen from what may have', async t => {
+  const { gate } = gateOnDeadLine()
+  t.match(await gate.run(async () => 0).catch(error => error), { mayHaveHappened: false }, 'shut: it was not sent')
+  gate.open()
+  const refusal = Object.assign(new Error('OOM'), { name: 'ReplyError' })
+  t.match(await gate.run(() => Promise.reject(refusal)).catch(error => error), { mayHaveHappened: false }, 'refused')
+  const lost = gate.run(() => Promise.reject(new Error('Connection is closed.'))).catch(error => error)
+  t.match(await lost, { mayHaveHappened: true }, 'the connection ended before the answer')
+  const waiting = gate.run(() => new Promise(() => undefined)).catch(error => error)
+  gate.shut('silent')
+  t.match(await waiting, { mayHaveHappened: true }, 'sent, and not answered')
+})
