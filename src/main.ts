@@ -4,10 +4,7 @@ import { dispatch } from './cli/dispatch.js'
 import * as health from './cli/health.js'
 import type { CliIo, Command } from './cli/io.js'
 import * as keys from './cli/keys.js'
-import { sandbox } from './cli/sandbox.js'
-import * as serve from './cli/serve.js'
 import * as usage from './cli/usage.js'
-import { openStore } from './store/open-store.js'
 
 const io: CliIo = {
   env: process.env,
@@ -15,13 +12,25 @@ const io: CliIo = {
   stderr: line => process.stderr.write(`${line}\n`),
 }
 
+// What is large to load is loaded when it is run: the container asks `health` every few seconds.
 const commands: Record<string, Command> = {
-  serve,
+  serve: {
+    help: `Runs the gateway
+
+segmind-gateway serve
+    Is set up by environment variables (see README.md). Ends with SIGINT or SIGTERM after the paid calls under way;
+    a second signal ends it at once.`,
+    run: async (args, commandIo) => (await import('./cli/serve.js')).run(args, commandIo),
+  },
   keys,
   check,
   usage: {
     help: usage.help,
-    run: (args, commandIo) => usage.run(args, commandIo, async settings => (await openStore(settings.store)).store),
+    run: (args, commandIo) =>
+      usage.run(args, commandIo, async ({ store }) => {
+        const { openStore } = await import('./store/open-store.js')
+        return (await openStore(store)).store
+      }),
   },
   health,
   sandbox: {
@@ -29,7 +38,7 @@ const commands: Record<string, Command> = {
 
 segmind-gateway sandbox [--host 127.0.0.1] [--port 9000] [--key SG_…] [--latency ms] [--credits n]
     Prints its address and its key; ends with SIGINT or SIGTERM. docs/sandbox.md has what it does on request.`,
-    run: sandbox,
+    run: async (args, commandIo) => (await import('./cli/sandbox.js')).sandbox(args, commandIo),
   },
 }
 

@@ -11,12 +11,6 @@ import { firstTeam } from './first-team.js'
 import type { CliIo } from './io.js'
 import { startBlock } from './start-block.js'
 
-export const help = `Runs the gateway
-
-segmind-gateway serve
-    Is set up by environment variables (see README.md). Ends with SIGINT or SIGTERM after the paid calls under way;
-    a second signal ends it at once.`
-
 /** `segmind-gateway serve`: runs the gateway until a signal. Rejects with what keeps it from starting. */
 export async function run(args: string[], io: CliIo): Promise<number> {
   parseArgs({ args, options: {} })
