@@ -13,7 +13,10 @@ if (prompt === undefined) {
   console.error('node examples/client.mjs PHOTO PROMPT [OUTPUT]')
   process.exit(2)
 }
-const answer = await segment(photo, prompt)
+const answer = await segment(photo, prompt).catch(error => {
+  console.error(`${photo}: ${error.cause?.message ?? error.message}`)
+  process.exit(1)
+})
 await writeFile(output, Buffer.from(await answer.arrayBuffer()))
 console.log(`${answer.headers.get('x-cache')}, cost ${answer.headers.get('x-cost')} credits → ${output}`)
 

@@ -15,8 +15,11 @@ KEY = os.environ.get("SEGMIND_GATEWAY_KEY", "")
 
 def segment(photo, prompt, attempts=3):
     """Answers the response that holds the picture; waits and tries again where the gateway says that this may help."""
-    with open(photo, "rb") as file:
-        image = file.read()
+    try:
+        with open(photo, "rb") as file:
+            image = file.read()
+    except OSError as error:
+        raise SystemExit(f"{photo}: {error.strerror}") from None
     for attempt in range(1, attempts + 1):
         response = requests.post(
             f"{URL}/segment",

@@ -17,7 +17,7 @@ ask() { # PICTURE CURL-ARGUMENTS...: what matters of the headers to stdout
 }
 
 ask cup.jpg -F image=@$photo -F 'prompt=the cup'
-ask saucer.jpg -F image=@$photo -F 'coordinates=[[290,200]]' -F 'remove_coordinates=[[20,20]]'
+ask point.jpg -F image=@$photo -F 'coordinates=[[290,200]]' -F 'remove_coordinates=[[20,20]]'
 
 # The image is there now: its id is enough, here for the mask alone.
 id=sha256:$(sha256sum $photo | cut -d ' ' -f 1)

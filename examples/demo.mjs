@@ -46,6 +46,8 @@ async function demonstrate({ url, key, whose }) {
         .join('  ')
         .trimEnd(),
     )
+  if (rows[1]?.[1] === 'HIT')
+    console.log('\nThe first one was a HIT, too: this gateway has been asked before. Nothing was bought.')
 }
 
 /** Sends one request, keeps the picture, answers a row of the table. */

@@ -25,11 +25,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const parts = await buildParts(options, closers)
     parts.metrics.observe(gaugesOf(parts))
     const { host, port, metricsPort } = options.settings.server
-    const metrics = await listenForMetrics({ host, port: metricsPort, expose: () => parts.metrics.expose() })
-    closers.push(() => metrics.close())
     const app = await buildApp(appPartsOf(parts))
     closers.push(() => app.close())
-    await app.listen({ host, port })
+    await bound('PORT', port, app.listen({ host, port }))
+    const expose = () => parts.metrics.expose()
+    const metrics = await bound('METRICS_PORT', metricsPort, listenForMetrics({ host, port: metricsPort, expose }))
+    closers.push(() => metrics.close())
     let stopping: Promise<number> | undefined
     return {
       url: localUrl(host, (app.server.address() as AddressInfo).port),
@@ -76,6 +77,17 @@ async function closeAll(closers: Closers): Promise<void> {
     const closed = Promise.resolve(close()).catch(() => undefined)
     await Promise.race([closed, over.promise])
     over.cancel()
+  }
+}
+
+/** Says which setting names a port that cannot be had. */
+async function bound<T>(setting: string, port: number, listening: Promise<T>): Promise<T> {
+  try {
+    return await listening
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    const message = `${setting} ${port} is in use already, perhaps by another gateway; set ${setting} to another port`
+    throw new Error(message, { cause: error })
   }
 }
 

@@ -1,10 +1,14 @@
 #!/usr/bin/env node
+import { existsSync } from 'node:fs'
 import * as check from './cli/check.js'
 import { dispatch } from './cli/dispatch.js'
 import * as health from './cli/health.js'
 import type { CliIo, Command } from './cli/io.js'
 import * as keys from './cli/keys.js'
 import * as usage from './cli/usage.js'
+
+// The settings of a checkout; what the environment has already is not changed.
+if (existsSync('.env')) process.loadEnvFile('.env')
 
 const io: CliIo = {
   env: process.env,

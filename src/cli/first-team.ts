@@ -11,11 +11,11 @@ const TEAM = 'demo'
 
 /**
  * Sees to it that a first start has a team to call with: where nobody named a teams file and there is none, one is made with the
- * team `demo` and a key. Answers that key, or nothing when the teams are somebody's own. Never in production.
+ * team `demo` and a key. Answers that key, or nothing when the teams are somebody's own. In production only with the sandbox, which spends nothing.
  */
 export async function firstTeam(settings: Settings, nowMs: number): Promise<string | undefined> {
   const { file, isDefaultFile } = settings.teams
-  if (settings.production || !isDefaultFile) return undefined
+  if ((settings.production && !settings.sandbox) || !isDefaultFile) return undefined
   const keyFile = join(settings.store.dataDir, KEY_FILE)
   const known = await readFile(keyFile, 'utf8').catch(() => undefined)
   if (existsSync(file)) return known && (await opens(file, known.trim(), nowMs)) ? known.trim() : undefined

@@ -4,7 +4,7 @@ import { loadSlices, teamsFile } from '../config.js'
 import { parseApiKey } from '../teams/api-key.js'
 import { endOfDate, expiryOf } from '../teams/key-dates.js'
 import { addKey, revokeKey, validTeams } from '../teams/keys.js'
-import type { TeamEntry, TeamKey } from '../teams/teams-file.js'
+import { TEAM_ID, type TeamEntry, type TeamKey } from '../teams/teams-file.js'
 import { type CliIo, refuseMore, usageError } from './io.js'
 import { textTable } from './text-table.js'
 
@@ -16,6 +16,7 @@ segmind-gateway keys create <team> [--expires 90d|2027-11-01] [--note TEXT] [--n
     --expires  days from now, or the last day (UTC) on which the key is good
     --note     what the key is for
     --name     the name of a new team
+    Test keys (--test) are not in this version.
 segmind-gateway keys list [--json]
     All keys without their texts: team, id, created, expires, state, note.
 segmind-gateway keys revoke <id>
@@ -41,7 +42,10 @@ async function create(args: string[], io: CliIo, { file, nowMs }: Where): Promis
   const [team, ...more] = positionals
   if (team === undefined) throw usageError('which team?')
   refuseMore(more)
-  if (values.test) throw usageError('test keys are not supported by this version')
+  if (!TEAM_ID.test(team)) throw usageError('a team id has 1 to 32 characters out of a-z, 0-9 and -')
+  if (values.test) throw usageError('test keys (--test) are not in this version')
+  checkLine('--note', values.note, { min: 0, max: 200 })
+  checkLine('--name', values.name, { min: 1, max: 100 })
   const expires = values.expires === undefined ? undefined : expiryOf(values.expires, nowMs)
   if (values.expires !== undefined && expires === undefined) {
     throw usageError('--expires takes a number of days (90d) or a date (2027-11-01) that is not over')
@@ -53,6 +57,14 @@ async function create(args: string[], io: CliIo, { file, nowMs }: Where): Promis
   if (!isNewTeam && values.name !== undefined) io.stderr('The team was there already: its name stays as it is.')
   io.stderr('It is shown this once. A running gateway takes it within two seconds.')
   return 0
+}
+
+/** Text that is shown in tables and kept on one line of the teams file. */
+function checkLine(option: string, text: string | undefined, { min, max }: { min: number; max: number }): void {
+  if (text === undefined) return
+  const isLong = text.length < min || text.length > max
+  if (!isLong && !/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(text)) return
+  throw usageError(`${option} takes ${min} to ${max} characters on one line, without control characters`)
 }
 
 const CREATE_OPTIONS = {

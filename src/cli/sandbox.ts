@@ -36,17 +36,27 @@ function readOptions(args: string[]): SandboxOptions | string {
   const text = { type: 'string' } as const
   try {
     const { values } = parseArgs({ args, options: { host: text, port: text, key: text, latency: text, credits: text } })
-    const port = Number(values.port ?? 9000)
-    const latencyMs = Number(values.latency ?? 0)
-    const credits = Number(values.credits ?? 10)
-    if (!Number.isInteger(port) || port < 0 || port > 65_535) return '--port must be a whole number from 0 to 65535'
-    if (!Number.isInteger(latencyMs) || latencyMs < 0 || latencyMs > 600_000) return '--latency must be 0 to 600000 ms'
-    if (!(credits >= 0 && credits <= 1_000_000)) return '--credits must be a number from 0 to 1000000'
-    if (values.key?.trim() === '') return '--key must not be empty'
-    return { host: values.host ?? '127.0.0.1', port, latencyMs, credits, apiKey: values.key ?? newSandboxKey() }
+    const { host = '127.0.0.1', key = newSandboxKey() } = values
+    const port = numberOf(values.port ?? '9000', WHOLE)
+    const latencyMs = numberOf(values.latency ?? '0', WHOLE)
+    const credits = numberOf(values.credits ?? '10', DECIMAL)
+    if (!(port <= 65_535)) return '--port must be a whole number from 0 to 65535'
+    if (!(latencyMs <= 600_000)) return '--latency must be a whole number from 0 to 600000 (ms)'
+    if (!(credits <= 1_000_000)) return '--credits must be a number from 0 to 1000000'
+    if (host.trim() === '') return '--host must not be empty'
+    if (!/^[\x21-\x7e]+$/.test(key)) return '--key must be printable ASCII characters without spaces'
+    return { host, port, latencyMs, credits, apiKey: key }
   } catch (error) {
     return error instanceof Error ? error.message : String(error)
   }
+}
+
+const WHOLE = /^\d{1,9}$/
+const DECIMAL = /^\d{1,9}(?:\.\d{1,9})?$/
+
+/** NaN for what is not written in that form: `Number` takes an empty text for 0. */
+function numberOf(text: string, form: RegExp): number {
+  return form.test(text) ? Number(text) : Number.NaN
 }
 
 function untilStopped(signal: AbortSignal | undefined): Promise<void> {

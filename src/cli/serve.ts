@@ -22,7 +22,7 @@ export async function run(args: string[], io: CliIo): Promise<number> {
   try {
     const gateway = await startGateway({ settings, log, upstream })
     const signal = untilSignal(log)
-    if (!settings.production) io.stdout(startBlock({ ...describe(settings, gateway), key }))
+    if (!settings.production || settings.sandbox) io.stdout(startBlock({ ...describe(settings, gateway), key }))
     log.info({ url: gateway.url, metrics: gateway.metricsUrl, sandbox: settings.sandbox }, 'listening')
     await signal
     const lostCalls = await gateway.stop()
@@ -48,7 +48,7 @@ function describe(settings: Settings, gateway: Gateway) {
   return {
     url: gateway.url.replace('127.0.0.1', 'localhost'),
     metricsUrl: gateway.metricsUrl.replace('127.0.0.1', 'localhost'),
-    sandbox: settings.sandbox,
+    upstreamUrl: settings.sandbox ? undefined : settings.segmind.baseUrl,
     photo: relative(process.cwd(), photo),
     store: settings.store.redisUrl ? 'Redis' : `embedded, in ${settings.store.dataDir}`,
   }

@@ -2,36 +2,44 @@
 export interface Started {
   url: string
   metricsUrl: string
-  sandbox: boolean
-  /** Of the team made by the first start. */
+  /** Segmind's address; absent where the sandbox stands in. */
+  upstreamUrl: string | undefined
+  /** Of the team made by the first start; absent where it is gone or the teams are somebody's own. */
   key: string | undefined
   /** A photo of this repository, as a path that works where the command was typed. */
   photo: string
   store: string
 }
 
+const RULE = '─'.repeat(80)
+
 /** The start-up block: where things are, a key, and lines that work as printed. */
 export function startBlock(started: Started): string {
-  const { url, metricsUrl, key = '<team key>', photo } = started
-  const curl = (selection: string, file: string) =>
-    `  curl -sS -o ${file} -D - ${url}/segment -H 'x-api-key: ${key}' -F image=@${photo} -F ${selection}`
+  const { url, metricsUrl, upstreamUrl, key, store } = started
+  const upstream = upstreamUrl
+    ? `${upstreamUrl}, with your SEGMIND_API_KEY: misses are paid`
+    : 'the built-in SANDBOX, without a SEGMIND_API_KEY: nothing is paid'
   return [
     '',
-    '────────────────────────────────────────────────────────────────────────',
+    RULE,
     `  segmind-gateway is ready on ${url}`,
-    `  upstream   ${started.sandbox ? 'the built-in SANDBOX (no SEGMIND_API_KEY is set): nothing is paid' : 'Segmind, with your key: misses are paid'}`,
-    `  store      ${started.store}`,
-    started.key
-      ? `  team key   ${started.key}  (team demo)`
-      : '  team key   make one with: node dist/main.js keys create <team>',
+    `  upstream   ${upstream}`,
+    `  store      ${store}`,
+    `  team key   ${key ? `${key}  (team demo)` : 'make one with: node dist/main.js keys create demo'}`,
     `  API docs   ${url}/docs`,
     `  metrics    ${metricsUrl}/metrics`,
-    '',
-    '  By prompt:',
-    curl("'prompt=the cup'", 'cup.jpg'),
-    '  By points:',
-    curl("'coordinates=[[300,200]]'", 'point.jpg'),
-    '────────────────────────────────────────────────────────────────────────',
+    ...(key ? examples(started, key) : []),
+    RULE,
     '',
   ].join('\n')
+}
+
+function examples({ url, photo }: Started, key: string): string[] {
+  const curl = (name: string, selection: string) => [
+    '',
+    `  By ${name}:`,
+    `  curl -sS --create-dirs -o demo-output/${name}.jpg -D - ${url}/segment -H 'x-api-key: ${key}' \\`,
+    `    -F image=@${photo} -F '${selection}'`,
+  ]
+  return [...curl('prompt', 'prompt=the cup'), ...curl('point', 'coordinates=[[300,200]]')]
 }

@@ -101,7 +101,7 @@ export const SETTINGS = {
     urlHosts: optional(
       'IMAGE_URL_HOSTS',
       hostList,
-      'The only hosts such URLs may name; .example.com means all below it.',
+      'The only hosts such URLs may name; .example.com means all below it. Without it: public addresses, ports 80 and 443.',
     ),
   },
   upload: {
@@ -109,8 +109,16 @@ export const SETTINGS = {
     base64Default: setting('BASE64_DEFAULT', flag, 'false', 'The field `base64` of requests that do not say.'),
   },
   teams: {
-    file: optional('TEAMS_FILE', path, 'Teams and their keys. Default: teams.yaml in DATA_DIR; needed in production.'),
-    adminKey: secret('ADMIN_KEY', token, "The operators' key, for everything under /admin."),
+    file: optional(
+      'TEAMS_FILE',
+      path,
+      'Teams and their keys. Default: teams.yaml in DATA_DIR; needed in production, unless SANDBOX=true.',
+    ),
+    adminKey: secret(
+      'ADMIN_KEY',
+      token,
+      "The operators' key, for everything under /admin (nothing yet in this version).",
+    ),
   },
   credits: {
     priceEstimate: setting(

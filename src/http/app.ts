@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import multipart from '@fastify/multipart'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
 import { GatewayError } from '../errors.js'
 import { type Keys, operatorDoor, teamDoor } from './authenticate.js'
+import { answerClientError, refuseTunnel } from './client-errors.js'
 import { addDocsRoutes } from './docs-routes.js'
-import { addErrorHandler, answerClientError, sendProblem, toGatewayError } from './error-handler.js'
+import { addErrorHandler, sendProblem, toGatewayError } from './error-handler.js'
+import { Exchanges } from './exchanges.js'
 import { addFacts, beginFacts, type Finished } from './facts.js'
 import { addHealthRoutes, type Health } from './health-routes.js'
 import { addRateLimits } from './rate-limits.js'
@@ -35,6 +38,9 @@ export type App = FastifyInstance
 
 /** Builds the HTTP shell: the doors of SPEC §2, each a scope with its own hooks. Not listening yet. */
 export async function buildApp(parts: AppParts): Promise<App> {
+  const exchanges = new Exchanges()
+  const facts = { exchanges, onFinished: parts.onFinished }
+  const clientErrors = { exchanges, log: parts.log }
   const app: App = Fastify({
     loggerInstance: parts.log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
@@ -46,16 +52,19 @@ export async function buildApp(parts: AppParts): Promise<App> {
     exposeHeadRoutes: false,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
-    clientErrorHandler: (error, socket) =>
-      answerClientError(error, socket, { requestId: randomUUID(), log: parts.log }),
+    // Node alone would answer the lack of it without a word; `requireHost` does it in the gateway's.
+    http: { requireHostHeader: false },
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, clientErrors),
     frameworkErrors: (error, request, reply) => {
-      beginFacts(request, reply, parts.onFinished)
+      beginFacts(request, reply, facts)
       sendProblem(toGatewayError(error), request, reply)
     },
   })
   continueOnlyWhenWanted(app)
-  addFacts(app, parts.onFinished)
-  addErrorHandler(app)
+  app.server.on('connect', (_request: IncomingMessage, socket: Socket) => refuseTunnel(socket, clientErrors))
+  addFacts(app, facts)
+  app.addHook('onRequest', requireHost)
+  const notFound = addErrorHandler(app)
   app.removeAllContentTypeParsers()
   addHealthRoutes(app, parts.health)
   await addDocsRoutes(app)
@@ -72,13 +81,21 @@ export async function buildApp(parts: AppParts): Promise<App> {
     await addSegmentRoute(team, parts.segment)
     addUsageRoute(team, parts.usage)
   })
-  await app.register(async admin => {
-    admin.addHook('onRequest', operatorDoor(parts.keys, limits.countFailure, parts.now))
-    admin.all('/admin/*', async () => {
-      throw new GatewayError('not_found', 'There is nothing at this address.')
-    })
-  })
+  await app.register(
+    async admin => {
+      admin.addHook('onRequest', operatorDoor(parts.keys, limits.countFailure, parts.now))
+      // A scope of its own for what is not found, too: the key is asked for before it is said what is there.
+      admin.setNotFoundHandler(notFound)
+    },
+    { prefix: '/admin' },
+  )
   return app
+}
+
+/** RFC 9112 §3.2: a request of HTTP/1.1 names its host. */
+async function requireHost({ raw }: FastifyRequest): Promise<void> {
+  if (raw.headers.host === undefined && raw.httpVersion === '1.1')
+    throw new GatewayError('invalid_request', 'The request has no Host header.')
 }
 
 const SANE_ID = /^[\w.:/+=@~-]{1,128}$/

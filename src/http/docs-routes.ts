@@ -19,13 +19,20 @@ const DOCS_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** `/openapi.yaml`, `/docs` (to read and try it) and `/docs/errors` (what each `type` of a problem leads to). */
+/** `/` (leads to `/docs`), `/openapi.yaml`, `/docs` (to read and try it) and `/docs/errors` (what each `type` of a problem leads to). */
 export async function addDocsRoutes(app: FastifyInstance): Promise<void> {
   const file = await findUpwards('openapi.yaml')
   const text = await readFile(file)
   await app.register(swagger, { mode: 'static', specification: { path: file, baseDir: dirname(file) } })
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: DOCS_POLICY, uiConfig: { tryItOutEnabled: true } })
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: DOCS_POLICY,
+    uiConfig: { tryItOutEnabled: true },
+    theme: { title: 'segmind-gateway' },
+  })
   app.get('/openapi.yaml', async (_request, reply) => reply.type('application/yaml; charset=utf-8').send(text))
+  // Whoever opens the gateway in a browser wants to know what it is.
+  app.get('/', async (_request, reply) => reply.redirect('/docs'))
   const page = errorsPage()
   app.get('/docs/errors', async (_request, reply) =>
     reply
@@ -59,8 +66,9 @@ function errorsPage(): string {
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.4rem .8rem;border-bottom:1px solid #8886}tr:target{background:#fc03}</style>
 </head><body><h1>Errors</h1>
-<p>Every error is <code>application/problem+json</code>. Decide by <code>code</code>; <code>retryable</code> says whether the same request may succeed later
-(wait for <code>Retry-After</code>), <code>billed</code> whether credits were spent.</p>
+<p>Every error is <code>application/problem+json</code>. Decide by <code>code</code>. Where <code>retryable</code> is true the same request may succeed later:
+wait for <code>Retry-After</code> and send it again; else change it first. <code>billed</code> says whether this request cost credits: <code>no</code>, <code>yes</code>,
+or <code>unknown</code> when the answer never came. <code>requestId</code> finds the request in the gateway's log.</p>
 <table><thead><tr><th>code</th><th>status</th><th>meaning</th><th>retryable</th></tr></thead><tbody>
 ${rows.join('\n')}
 </tbody></table></body></html>`

@@ -1,5 +1,4 @@
-import type { Socket } from 'node:net'
-import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ERRORS, type ErrorCode, GatewayError, toProblem } from '../errors.js'
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
@@ -16,24 +15,35 @@ const FOREIGN: Record<string, [code: ErrorCode, detail: string]> = {
   FST_ERR_MAX_PARAM_LENGTH: ['not_found', 'There is nothing at this address.'],
 }
 
-/** The one place that answers errors: every failure becomes a problem body (RFC 9457) of SPEC §6. */
-export function addErrorHandler(app: FastifyInstance): void {
+/** Answers `not_found`, or `method_not_allowed` where the address takes other methods. */
+export type NotFound = (request: FastifyRequest, reply: FastifyReply) => FastifyReply
+
+/**
+ * The one place that answers errors: every failure becomes a problem body (RFC 9457) of SPEC §6. Answers what is to be set as the
+ * not-found handler of every scope whose hooks shall run before it is said what is there.
+ */
+export function addErrorHandler(app: FastifyInstance): NotFound {
   const routes: { path: RegExp; methods: string[] }[] = []
   app.addHook('onRoute', ({ url, method }) => {
     routes.push({ path: toPattern(url), methods: [method].flat() })
   })
   app.setErrorHandler((error, request, reply) => sendProblem(toGatewayError(error), request, reply))
-  app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?', 1)[0] ?? '/'
-    const allowed = [...new Set(routes.filter(route => route.path.test(path)).flatMap(route => route.methods))].sort()
-    const error =
-      allowed.length > 0 && !allowed.includes(request.method)
-        ? new GatewayError('method_not_allowed', `This address takes ${allowed.join(', ')}.`, {
-            headers: { allow: allowed.join(', ') },
-          })
-        : new GatewayError('not_found', 'There is nothing at this address.')
-    return sendProblem(error, request, reply)
+  // Before the body is looked at, whose type may be a reason of its own to refuse the request; after the hooks that ask for a key.
+  app.addHook('preParsing', async request => {
+    if (request.is404) throw nothingHere(request, routes)
   })
+  const notFound: NotFound = (request, reply) => sendProblem(nothingHere(request, routes), request, reply)
+  app.setNotFoundHandler(notFound)
+  return notFound
+}
+
+function nothingHere(request: FastifyRequest, routes: { path: RegExp; methods: string[] }[]): GatewayError {
+  const path = request.url.split('?', 1)[0] ?? '/'
+  const allowed = [...new Set(routes.filter(route => route.path.test(path)).flatMap(route => route.methods))].sort()
+  if (allowed.length === 0 || allowed.includes(request.method))
+    return new GatewayError('not_found', 'There is nothing at this address.')
+  const allow = allowed.join(', ')
+  return new GatewayError('method_not_allowed', `This address takes ${allow}.`, { headers: { allow } })
 }
 
 /** Says an error as an answer; the cause goes to the log only. */
@@ -67,38 +77,6 @@ export function toGatewayError(error: unknown): GatewayError {
     'Something went wrong inside the gateway; the request id finds it in the log.',
     { cause: error, billed: 'unknown' },
   )
-}
-
-/** Answers what is not even HTTP, before Fastify sees a request: a problem body, then the connection ends. */
-export function answerClientError(
-  error: Error & { code?: string },
-  socket: Socket,
-  { requestId, log }: { requestId: string; log: Pick<FastifyBaseLogger, 'info'> },
-): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  const problem =
-    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? new GatewayError('upload_timeout', 'The request did not arrive in time.')
-      : new GatewayError('invalid_request', 'The request is not valid HTTP.')
-  const body = JSON.stringify(toProblem(problem, requestId))
-  const { status } = ERRORS[problem.code]
-  // Not the error itself: it holds what arrived, and with it a key.
-  log.info(
-    { requestId, status, code: problem.code, reason: error.code, address: socket.remoteAddress },
-    'not a request',
-  )
-  const head = [
-    `HTTP/1.1 ${status} ${status === 408 ? 'Request Timeout' : 'Bad Request'}`,
-    `Content-Type: ${PROBLEM_TYPE}`,
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    `X-Request-Id: ${requestId}`,
-    'Cache-Control: no-store',
-    'Connection: close',
-  ]
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
 
 /** A route's address as a pattern of whole paths: `:name` is one segment, `*` is any rest. */

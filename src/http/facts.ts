@@ -2,12 +2,18 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ErrorCode } from '../errors.js'
 import { formatCredits, type Nanocredits } from '../nanocredits.js'
 import type { Caller } from '../segment/types.js'
+import { addressOf } from './address.js'
+import type { Exchange, Exchanges } from './exchanges.js'
 
 /** What became known about one request on its way: for its log line and the metrics. Never a key, never an image. */
 export interface Facts {
   startedAt: number
+  /** Whose it is, for counting wrong keys: never more than an address. */
+  address: string
   caller?: Caller
   error?: ErrorCode
+  /** Of an answer that went out past the reply, because the request was never whole. */
+  status?: number
   cache?: string
   charged?: Nanocredits
   resultId?: string
@@ -33,28 +39,34 @@ export interface Finished {
   uploadBytes: number
 }
 
+export interface FactsParts {
+  exchanges: Exchanges
+  onFinished(finished: Finished): void
+}
+
 /** Gives every request its facts, its `X-Request-Id`, one log line when it is over, and one call of `onFinished`. */
-export function addFacts(app: FastifyInstance, onFinished: (finished: Finished) => void): void {
+export function addFacts(app: FastifyInstance, parts: FactsParts): void {
   app.decorateRequest('facts', null as unknown as Facts)
-  app.addHook('onRequest', async (request, reply) => beginFacts(request, reply, onFinished))
+  app.decorateRequest('exchange', null as unknown as Exchange)
+  app.addHook('onRequest', async (request, reply) => beginFacts(request, reply, parts))
 }
 
 /** The same for a request that no hook sees, because its URL cannot be read. */
-export function beginFacts(request: FastifyRequest, reply: FastifyReply, onFinished: (finished: Finished) => void) {
-  request.facts = { startedAt: performance.now(), uploadBytes: 0, upstreamMs: 0 }
+export function beginFacts(request: FastifyRequest, reply: FastifyReply, { exchanges, onFinished }: FactsParts): void {
+  request.facts = { startedAt: performance.now(), address: addressOf(request), uploadBytes: 0, upstreamMs: 0 }
   reply.header('x-request-id', request.id)
-  // `close` comes for every request, also for one whose client left before the answer (`onResponse` does not).
-  reply.raw.once('close', () => finish(request, reply, onFinished))
+  request.exchange = exchanges.begin(request, reply)
+  request.exchange.whenOver(() => finish(request, reply, onFinished))
 }
 
 /** What is counted and logged for a client that left before its answer, after nginx's custom. */
 const CLIENT_LEFT = 499
 
-function finish(request: FastifyRequest, reply: FastifyReply, onFinished: (finished: Finished) => void): void {
+function finish(request: FastifyRequest, reply: FastifyReply, onFinished: FactsParts['onFinished']): void {
   const { facts } = request
   const durationMs = performance.now() - facts.startedAt
   const route = request.routeOptions.url ?? 'none'
-  const status = reply.raw.writableFinished ? reply.statusCode : CLIENT_LEFT
+  const status = facts.status ?? (reply.raw.writableFinished ? reply.statusCode : CLIENT_LEFT)
   onFinished({
     route,
     team: facts.caller?.team.id ?? '',
@@ -78,7 +90,7 @@ function finish(request: FastifyRequest, reply: FastifyReply, onFinished: (finis
       cost: facts.charged === undefined ? undefined : formatCredits(facts.charged),
       resultId: facts.resultId,
       uploadBytes: facts.uploadBytes || undefined,
-      address: request.ip,
+      address: facts.address,
     },
     'request',
   )

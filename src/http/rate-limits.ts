@@ -32,7 +32,7 @@ export async function addRateLimits(
     max: FAILURES_PER_MINUTE,
     timeWindow: MINUTE_MS,
     // Whoever has one IPv6 address has the 2⁶⁴ beside it, too.
-    keyGenerator: request => `failed:${normalizeIP(request.ip)}`,
+    keyGenerator: request => `failed:${normalizeIP((request as FastifyRequest).facts.address)}`,
   })
   return {
     perTeam: app.rateLimit({

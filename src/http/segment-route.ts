@@ -1,16 +1,25 @@
+import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { GatewayError } from '../errors.js'
 import type { Nanocredits } from '../nanocredits.js'
 import { parseCacheControl } from '../segment/cache-control.js'
-import type { ImageSource } from '../segment/image-source.js'
+import { type ImageSource, imageTooLarge } from '../segment/image-source.js'
 import { parseParams } from '../segment/params.js'
 import { type PipelineParts, type RequestedImage, segment } from '../segment/pipeline.js'
 import type { Caller, ImageBytes, Team } from '../segment/types.js'
-import { maxUploadBytes, type ReceivedForm } from '../segment/upload.js'
+import { maxUploadBytes, type ReceivedForm, type UploadLimits } from '../segment/upload.js'
 import { receiveJson } from '../segment/upload-json.js'
-import { multipartOptions, receiveMultipart, type UploadPart } from '../segment/upload-multipart.js'
+import { type MultipartOptions, receiveMultipart, type UploadPart } from '../segment/upload-multipart.js'
 import { sendAnswer } from './answer.js'
-import type { UploadBudget } from './upload-budget.js'
+import { receiveBody } from './receive-body.js'
+import type { Hold, UploadBudget } from './upload-budget.js'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What an upload is booked with. */
+    hold: Hold
+  }
+}
 
 export interface SegmentRouteParts {
   pipeline: PipelineParts
@@ -23,21 +32,36 @@ export interface SegmentRouteParts {
   base64Default: boolean
 }
 
+/**
+ * How often an image in text is in memory while it is read: the body, the text of the body, the text of the image, its bytes. Less
+ * when it has been read: then only the bytes stay.
+ */
+const COPIES_OF_TEXT = 4
+
 /** `POST /segment` (SPEC §3): receive, understand, answer. What happens in between is `segment/pipeline.ts`. */
 export async function addSegmentRoute(app: FastifyInstance, parts: SegmentRouteParts): Promise<void> {
-  const bodyLimit = maxUploadBytes(parts.maxImageBytes)
-  app.addContentTypeParser('application/json', { parseAs: 'buffer', bodyLimit }, (_request, body, done) =>
-    done(null, body),
+  const maxBytes = maxUploadBytes(parts.maxImageBytes)
+  const tooLarge = () => imageTooLarge(parts.maxImageBytes)
+  app.decorateRequest('hold', null as unknown as Hold)
+  app.addContentTypeParser('application/json', (request: FastifyRequest, payload: Readable) =>
+    receiveBody(payload, { declaredBytes: declaredBytes(request), maxBytes, tooLarge }),
   )
   app.route({
     method: 'POST',
     url: '/segment',
-    bodyLimit,
     onRequest: async (request, reply) => {
       checkContentType(request)
-      holdUpload(request, reply, parts, bodyLimit)
+      if ((declaredBytes(request) ?? 0) > maxBytes) throw tooLarge()
+      // The client left while its rate was looked up: it is not answered, and nothing is begun.
+      if (request.exchange.isOver) reply.hijack()
+      else holdUpload(request, parts.uploads, maxBytes)
     },
-    handler: async (request, reply) => answer(request, reply, parts),
+    handler: async (request, reply) => {
+      if (request.exchange.isOver) return reply.hijack()
+      const answered = answer(request, reply, parts)
+      request.hold.until(answered)
+      return answered
+    },
   })
 }
 
@@ -46,12 +70,14 @@ async function answer(request: FastifyRequest, reply: FastifyReply, parts: Segme
   const caller = callerOf(request)
   const form = await receive(request, parts)
   const { params, base64, ignoredFields } = parseParams(form.fields, { base64Default: parts.base64Default })
-  const image = await requestedImage(form.image, parts)
+  const image = await requestedImage(form.image, request.hold, parts)
   const uploadMs = performance.now() - facts.startedAt
   facts.uploadBytes = form.uploadBytes
 
   const directives = parseCacheControl(request.headers['cache-control'])
-  const answered = await segment({ requestId: request.id, caller, image, params, cache: directives }, parts.pipeline)
+  const holdUntil = (work: Promise<unknown>) => request.hold.until(work)
+  const question = { requestId: request.id, caller, image, params, cache: directives, holdUntil }
+  const answered = await segment(question, parts.pipeline)
   facts.cache = answered.how
   facts.charged = answered.charged
   facts.resultId = answered.key
@@ -73,16 +99,35 @@ async function answer(request: FastifyRequest, reply: FastifyReply, parts: Segme
 async function receive(request: FastifyRequest, parts: SegmentRouteParts): Promise<ReceivedForm> {
   if (request.isMultipart()) {
     // The plugin's types know neither `isPartAFile` nor a file without a name; both exist.
-    const stream = request.parts(multipartOptions(parts) as Parameters<typeof request.parts>[0])
-    return receiveMultipart(stream as AsyncIterable<UploadPart>, parts)
+    const open = (options: MultipartOptions) =>
+      request.parts(options as Parameters<typeof request.parts>[0]) as AsyncIterable<UploadPart>
+    const booked = (options: MultipartOptions) => bookTexts(open(options), request, parts)
+    return receiveMultipart({ contentType: request.headers['content-type'], raw: request.raw, parts: booked }, parts)
   }
   // A body of no bytes is parsed by nobody.
-  return receiveJson(Buffer.isBuffer(request.body) ? request.body : '', parts)
+  const body = Buffer.isBuffer(request.body) ? request.body : ''
+  request.body = undefined
+  return receiveJson(body, parts)
 }
 
-async function requestedImage(source: ImageSource, parts: SegmentRouteParts): Promise<RequestedImage> {
-  if (source.kind === 'id') return { digest: source.digest }
+/** Books the copies of an image that comes as the text of a form, before it is read. Throws `overloaded`. */
+async function* bookTexts(parts: AsyncIterable<UploadPart>, request: FastifyRequest, { maxImageBytes }: UploadLimits) {
+  const bytes = declaredBytes(request) ?? maxUploadBytes(maxImageBytes)
+  for await (const part of parts) {
+    if (part.type === 'file' && part.filename === undefined) request.hold.resize(COPIES_OF_TEXT * bytes)
+    yield part
+  }
+}
+
+/** From here on no more is held than the image itself; the most that it may be while it is fetched. */
+async function requestedImage(source: ImageSource, hold: Hold, parts: SegmentRouteParts): Promise<RequestedImage> {
+  if (source.kind === 'id') {
+    hold.resize(0)
+    return { digest: source.digest }
+  }
+  if (source.kind === 'url') hold.resize(parts.maxImageBytes)
   const uploaded = source.kind === 'bytes' ? source.image : await parts.fetchImage(source.url)
+  hold.resize(uploaded.byteLength)
   return { digest: uploaded.digest, uploaded }
 }
 
@@ -92,13 +137,17 @@ function checkContentType(request: FastifyRequest): void {
   throw new GatewayError('unsupported_content_type', 'Send multipart/form-data or application/json.')
 }
 
-/** Books the memory an upload will take before a byte of it is read, until its answer is out. Throws `image_too_large`, `overloaded`. */
-function holdUpload(request: FastifyRequest, reply: FastifyReply, parts: SegmentRouteParts, maxBytes: number): void {
-  const declared = Number(request.headers['content-length'] ?? maxBytes)
-  if (declared > maxBytes) {
-    throw new GatewayError('image_too_large', `The image is larger than the limit of ${parts.maxImageBytes} bytes.`)
-  }
-  reply.raw.once('close', parts.uploads.hold(declared))
+/** Books the memory an upload will take, before a byte of it is read, until its answer and all the work with it are done. Throws `overloaded`. */
+function holdUpload(request: FastifyRequest, uploads: UploadBudget, maxBytes: number): void {
+  const copies = /^application\/json/i.test(request.headers['content-type'] ?? '') ? COPIES_OF_TEXT : 1
+  request.hold = uploads.hold(copies * (declaredBytes(request) ?? maxBytes))
+  request.exchange.whenOver(request.hold.release)
+}
+
+/** `Content-Length`, whose form Node has checked. */
+function declaredBytes(request: FastifyRequest): number | undefined {
+  const declared = request.headers['content-length']
+  return declared === undefined ? undefined : Number(declared)
 }
 
 function callerOf(request: FastifyRequest): Caller {

@@ -15,8 +15,9 @@ export interface UrlGuard {
 
 /**
  * Builds the guard from the entries of `IMAGE_URL_HOSTS`: names (`img.example.com`), names with all their subdomains (`.example.com`),
- * addresses and blocks (`10.0.0.5`, `10.1.0.0/16`, `fd00::/8`). Without entries every host with a public address will do. With
- * entries, the host must bear a listed name and a public address, or have addresses in listed blocks only, which may be private: listing one opens it.
+ * addresses and blocks (`10.0.0.5`, `10.1.0.0/16`, `fd00::/8`). Without entries every host with a public address will do, on the ports 80
+ * and 443. With entries, the host must bear a listed name and a public address, or have addresses in listed blocks only, which may be private:
+ * listing one opens it, on every port.
  * Throws `TypeError` for an entry that is none of these.
  */
 export function createUrlGuard(entries: readonly string[]): UrlGuard {
@@ -42,6 +43,8 @@ export function createUrlGuard(entries: readonly string[]): UrlGuard {
     checkUrl: url => {
       if (url.protocol !== 'http:' && url.protocol !== 'https:') throw refused('Only http and https URLs are fetched.')
       if (url.username !== '' || url.password !== '') throw refused('The image URL holds a user name or password.')
+      if (entries.length === 0 && !WEB_PORTS.includes(url.port))
+        throw refused('The image URL names a port other than 80 and 443.')
       const host = canonicalName(url.hostname)
       if (isIP(host)) return checkAddresses(host, [host])
       if (!mayBear(host) && blocks.length === 0) throw refused('The host of the image URL is not one of those allowed.')
@@ -95,13 +98,23 @@ function parseAddress(text: string): Address | undefined {
   return isIP(text) && ipaddr.isValid(text) ? ipaddr.process(text) : undefined
 }
 
+/** A block written as IPv4 inside IPv6 (`::ffff:10.0.0.0/104`) holds IPv4 addresses, as `parseAddress` has them. */
 function contains([base, bits]: Block, address: Address): boolean {
-  return base.kind() === address.kind() && address.match(base, bits)
+  if (base.kind() === address.kind()) return address.match(base, bits)
+  const isMapped = 'isIPv4MappedAddress' in base && base.isIPv4MappedAddress()
+  return isMapped && 'toIPv4MappedAddress' in address && address.toIPv4MappedAddress().match(base, bits)
 }
 
+/** As `URL` has them: none stands for that of the protocol. */
+const WEB_PORTS: readonly string[] = ['', '80', '443']
 const GLOBAL_UNICAST: Block = [ipaddr.parse('2000::'), 3]
+/** Looks public and is the inside of a cloud: Azure's host services; IBM Cloud's services and service endpoints. */
+const PLATFORMS: readonly Block[] = ['168.63.129.16/32', '161.26.0.0/16', '166.8.0.0/14'].map(block =>
+  ipaddr.parseCIDR(block),
+)
 
 /** Everything outside 2000::/3 is unassigned or special in IPv6, whatever its range is called. */
 function isPublic(address: Address): boolean {
-  return address.range() === 'unicast' && (address.kind() === 'ipv4' || contains(GLOBAL_UNICAST, address))
+  if (address.range() !== 'unicast' || PLATFORMS.some(block => contains(block, address))) return false
+  return address.kind() === 'ipv4' || contains(GLOBAL_UNICAST, address)
 }

@@ -1,4 +1,7 @@
+import { GatewayError } from '../errors.js'
+
 const QUOTE = 0x22
+const COMMA = 0x2c
 const BACKSLASH = 0x5c
 const COLON = 0x3a
 const OPENING_BRACE = 0x7b
@@ -6,35 +9,69 @@ const CLOSING_BRACE = 0x7d
 const OPENING_BRACKET = 0x5b
 const CLOSING_BRACKET = 0x5d
 
+/** The body is one level, a list of points two more. */
+const MAX_DEPTH = 4
+const MAX_MEMBERS = 32
+/** Strings, brackets, colons and commas: two lists of a hundred points each have about a thousand. */
+const MAX_MARKS = 4096
+
 /**
- * Finds the names that occur more than once among the members of a JSON object, which `JSON.parse` hides by keeping the last.
- * `text` must be known to be valid JSON. Strings are jumped over, so a large one costs little.
+ * Looks over the text of a JSON body before it is parsed, since small values in great number cost the parser seconds and many times their
+ * size. Strings are jumped over, so that a large one costs little. Answers the names of the outermost object's members as they are
+ * written, in quotes and with their escapes; for a text that is no valid JSON they mean nothing. Throws `invalid_request`.
  */
-export function repeatedMembers(text: string): Set<string> {
+export function scanMembers(text: string): string[] {
+  const names: string[] = []
+  let depth = 0
+  let marks = 0
+  let last: string | undefined
+  for (let at = 0; at < text.length; at++) {
+    const character = text.charCodeAt(at)
+    if (!isMark(character)) continue
+    if (++marks > MAX_MARKS) throw tooMuch(`more than ${MAX_MARKS} values and separators`)
+    if (character === QUOTE) {
+      const end = endOfString(text, at)
+      if (depth === 1) last = text.slice(at, end + 1)
+      at = end
+    } else if (character === COLON) {
+      if (last !== undefined && names.push(last) > MAX_MEMBERS) throw tooMuch(`more than ${MAX_MEMBERS} members`)
+      last = undefined
+    } else depth = depthAfter(character, depth)
+    if (depth > MAX_DEPTH) throw tooMuch(`more than ${MAX_DEPTH} levels of lists and objects`)
+  }
+  return names
+}
+
+/** The names that occur more than once, which `JSON.parse` hides by keeping the last; `names` as they are written in valid JSON. */
+export function repeatedMembers(names: readonly string[]): Set<string> {
   const seen = new Set<string>()
   const repeated = new Set<string>()
-  for (const name of memberNames(text)) {
+  for (const written of names) {
+    const name = JSON.parse(written) as string
     if (seen.has(name)) repeated.add(name)
     seen.add(name)
   }
   return repeated
 }
 
-function* memberNames(text: string): Generator<string> {
-  let depth = 0
-  let last: string | undefined
-  for (let at = 0; at < text.length; at++) {
-    const character = text.charCodeAt(at)
-    if (character === QUOTE) {
-      const end = endOfString(text, at)
-      if (depth === 1) last = text.slice(at, end + 1)
-      at = end
-    } else if (character === COLON) {
-      if (last !== undefined) yield JSON.parse(last) as string
-      last = undefined
-    } else if (character === OPENING_BRACE || character === OPENING_BRACKET) depth++
-    else if (character === CLOSING_BRACE || character === CLOSING_BRACKET) depth--
+function isMark(character: number): boolean {
+  switch (character) {
+    case QUOTE:
+    case COMMA:
+    case COLON:
+    case OPENING_BRACE:
+    case CLOSING_BRACE:
+    case OPENING_BRACKET:
+    case CLOSING_BRACKET:
+      return true
+    default:
+      return false
   }
+}
+
+function depthAfter(character: number, depth: number): number {
+  if (character === OPENING_BRACE || character === OPENING_BRACKET) return depth + 1
+  return character === COMMA ? depth : depth - 1
 }
 
 /** The place of the quote that ends the string beginning at `start`: the first one after an even number of backslashes. */
@@ -45,4 +82,8 @@ function endOfString(text: string, start: number): number {
     if (backslashes % 2 === 0) return at
   }
   return text.length
+}
+
+function tooMuch(what: string): GatewayError {
+  return new GatewayError('invalid_request', `The JSON body has ${what}: no request needs as many.`)
 }

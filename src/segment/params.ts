@@ -1,4 +1,5 @@
 import { GatewayError } from '../errors.js'
+import { isBrokenText } from './broken-text.js'
 import { describeValue } from './describe.js'
 import { parsePoints } from './points.js'
 import type { Params } from './types.js'
@@ -48,8 +49,7 @@ function parsePrompt(value: unknown): string | undefined {
   const prompt = value.trim()
   if (prompt === '') return undefined
   if (countCharacters(prompt) > MAX_PROMPT_CHARACTERS) throw refuse('longer than that')
-  // Half a surrogate pair turns into U+FFFD as UTF-8: different prompts would become one.
-  if (/\p{Surrogate}/u.test(prompt)) throw refuse('a text with half a surrogate pair')
+  if (isBrokenText(prompt)) throw refuse('a text in a broken encoding (it has U+FFFD or half a surrogate pair)')
   if (prompt.includes('\0')) throw refuse('a text with a NUL character')
   return prompt
 }

@@ -3,6 +3,8 @@ import { describeValue } from './describe.js'
 import type { Point } from './types.js'
 
 const MAX_POINTS = 100
+/** A hundred points in the longest writing of their numbers, with room for blanks; a parser takes seconds for a text of megabytes. */
+const LONGEST_CHARACTERS = 64 * 1024
 const ACCEPTED = `takes [x,y] or [[x,y],…] with finite numbers ≥ 0, at most ${MAX_POINTS} points`
 
 /**
@@ -21,6 +23,7 @@ export function parsePoints(field: string, value: unknown): readonly Point[] | u
 }
 
 function parseText(field: string, text: string): unknown {
+  if (text.length > LONGEST_CHARACTERS) throw refuse(field, `it was longer than ${LONGEST_CHARACTERS} characters`)
   if (text.trim() === '') return undefined
   try {
     return JSON.parse(text)

@@ -2,20 +2,21 @@ import { isUtf8 } from 'node:buffer'
 import { GatewayError } from '../errors.js'
 import { describeKind } from './describe.js'
 import { type ImageSource, imageFromText, invalidImage } from './image-source.js'
-import { repeatedMembers } from './json-members.js'
+import { repeatedMembers, scanMembers } from './json-members.js'
 import { admitField, completeForm, emptyDraft, type ReceivedForm, takeImage, type UploadLimits } from './upload.js'
 
 const BYTE_ORDER_MARK = /^\ufeff/
 
 /**
  * Reads a JSON body; a member that is `null` counts as not given. Throws `invalid_request` (not JSON, not an object, unknown or
- * repeated members), `missing_image`, `invalid_parameter`, `unsupported_image`, `image_too_large`, `image_url_refused`.
+ * repeated members, too deep or with too many values), `missing_image`, `invalid_parameter`, `unsupported_image`, `image_too_large`, `image_url_refused`.
  */
 export function receiveJson(body: Buffer | string, limits: UploadLimits): ReceivedForm {
   const text = asText(body).replace(BYTE_ORDER_MARK, '')
+  const names = scanMembers(text)
   const members = parseObject(text)
   const draft = emptyDraft()
-  for (const name of repeatedMembers(text)) draft.repeated.add(name)
+  for (const name of repeatedMembers(names)) draft.repeated.add(name)
   for (const [name, value] of Object.entries(members)) {
     if (!admitField(draft, name) || value === null) continue
     if (name !== 'image') draft.fields[name] = value

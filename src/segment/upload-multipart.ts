@@ -3,6 +3,7 @@ import { GatewayError } from '../errors.js'
 import { type CollectedBytes, createByteCollector } from './byte-collector.js'
 import { type ImageSource, imageFromText, imageTooLarge, invalidImage, missingImage } from './image-source.js'
 import { asImage, imageTypeOf } from './image-type.js'
+import { createPartCount } from './part-count.js'
 import {
   admitField,
   completeForm,
@@ -15,6 +16,23 @@ import {
   takeImage,
   type UploadLimits,
 } from './upload.js'
+
+/** A request with a multipart body, as Fastify has it, as far as it is read here. */
+export interface MultipartRequest {
+  contentType: string | undefined
+  /** The body's bytes, which the parser reads too. */
+  raw: ByteSource
+  /** Begins the parsing once the parts are asked for: `request.parts()` of @fastify/multipart. */
+  parts(options: MultipartOptions): AsyncIterable<UploadPart>
+}
+
+/** What a `Readable` is here. */
+export interface ByteSource {
+  on(event: 'data', listener: (chunk: Buffer) => void): unknown
+  off(event: 'data', listener: (chunk: Buffer) => void): unknown
+}
+
+export type MultipartOptions = ReturnType<typeof multipartOptions>
 
 /** A part of a multipart body as @fastify/multipart's `request.parts()` hands it out, as far as it is read here. */
 export type UploadPart = TextPart | FilePart
@@ -40,14 +58,17 @@ const MAX_FIELD_BYTES = 64 * 1024
 const MAX_PARTS = 32
 
 /**
- * The options that `request.parts()` is to be called with. The image is a stream in every form it may take, text too; of the
- * limits only the one on parts may be hit by the parser itself, since it alone goes on emptying the body (`fields` leaves a later file unread).
+ * The image is a stream in every form it may take, text too; of the limits only the one on parts may be hit by the parser itself,
+ * since it alone goes on emptying the body (`fields` leaves a later file unread). `isPartAFile` is asked once for every part that has a usable
+ * `Content-Disposition`, also where its name makes the plugin refuse the body without telling it.
  */
-export function multipartOptions({ maxImageBytes }: UploadLimits) {
+function multipartOptions({ maxImageBytes }: UploadLimits, onPart: (name: string | undefined) => void) {
   return {
     throwFileSizeLimit: false,
-    isPartAFile: (name: string | undefined, _contentType: string | undefined, fileName: string | undefined) =>
-      name === 'image' || fileName !== undefined,
+    isPartAFile: (name: string | undefined, _contentType: string | undefined, fileName: string | undefined) => {
+      onPart(name)
+      return name === 'image' || fileName !== undefined
+    },
     limits: {
       fieldNameSize: 256,
       fieldSize: MAX_FIELD_BYTES,
@@ -65,18 +86,44 @@ export function multipartOptions({ maxImageBytes }: UploadLimits) {
  * the refusal, so that the caller can read it. Throws `invalid_request` (malformed, cut off, unknown or repeated fields),
  * `missing_image`, `invalid_parameter`, `unsupported_image`, `image_too_large`, `image_url_refused`.
  */
-export async function receiveMultipart(parts: AsyncIterable<UploadPart>, limits: UploadLimits): Promise<ReceivedForm> {
+export async function receiveMultipart(request: MultipartRequest, limits: UploadLimits): Promise<ReceivedForm> {
   const draft = emptyDraft()
   const meter = createMeter(limits)
+  const announced = createPartCount(request.contentType)
+  let seenParts = 0
+  const onPart = (name: string | undefined): void => {
+    seenParts++
+    if (isRefusedByPlugin(name)) draft.unknown.add(name)
+  }
+  request.raw.on('data', announced.add)
   try {
-    for await (const part of parts) {
+    for await (const part of request.parts(multipartOptions(limits, onPart))) {
       if (part.type === 'file') await takeFile(part, draft, meter)
       else takeText(part, draft, meter)
     }
   } catch (error) {
-    throw asInvalidRequest(error)
+    if (!isNameRefusal(error) || draft.unknown.size === 0) throw asInvalidRequest(error)
+  } finally {
+    request.raw.off('data', announced.add)
   }
+  if (announced.parts() > seenParts) draft.failure = droppedPart()
   return completeForm(draft, meter.seenBytes())
+}
+
+/** Names that every object has, such as `toString`: the plugin throws at the end of the body instead of handing out their parts. */
+function isRefusedByPlugin(name: string | undefined): boolean {
+  return name !== undefined && name in Object.prototype
+}
+
+function isNameRefusal(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'FST_PROTO_VIOLATION'
+}
+
+function droppedPart(): GatewayError {
+  return new GatewayError(
+    'invalid_request',
+    'The multipart body has a part without a readable "Content-Disposition: form-data" among its first headers.',
+  )
 }
 
 interface Meter extends UploadLimits {
@@ -161,7 +208,6 @@ function fileForText(name: FieldName): GatewayError {
 
 const DETAILS: ReadonlyMap<unknown, string> = new Map([
   ['FST_PARTS_LIMIT', `The multipart body has more than ${MAX_PARTS} parts.`],
-  ['FST_PROTO_VIOLATION', 'The multipart body has a field whose name is not accepted, such as "__proto__".'],
   ['FST_INVALID_JSON_FIELD_ERROR', 'A field that is declared as JSON is not valid JSON.'],
 ])
 

@@ -94,6 +94,13 @@ t.test('the door of the operators', async t => {
       t.equal(`${answer.status} ${answer.json().code}`, wanted, `${who}, ${Object.keys(headers ?? {})}`)
     }
   }
+  for (const method of ['PROPFIND', 'QUERY', 'OPTIONS', 'POST']) {
+    for (const path of ['/admin', '/admin/', '/admin/teams']) {
+      t.equal((await ask(gateway.url + path, { method })).status, 401, `${method} ${path}: the key comes first`)
+      const known = await ask(gateway.url + path, { method, headers: { 'x-api-key': 'the-operators-own-key' } })
+      t.equal(known.json().code, 'not_found', `${method} ${path}`)
+    }
+  }
   const answer = await ask(`${gateway.url}/usage`, { headers: { 'x-api-key': 'the-operators-own-key' } })
   t.equal(answer.status, 401, 'and the operators are no team')
 })

@@ -1,3 +1,4 @@
+import { METHODS } from 'node:http'
 import t from 'tap'
 import { MemoryTier } from '../../src/cache/memory-tier.js'
 import { type ERRORS, GatewayError } from '../../src/errors.js'
@@ -16,7 +17,7 @@ t.test('bodies that cannot be read are the sender’s mistake, never a 500 or a 
     ['a form without a boundary', 'multipart/form-data', PART, '400 invalid_request'],
     ['a form that is none', FORM, 'hello', '400 invalid_request'],
     ['a form that ends in the middle of a part', FORM, PART, '400 invalid_request'],
-    ['a form whose part has a broken head', FORM, '--b\r\nnonsense\r\n\r\nabc\r\n--b--\r\n', '400 missing_image'],
+    ['a form whose part has a broken head', FORM, '--b\r\nnonsense\r\n\r\nabc\r\n--b--\r\n', '400 invalid_request'],
     ['an empty form', FORM, '', '400 missing_image'],
     ['JSON that is cut off', 'application/json', '{"image":"', '400 invalid_request'],
     ['JSON that is no object', 'application/json; charset=utf-8', '[]', '400 invalid_request'],
@@ -56,7 +57,8 @@ t.test('what is no request is answered with a problem, and the connection ends',
     const [head = '', body = ''] = answer.split('\r\n\r\n')
     const id = /x-request-id: (\S+)/i.exec(head)?.[1]
     t.match(JSON.parse(body), { code: 'invalid_request', requestId: id, billed: 'no' }, what)
-    t.ok(gateway.logText().includes(`"requestId":"${id}"`), `${what}: the id finds it in the log`)
+    const line = await gateway.logged(({ requestId, level }) => requestId === id && level === 'info')
+    t.match(line, { status: 400, code: 'invalid_request' }, `${what}: the id finds it in the log`)
     client.destroy()
   }
 })
@@ -64,29 +66,38 @@ t.test('what is no request is answered with a problem, and the connection ends',
 t.test(
   'an upload that is cut off is answered where somebody still listens, and costs nobody else anything',
   async t => {
-    for (const type of ['application/json', FORM]) {
-      const head = `POST /segment HTTP/1.1\r\nhost: x\r\nx-api-key: ${gateway.key}\r\ncontent-type: ${type}\r\n`
-      const cut = `${head}content-length: 1000\r\n\r\n${type === FORM ? PART : '{"ima'}`
+    for (const [what = '', type] of [
+      ['json', 'application/json'],
+      ['form', FORM],
+    ]) {
+      const head = (id: string) =>
+        `POST /segment HTTP/1.1\r\nhost: x\r\nx-api-key: ${gateway.key}\r\ncontent-type: ${type}\r\nx-request-id: ${id}\r\n`
       const listening = await connectTo(gateway.url)
-      listening.send(cut)
+      listening.send(`${head(`${what}/listening`)}content-length: 1000\r\n\r\n${type === FORM ? PART : '{"ima'}`)
       listening.end()
-      t.match(await listening.ended, /^HTTP\/1\.1 400 .*"code":"invalid_request"/s, type)
+      t.match(await listening.ended, /^HTTP\/1\.1 400 .*"code":"invalid_request"/s, what)
       listening.destroy()
 
-      const before = gateway.log().filter(isCutOff).length
       const gone = await connectTo(gateway.url)
-      gone.send(`${head}expect: 100-continue\r\ncontent-length: 1000\r\n\r\n`)
+      gone.send(`${head(`${what}/gone`)}expect: 100-continue\r\ncontent-length: 1000\r\n\r\n`)
       await gone.until(/100 Continue/)
       gone.send('{"i')
       gone.destroy()
-      await gateway.logged(line => isCutOff(line) && gateway.log().filter(isCutOff).length > before)
+      const ids = [`${what}/listening`, `${what}/gone`]
+      for (const id of ids)
+        t.match(await gateway.logged(line => line.requestId === id && line.level === 'info'), {
+          status: 499,
+          team: 'vision',
+        })
     }
     t.equal((await gateway.segment()).status, 200)
+    const lines = gateway
+      .log()
+      .filter(({ requestId, level }) => /^(json|form)\//.test(`${requestId}`) && level === 'info')
+    t.equal(lines.length, 4, 'one line each')
     t.notOk(gateway.logText().includes('internal_error'))
   },
 )
-
-const isCutOff = (line: Record<string, unknown>) => line.status === 499
 
 t.test('an upload that is far too long is refused while it is sent, and its sender gets to read that', async t => {
   const begin = async (type: string) => {
@@ -105,6 +116,9 @@ t.test('an upload that is far too long is refused while it is sent, and its send
   form.send('0\r\n\r\nGET /healthz HTTP/1.1\r\nhost: x\r\n\r\n')
   t.match(await form.until(/\{"status":"ok"\}/), /200 OK/, 'and the connection goes on')
   for (const client of [json, form]) client.destroy()
+  for (const answer of [await json.ended, await form.until(/413/)]) {
+    t.match(answer, /"detail":"The image is larger than the limit of 10240 bytes\."/)
+  }
 })
 
 t.test('addresses that are no URL', async t => {
@@ -134,12 +148,45 @@ t.test('an address that takes other methods says which', async t => {
   }
 })
 
+t.test('every method that HTTP knows is answered in the same way', async t => {
+  for (const method of METHODS.filter(method => method !== 'CONNECT')) {
+    const answers = [
+      await ask(`${gateway.url}/readyz`, { method }),
+      await ask(`${gateway.url}/segment`, { method }),
+      await ask(`${gateway.url}/nothing`, { method, headers: { 'content-type': 'text/plain' }, body: 'x' }),
+    ]
+    t.strictSame(
+      answers.map(({ status }) => status),
+      [method === 'GET' || method === 'HEAD' ? 200 : 405, method === 'POST' ? 401 : 405, 404],
+      method,
+    )
+  }
+  const client = await connectTo(gateway.url)
+  client.send('CONNECT /segment HTTP/1.1\r\nhost: x\r\n\r\n')
+  t.match(await client.ended, /^HTTP\/1\.1 405 .*\r\nallow: .*"code":"method_not_allowed"/s)
+  client.destroy()
+})
+
+t.test('a request of HTTP/1.1 names its host', async t => {
+  for (const [version, status] of [
+    ['1.1', '400'],
+    ['1.0', '200'],
+  ]) {
+    const client = await connectTo(gateway.url)
+    client.send(`GET /healthz HTTP/${version}\r\nconnection: close\r\n\r\n`)
+    const answer = await client.ended
+    t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `))
+    if (status === '400') t.match(answer, /"code":"invalid_request".*no Host header/)
+    client.destroy()
+  }
+})
+
 t.test('an address with nothing behind it is not found, whatever lies beside it', async t => {
-  for (const path of ['/', '/segment/', '/segments', '/SEGMENT', '/docs/static/nothing.css', '/openapiXyaml']) {
+  for (const path of ['/segment/', '/segments', '/SEGMENT', '/docs/static/nothing.css', '/openapiXyaml']) {
     const answer = await ask(gateway.url + path)
     t.equal(`${answer.status} ${answer.json().code}`, '404 not_found', path)
   }
-  t.equal((await ask(gateway.url, { method: 'OPTIONS' })).status, 404)
+  t.equal((await ask(`${gateway.url}/nothing`, { method: 'OPTIONS' })).status, 404)
 })
 
 t.test('failures of Fastify and its plugins in the gateway’s words', t => {

@@ -67,8 +67,39 @@ t.test('an address may present so many wrong keys in a minute; good keys are nev
     ['an IPv4 address in the dress of IPv6', '::ffff:192.0.2.1', 429],
     ['a link-local address with its zone', 'fe80::1%eth0', 401],
     ['what is no address', 'nobody knows', 401],
+    ['a port', '192.0.2.1:5678', 429],
+    ['another port, behind another proxy', '192.0.2.1:81, 127.0.0.1:9000', 429],
+    ['an IPv6 address with its port', '[2001:db8:1:2::7]:80', 429],
+    ['an IPv6 address in brackets', '[2001:db8:1:2::7]', 429],
   ]
   for (const [what, address, status] of rows) t.equal((await attempt(address)).status, status, what)
+})
+
+t.test('what a proxy forwards that is no address counts for the connection, and never gets into the log', async t => {
+  const gateway = await startTestGateway({ env: { TRUST_PROXY: '1' } })
+  t.teardown(gateway.stop)
+  const rows: [forwarded: string, address: string][] = [
+    ['192.0.2.7:5678', '192.0.2.7'],
+    ['[2001:db8::1]:80', '2001:db8::1'],
+    [`fe80::1%${'x'.repeat(5000)}`, 'fe80::1'],
+    ['x'.repeat(5000), '127.0.0.1'],
+    ['unknown', '127.0.0.1'],
+    ['192.0.2.7:', '127.0.0.1'],
+    [' , ,', '127.0.0.1'],
+    ['', '127.0.0.1'],
+  ]
+  for (const [index, [forwarded, address]] of rows.entries()) {
+    await usage(gateway, 'wrong', { 'x-forwarded-for': forwarded, 'x-request-id': `row/${index}` })
+    const line = await gateway.logged(({ requestId }) => requestId === `row/${index}`)
+    t.equal(line.address, address, forwarded.slice(0, 40))
+  }
+  const statuses = new Set<number>()
+  for (let attempts = 0; attempts < 31; attempts++) {
+    const { status } = await usage(gateway, 'wrong', { 'x-forwarded-for': `nobody ${attempts}` })
+    statuses.add(status)
+  }
+  t.ok(statuses.has(429), 'another word every time is no way around the limit')
+  t.notOk(gateway.logText().includes('xxxx'))
 })
 
 t.test('without a trusted proxy nobody chooses the address', async t => {

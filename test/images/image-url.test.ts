@@ -76,18 +76,11 @@ t.test('addresses that are not public are not asked, written out or behind a nam
     requests++
     response.end(jpeg)
   })
-  const guarded = fetcher(t, { hosts: [] })
-  for (const host of [
-    '127.0.0.1',
-    '127.1',
-    '0x7f.1',
-    '2130706433',
-    '[::ffff:127.0.0.1]',
-    'localhost',
-
-    '0.0.0.0',
-  ]) {
-    await t.rejects(guarded.fetchImage(`http://${host}:${port}/`), { code: 'image_url_refused' }, host)
+  const refusal = { code: 'image_url_refused', message: /has an address that/ }
+  const guarded = fetcher(t, { hosts: ['localhost', '10.0.0.0/8'] })
+  for (const host of ['127.0.0.1', '127.1', '0x7f.1', '2130706433', '[::ffff:127.0.0.1]', 'localhost', '0.0.0.0']) {
+    await t.rejects(guarded.fetchImage(`http://${host}:${port}/`), refusal, host)
+    await t.rejects(fetcher(t, { hosts: [] }).fetchImage(`http://${host}/`), refusal, `${host}, nothing listed`)
   }
   for (const addresses of [
     ['127.0.0.1'],
@@ -98,10 +91,19 @@ t.test('addresses that are not public are not asked, written out or behind a nam
     [],
   ]) {
     const { lookup } = answering(addresses)
-    const resolved = fetcher(t, { hosts: [], lookup })
-    await t.rejects(resolved.fetchImage(`http://img.example:${port}/`), { code: 'image_url_refused' }, addresses.join())
+    const listed = fetcher(t, { hosts: ['img.example'], lookup })
+    await t.rejects(listed.fetchImage(`http://img.example:${port}/`), refusal, addresses.join())
+    const open = fetcher(t, { hosts: [], lookup })
+    await t.rejects(open.fetchImage('http://img.example/'), refusal, `${addresses.join()}, nothing listed`)
   }
   t.equal(requests, 0)
+})
+
+t.test('a port that is not of the web is not asked, and its host is not even looked up', async t => {
+  const { lookup, asked } = answering(['93.184.216.34'])
+  const refusal = { code: 'image_url_refused', message: /port/ }
+  await t.rejects(fetcher(t, { hosts: [], lookup }).fetchImage('http://img.example:8080/'), refusal)
+  t.same(asked, [])
 })
 
 t.test('a text that is no URL is refused', async t => {

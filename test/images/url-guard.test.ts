@@ -63,6 +63,11 @@ t.test('a URL is refused for what it says, addresses in any spelling included', 
     'http://[fec0::1]/',
     'http://[ff02::1]/',
     'http://[4000::1]/',
+    'http://168.63.129.16/',
+    'http://[::ffff:168.63.129.16]/',
+    'http://161.26.0.10/',
+    'http://166.9.48.1/',
+    'http://100.100.100.200/',
   ]
   for (const url of urls) t.throws(() => open.checkUrl(new URL(url)), REFUSED, url)
 })
@@ -70,7 +75,11 @@ t.test('a URL is refused for what it says, addresses in any spelling included', 
 t.test('URLs of names and of public addresses pass', async t => {
   const urls = [
     'http://example.com/a.jpg',
-    'https://example.com:8443/a.jpg?x=1',
+    'https://example.com/a.jpg?x=1',
+    'https://example.com:80/',
+    'http://example.com:443/',
+    'http://93.184.216.34:80/',
+    'http://168.63.129.17/',
     'http://EXAMPLE.com./',
     'http://localhost/',
     'http://intranet/',
@@ -83,12 +92,31 @@ t.test('URLs of names and of public addresses pass', async t => {
   for (const url of urls) t.doesNotThrow(() => open.checkUrl(new URL(url)), url)
 })
 
+t.test('a port other than 80 and 443 is for listed hosts only', async t => {
+  const urls = [
+    'http://example.com:8080/',
+    'https://example.com:8443/',
+    'http://example.com:22/',
+    'https://example.com:0/',
+    'http://93.184.216.34:6379/',
+  ]
+  const message = /port other than 80 and 443/
+  for (const url of urls) t.throws(() => open.checkUrl(new URL(url)), { ...REFUSED, message }, url)
+  const cases: [string, string][] = [
+    ['img.example.com', 'http://img.example.com:9000/'],
+    ['10.1.0.0/16', 'http://10.1.2.3:9000/'],
+    ['10.1.0.0/16', 'http://any.name:9000/'],
+  ]
+  for (const [entry, url] of cases) t.doesNotThrow(() => createUrlGuard([entry]).checkUrl(new URL(url)), url)
+})
+
 t.test('a name passes when every one of its addresses is public', async t => {
   const cases: [string[], boolean][] = [
     [['93.184.216.34'], true],
     [['93.184.216.34', '2606:2800:220:1::1'], true],
     [['93.184.216.34', '10.0.0.1'], false],
     [['127.0.0.1'], false],
+    [['168.63.129.16'], false],
     [['::1'], false],
     [['::ffff:192.168.0.1'], false],
     [['fe80::1%eth0'], false],
@@ -121,6 +149,14 @@ t.test('the entries decide which names and addresses pass', async t => {
     [['10.1.0.0/16'], 'anything.internal', ['::ffff:10.1.2.3'], true],
     [['10.1.2.3'], 'anything.internal', ['10.1.2.3'], true],
     [['10.1.2.3'], 'anything.internal', ['10.1.2.4'], false],
+    [['::ffff:10.1.0.0/112'], 'anything.internal', ['10.1.2.3'], true],
+    [['::ffff:10.1.0.0/112'], 'anything.internal', ['::ffff:10.1.2.3'], true],
+    [['::ffff:10.1.0.0/112'], 'anything.internal', ['10.2.0.1'], false],
+    [['::ffff:a00:0/104'], 'anything.internal', ['10.2.0.1'], true],
+    [['::ffff:10.1.2.3'], 'anything.internal', ['10.1.2.3'], true],
+    [['::/0'], 'anything.internal', ['10.1.2.3'], false],
+    [['168.63.129.16'], 'anything.internal', ['168.63.129.16'], true],
+    [['img.example.com'], 'img.example.com', ['168.63.129.16'], false],
     [['fd00::/8'], 'anything.internal', ['fd12::1'], true],
     [['fd00::/8'], 'anything.internal', ['10.0.0.1'], false],
     [['img.example.com', '10.1.0.0/16'], 'img.example.com', ['93.184.216.34'], true],

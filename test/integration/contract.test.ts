@@ -15,8 +15,8 @@ import { type Answer, ask, connectTo, type Question } from '../support/raw-clien
 
 /** Codes of later issues: no source may raise them yet. `segment/acceptance.ts` knows how to react to some of them. */
 const LATER_CODES = ['unknown_result', 'credits_reserved']
-/** Routes without a place in the document: the parts of the page at /docs, and the operators' door, which leads nowhere yet. */
-const UNDOCUMENTED_ROUTES = [/^\/docs\/$/, /^\/docs\/(json|yaml)$/, /^\/docs\/static\//, /^\/admin\/\*$/]
+/** Routes without a place in the document: the way to /docs and the parts of its page, and the operators' door, which leads nowhere yet. */
+const UNDOCUMENTED_ROUTES = [/^\/$/, /^\/docs\/$/, /^\/docs\/(json|yaml)$/, /^\/docs\/static\//, /^\/admin\/\*$/]
 
 const contract = await readContract()
 const image = await smallJpeg()

@@ -65,6 +65,15 @@ t.test('stop closes everything: the process of a test that stops its gateway end
   await t.rejects(gateway.fetch('/healthz'))
 })
 
+t.test('a port that is in use is named, with the setting that chooses it', async t => {
+  const { env, upstream } = await setUp(t)
+  const port = new URL(upstream.url).port
+  await t.rejects(startGatewayProcess({ ...env, PORT: port }), { message: new RegExp(`PORT ${port} is in use`) })
+  await t.rejects(startGatewayProcess({ ...env, METRICS_PORT: port }), {
+    message: new RegExp(`METRICS_PORT ${port} is in use`),
+  })
+})
+
 async function setUp(t: { testdir(): string; teardown(fn: () => unknown): void }) {
   const upstream = await startFakeSegmind()
   t.teardown(() => upstream.close())

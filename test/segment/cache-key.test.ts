@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { EventEmitter } from 'node:events'
 import fc from 'fast-check'
 import t from 'tap'
 import { cacheKey } from '../../src/segment/cache-key.js'
@@ -105,7 +106,9 @@ async function receive(params: Params, choose: Choose): Promise<ReceivedForm> {
   const texts = fields.map(
     ({ name, text }) => ({ type: 'field', fieldname: name, value: text, valueTruncated: false }) as const,
   )
-  return receiveMultipart(partsOf(shuffled([...texts, writeFile(choose)], choose)), limits)
+  const parts = shuffled([...texts, writeFile(choose)], choose)
+  const request = { contentType: undefined, raw: new EventEmitter(), parts: () => partsOf(parts) }
+  return receiveMultipart(request, limits)
 }
 
 function writeFile(choose: Choose): UploadPart {

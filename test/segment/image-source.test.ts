@@ -30,6 +30,7 @@ t.test('every way to write an image as text is the same image', async t => {
     ['a data: URI of base64 without padding', `data:image/jpeg;base64,${base64.replace(/=+$/, '')}`],
     ['a data: URI of base64 with line breaks', `data:image/jpeg;base64,${base64.replace(/.{60}/g, '$&\n')}`],
     ['a data: URI that is percent-encoded', `data:image/jpeg,${percent}`],
+    ['a data: URI that is percent-encoded in capitals', `data:image/jpeg,${percent.toUpperCase()}`],
   ]
   for (const [name, text] of cases) {
     const source = read(text)
@@ -94,6 +95,8 @@ t.test('what is none of the forms is refused with the right code', async t => {
     ['a data: URI whose comma never comes', `data:image/png;${'a'.repeat(2000)},x`, 'invalid_parameter'],
     ['a data: URI with broken base64', 'data:image/png;base64,a*b', 'invalid_parameter'],
     ['a data: URI with a broken escape', 'data:image/png,%zz', 'invalid_parameter'],
+    ['a data: URI with an escape of one digit', 'data:image/png,%a', 'invalid_parameter'],
+    ['a data: URI with an escape of the wrong letter', 'data:image/png,%4g', 'invalid_parameter'],
     ['a data: URI with half an escape', 'data:image/png,%4', 'invalid_parameter'],
     ['an id that is too short', `sha256:${'a'.repeat(63)}`, 'invalid_parameter'],
     ['an id that is too long', `sha256:${'a'.repeat(65)}`, 'invalid_parameter'],
@@ -101,6 +104,8 @@ t.test('what is none of the forms is refused with the right code', async t => {
     ['an unknown kind of id', `md5:${'a'.repeat(32)}`, 'invalid_parameter'],
     ['a URL without a host', 'https://', 'invalid_parameter'],
     ['a URL with a broken host', 'http://a b/', 'invalid_parameter'],
+    ['a URL with U+FFFD', 'https://example.com/\ufffd.jpg', 'invalid_parameter'],
+    ['a URL with half a surrogate pair', 'https://example.com/\ud800.jpg', 'invalid_parameter'],
     ['a URL that is too long', `https://example.com/${'a'.repeat(5000)}`, 'invalid_parameter'],
     ['a script', 'javascript:alert(1)', 'invalid_parameter'],
     ['a file URL', 'file:///etc/passwd', 'image_url_refused'],

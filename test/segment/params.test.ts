@@ -94,6 +94,7 @@ t.test('a value that is not accepted is refused, naming the field, what it was a
     [{ prompt: 'cat\0' }, /^prompt .*NUL/],
     [{ prompt: 'cat\ud83d' }, /^prompt .*surrogate/],
     [{ prompt: '\udc08cat' }, /^prompt .*surrogate/],
+    [{ prompt: 'gr\ufffd\ufffder' }, /^prompt .*broken encoding \(it has U\+FFFD/],
     [{ prompt: 7 }, /^prompt .*it was 7/],
     [{ prompt: ['cat'] }, /^prompt .*it was \["cat"\]/],
     [{ prompt: {} }, /^prompt .*it was an object/],

@@ -4,6 +4,7 @@ import { receiveJson } from '../../src/segment/upload-json.js'
 import { smallJpeg } from '../fixtures/odd-images.js'
 
 const limits = { maxImageBytes: 100_000 }
+const manyMembers = Array.from({ length: 100 }, (_, index) => `"m${index}":1`).join()
 const image = (await smallJpeg()).toString('base64')
 
 t.test('the members of a JSON body are the fields of the form', async t => {
@@ -42,6 +43,10 @@ t.test('a body that cannot be read as a form is refused with the right code', as
     ['an unknown member', `{"image":"${image}","seed":1}`, 'invalid_request', /unknown field "seed"/],
     ['an unknown member that is null', `{"image":"${image}","seed":null}`, 'invalid_request', /"seed"/],
     ['several unknown members', '{"a":1,"b":2,"constructor":3}', 'invalid_request', /"a", "b", "constructor"/],
+    ['too many members', `{${manyMembers}}`, 'invalid_request', /more than 32 members/],
+    ['too many levels', `{"a":${'['.repeat(50)}${']'.repeat(50)}}`, 'invalid_request', /more than 4 levels/],
+    ['too many values', `{"coordinates":[${'[1,2],'.repeat(5000)}[1,2]]}`, 'invalid_request', /more than 4096/],
+    ['a broken name before broken JSON', '{"\\x":1,', 'invalid_request', /not valid JSON/],
     ['a member of another case', '{"Image":""}', 'invalid_request', /"Image"/],
     [
       'a repeated member',

@@ -1,12 +1,18 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { Agent, request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import multipart from '@fastify/multipart'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { GatewayError } from '../../src/errors.js'
+import { parseParams } from '../../src/segment/params.js'
 import { maxUploadBytes, type ReceivedForm } from '../../src/segment/upload.js'
-import { multipartOptions, receiveMultipart, type UploadPart } from '../../src/segment/upload-multipart.js'
+import {
+  type MultipartOptions,
+  type MultipartRequest,
+  receiveMultipart,
+  type UploadPart,
+} from '../../src/segment/upload-multipart.js'
 import { smallJpeg } from '../fixtures/odd-images.js'
 
 const limits = { maxImageBytes: 50_000 }
@@ -29,6 +35,17 @@ function body(...parts: Buffer[]): Buffer {
   return Buffer.concat([...parts, Buffer.from('--XX--\r\n')])
 }
 
+const imageHeader = 'Content-Disposition: form-data; name="image"; filename="a.jpg"'
+const behind = (header: string, count: number): Buffer =>
+  part([...Array.from({ length: count }, (_, index) => `X-${index}: x`), header], jpeg)
+
+const latin1Named = Buffer.from(text('prompt', 'x').toString().replace('prompt', 'pr\xffmpt'), 'latin1')
+
+/** A request whose parser hands out these parts. */
+function of(parts: AsyncIterable<UploadPart>): MultipartRequest {
+  return { contentType: undefined, raw: new EventEmitter(), parts: () => parts }
+}
+
 type Outcome = ReceivedForm | GatewayError
 
 interface Reception {
@@ -46,9 +63,9 @@ async function reception(t: Test, onOutcome: () => void = () => {}): Promise<Rec
   await app.register(multipart)
   const outcomes: Outcome[] = []
   app.post('/', async (request, reply) => {
-    const outcome = await receiveMultipart(request.parts(multipartOptions(limits)), limits).catch(
-      (error: unknown) => error,
-    )
+    const parts = (options: MultipartOptions) => request.parts(options as object) as AsyncIterable<UploadPart>
+    const received = { contentType: request.headers['content-type'], raw: request.raw, parts }
+    const outcome = await receiveMultipart(received, limits).catch((error: unknown) => error)
     outcomes.push(outcome as Outcome)
     onOutcome()
     return reply.code(outcome instanceof Error ? 400 : 200).send('')
@@ -104,6 +121,22 @@ t.test('a field declared as JSON is taken as what it holds', async t => {
   const { send } = await reception(t)
   const form = await send(body(image, text('coordinates', '[[1,2]]', 'Content-Type: application/json')))
   t.strictSame((form as ReceivedForm).fields, { coordinates: [[1, 2]] })
+})
+
+t.test('prompts of other bytes that are no UTF-8 never become the same question', async t => {
+  const { send } = await reception(t)
+  for (const bytes of ['gr\xf6\xdfer', 'gr\xe4\xdfer', 'cat\xff']) {
+    const form = await send(body(image, text('prompt', '').subarray(0, -2), Buffer.from(`${bytes}\r\n`, 'latin1')))
+    t.throws(() => parseParams((form as ReceivedForm).fields, { base64Default: false }), {
+      code: 'invalid_parameter',
+      message: /^prompt .*U\+FFFD/,
+    })
+  }
+  const declared = part(
+    ['Content-Disposition: form-data; name="prompt"', 'Content-Type: text/plain; charset=iso-8859-1'],
+    Buffer.from('gr\xf6\xdfer', 'latin1'),
+  )
+  t.match(await send(body(image, declared)), { fields: { prompt: 'größer' } })
 })
 
 t.test('a form that cannot be accepted is refused with the right code', async t => {
@@ -176,8 +209,36 @@ t.test('a form that cannot be accepted is refused with the right code', async t 
       'invalid_request',
       /repeated field "image"/,
     ],
-    ['a field named __proto__', body(text('__proto__', 'a'), image), 'invalid_request', /name is not accepted/],
-    ['a file named constructor', body(file('constructor', jpeg), image), 'invalid_request', /name is not accepted/],
+    ['a field named __proto__', body(text('__proto__', 'a'), image), 'invalid_request', /unknown field "__proto__"/],
+    ['a file named constructor', body(file('constructor', jpeg), image), 'invalid_request', /field "constructor"/],
+    [
+      'a field that every object has, beside others',
+      body(text('a', ''), image, text('toString', 'x'), text('prompt', ''), text('prompt', '')),
+      'invalid_request',
+      /unknown field "toString", "a" and repeated field "prompt"/,
+    ],
+    [
+      'a field named hasOwnProperty and nothing else',
+      body(text('hasOwnProperty', 'a')),
+      'invalid_request',
+      /"hasOwnProperty"/,
+    ],
+    ['a part without headers', body(image, part([], 'x')), 'invalid_request', /Content-Disposition/],
+    [
+      'a part of another disposition',
+      body(image, part(['Content-Disposition: attachment; name="prompt"'], 'x')),
+      'invalid_request',
+      /Content-Disposition/,
+    ],
+    ['an image behind many headers', body(text('prompt', 'cat'), behind(imageHeader, 40)), 'invalid_request', /first/],
+    [
+      'an image behind a long header',
+      body(text('prompt', 'cat'), part([`X-Long: ${'x'.repeat(200_000)}`, imageHeader], jpeg)),
+      'invalid_request',
+      /first headers/,
+    ],
+    ['a part whose headers never end', body(image, Buffer.from('--XX\r\n')), 'invalid_request', /Content-Disposition/],
+    ['a name in a broken encoding', body(image, latin1Named), 'invalid_request', /"pr\ufffdmpt"/],
     ['a prompt as a file', body(file('prompt', 'cat'), image), 'invalid_parameter', /^prompt takes text/],
     [
       'a field that is too long',
@@ -280,13 +341,13 @@ t.test('a sender that leaves in the middle of the image ends the reception', asy
 t.test('what the parser itself throws becomes a refusal with the cause for the log', async t => {
   const cause = new Error('Unexpected end of multipart data')
   const broken = { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(cause) }) }
-  await t.rejects(receiveMultipart(broken, limits), { code: 'invalid_request', cause })
+  await t.rejects(receiveMultipart(of(broken), limits), { code: 'invalid_request', cause })
 })
 
 t.test('a GatewayError raised on the way is passed on as it is', async t => {
   const late = new GatewayError('upload_timeout', 'too slow')
   const slow = { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(late) }) }
-  t.equal(await receiveMultipart(slow, limits).catch((error: unknown) => error), late)
+  t.equal(await receiveMultipart(of(slow), limits).catch((error: unknown) => error), late)
 })
 
 t.test('an endless file is given up, not waited for', async t => {
@@ -305,7 +366,7 @@ t.test('an endless file is given up, not waited for', async t => {
   async function* parts(): AsyncGenerator<UploadPart> {
     yield { type: 'file', fieldname: 'image', filename: 'a', mimetype: 'image/png', file: endless() }
   }
-  await t.rejects(receiveMultipart(parts(), limits), { code: 'image_too_large' })
+  await t.rejects(receiveMultipart(of(parts()), limits), { code: 'image_too_large' })
   t.ok(closed, 'the stream was closed')
   t.ok(given < 3 * maxUploadBytes(limits.maxImageBytes))
 })
