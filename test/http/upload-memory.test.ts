@@ -50,6 +50,17 @@ const post = (gateway: TestGateway, fields: object) =>
     body: JSON.stringify(fields),
   })
 
+/** A site that gives its image to whoever asks as soon as the test calls what was put in `asked`. */
+async function startSite(t: Test) {
+  const asked: (() => void)[] = []
+  const site = createServer((_request, response) => {
+    asked.push(() => response.end(image))
+  })
+  await new Promise<void>(resolve => void site.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => site.close())
+  return { asked, url: `http://127.0.0.1:${(site.address() as AddressInfo).port}/` }
+}
+
 t.test('a client that left while its rate was looked up books nothing', async t => {
   const redis = await startRedis()
   t.teardown(redis.close)
@@ -157,17 +168,11 @@ t.test('what is booked is what is needed: copies of text while they are read, th
 })
 
 t.test('an image that is fetched is booked with the most it may be before that', async t => {
-  const asked: (() => void)[] = []
-  const site = createServer((_request, response) => {
-    asked.push(() => response.end(image))
-  })
-  await new Promise<void>(resolve => void site.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => site.close())
+  const { asked, url } = await startSite(t)
   const budget = watchBudget(t)
   const env = { MAX_IMAGE_BYTES: '100KiB', UPLOAD_MEMORY_BYTES: '150KiB', IMAGE_URL_HOSTS: '127.0.0.0/8' }
   const gateway = await startTestGateway({ env })
   t.teardown(gateway.stop)
-  const url = `http://127.0.0.1:${(site.address() as AddressInfo).port}/`
   const first = post(gateway, { image: `${url}1`, prompt: 'dog' })
   while (asked.length === 0) await setImmediate()
   t.equal(budget.heldBytes(), 100 * 1024, 'alone it is admitted, though it is the largest there may be')
@@ -180,5 +185,21 @@ t.test('an image that is fetched is booked with the most it may be before that',
   t.equal(budget.heldBytes(), image.length)
   gate.open()
   t.equal((await first).status, 200)
+  await budget.free()
+})
+
+t.test('a client that leaves while its image is fetched leaves the booking to that', async t => {
+  const { asked, url } = await startSite(t)
+  const budget = watchBudget(t)
+  const gateway = await startTestGateway({ env: { MAX_IMAGE_BYTES: '100KiB', IMAGE_URL_HOSTS: '127.0.0.0/8' } })
+  t.teardown(gateway.stop)
+  const body = JSON.stringify({ image: url, prompt: 'dog' })
+  const client = await connectTo(gateway.url)
+  client.send(head(gateway, `x-request-id: left\r\n${JSON_TYPE}content-length: ${body.length}\r\n`) + body)
+  while (asked.length === 0) await setImmediate()
+  client.destroy()
+  await gateway.logged(({ requestId }) => requestId === 'left')
+  t.equal(budget.heldBytes(), 100 * 1024)
+  asked[0]?.()
   await budget.free()
 })

@@ -48,10 +48,13 @@ for (const [name, begin, end] of outages) {
       const metrics = await gateway.metrics()
       t.match(metrics, 'segmind_gateway_store_up 0')
       t.match(metrics, /segmind_gateway_store_failures_total\{doing="ledger: reserve"\} [1-9]/)
-      const complaints = gateway.log().filter(({ msg }) => msg === 'the store did not do it').map(({ doing }) => doing)
-    t.ok(complaints.includes('ledger: reserve'))
-    t.equal(new Set(complaints).size, complaints.length, 'each kind of failure is said aloud, once')
-    await end(redis)
+      const complaints = gateway
+        .log()
+        .filter(({ msg }) => msg === 'the store did not do it')
+        .map(({ doing }) => doing)
+      t.ok(complaints.includes('ledger: reserve'))
+      t.equal(new Set(complaints).size, complaints.length, 'each kind of failure is said aloud, once')
+      await end(redis)
       await metricBecomes(gateway, 'segmind_gateway_store_up 1')
       await metricBecomes(gateway, 'segmind_gateway_unsaved_ledger_steps 0')
       const usage = (await (await gateway.fetch('/usage')).json()) as { totals: { paidCalls: number } }
