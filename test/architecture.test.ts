@@ -51,7 +51,6 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'env-schema': ['config'],
   'ipaddr.js': ['images'],
   'lru-cache': ['cache', 'images'],
-  cockatiel: ['segmind'],
   fastify: ['http', 'sandbox', 'parts.ts', 'gateway.ts'],
   '@fastify/multipart': ['http', 'sandbox'],
   '@fastify/rate-limit': ['http'],
