@@ -46,8 +46,7 @@ async function demonstrate({ url, key, whose }) {
         .join('  ')
         .trimEnd(),
     )
-  if (rows[1]?.[1] === 'HIT')
-    console.log('\nThe first one was a HIT, too: this gateway had that answer already.')
+  if (rows[1]?.[1] === 'HIT') console.log('\nThe first one was a HIT, too: this gateway had that answer already.')
 }
 
 /** Sends one request, keeps the picture, answers a row of the table. */
