@@ -9,6 +9,7 @@ export interface Store {
   readonly results: BlobStore
   readonly images: BlobStore
   readonly ledger: LedgerStore
+  readonly leases: LeaseStore
   /** Whether the store answered when it was last asked. */
   isUp(): boolean
   /** Entries and bytes held for `results` and `images` together, where the store can tell cheaply. */
@@ -56,7 +57,18 @@ export interface CallEntry {
   /** The cache key of what was bought. */
   resultId: string
   estimate: Nanocredits
+  /** Why it was bought; absent means `first`. */
+  purchase?: PurchaseKind
+  /** Segmind's id of a job that was submitted and is polled (`SEGMIND_API=v2`). */
+  jobId?: string
 }
+
+/**
+ * Why a call was made, and so why one result may have been paid for twice: `first` · `takeover`: the process that was buying it died ·
+ * `unguarded`: the store could not tell whether anybody was buying it · `uncoalesced`: `COALESCE=off` · `no-cache`, `no-store`: the caller
+ * wanted no cached answer, or none kept.
+ */
+export type PurchaseKind = 'first' | 'takeover' | 'unguarded' | 'uncoalesced' | 'no-cache' | 'no-store'
 
 /** Where an entry ends: `charged` with its cost, or `unknown` (booked with the estimate until reconciled). */
 export interface SettledCall {
@@ -118,10 +130,21 @@ export interface UsageDay extends TeamActivity {
 export interface LedgerStore {
   /** Books the estimate against both windows when every limit holds (booked + estimate ≤ limit), else changes nothing and names the first that does not. */
   reserve(call: CallEntry, limits: BudgetLimits): Promise<ReserveOutcome>
-  /** Replaces the estimate by the cost. Creates the entry when the reservation never arrived (store was down). A second time changes nothing. */
+  /** Writes what has become known about a reserved call (its job); creates the entry when the reservation never arrived. A settled one is left as it is. */
+  note(call: CallEntry): Promise<void>
+  /**
+   * Replaces the estimate by the cost. Creates the entry when the reservation never arrived (store was down). `charged` is final: it replaces
+   * `reserved` and `unknown`, and a second one changes nothing; `unknown` replaces only `reserved`.
+   */
   settle(call: CallEntry, settled: SettledCall): Promise<void>
-  /** Takes a reserved entry out again. One that is settled, or not there, is left as it is. */
-  release(call: CallEntry): Promise<void>
+  /**
+   * Takes an entry that is reserved or unknown out again; one that is charged is left as it is. `mayStillArrive` leaves a mark in its place
+   * that makes a reservation or an unknown end of this call, when they arrive late, book nothing.
+   */
+  release(call: CallEntry, options?: { mayStillArrive: boolean }): Promise<void>
+  entry(day: string, callId: string): Promise<LedgerEntry | undefined>
+  /** Entries still reserved that were reserved at `before` (milliseconds since 1970) or earlier, oldest first, at most `limit`. */
+  open(before: number, limit: number): Promise<LedgerEntry[]>
   booked(team: string, windows: { day: string; month: string }): Promise<Booked>
   addActivity(team: string, day: string, activity: TeamActivity): Promise<void>
   /** All teams (or one) on the days of a month `2026-11`, by day, then team. */
@@ -132,3 +155,60 @@ export interface LedgerStore {
   recordBalance(sample: BalanceSample): Promise<void>
   balance(): Promise<BalanceSample | undefined>
 }
+
+/** A step of the ledger as it can be written down and done later, by this process or another. Doing one twice changes nothing. */
+export type LedgerStep =
+  | { kind: 'reserve' | 'note'; call: CallEntry }
+  | { kind: 'settle'; call: CallEntry; settled: SettledCall }
+  | { kind: 'release'; call: CallEntry; mayStillArrive: boolean }
+
+/** Steps that wait for the store, in the order they were added. Those on disk outlive the process, and every process of the machine sees them. */
+export interface StepSpool {
+  /** Resolves when the step is as safe as it can be. */
+  add(step: LedgerStep): Promise<void>
+  all(): Promise<{ id: string; step: LedgerStep }[]>
+  remove(id: string): Promise<void>
+  close(): Promise<void>
+}
+
+/**
+ * Names that one process holds at a time: whoever buys the answer of that name. A holder says every second that it lives (`beat`); whoever waits
+ * for it and sees, with a store that answers, no beat for some time, takes the name over. The time to live only cleans up.
+ */
+export interface LeaseStore {
+  /**
+   * Takes a name that nobody holds or that has landed; with `from`, one that still stands as it was seen. Answers `taken` also to the holder itself.
+   * `settling`: the store is new or was emptied; who holds a name elsewhere needs `waitMs` to say so first.
+   */
+  acquire(claim: LeaseClaim, from?: LeaseSight): Promise<AcquireOutcome>
+  /** Says that the holders live, and takes names again that the store has lost or that have landed; answers for each whether it holds its name. */
+  beat(claims: readonly LeaseClaim[]): Promise<boolean[]>
+  /** Ends a lease, tells those who wait, and leaves `parting` for `keepMs`. Nothing happens when somebody else holds the name. */
+  land(claim: LeaseClaim, parting: string, keepMs: number): Promise<void>
+  look(name: string): Promise<LeaseSight | undefined>
+  /** Calls back when the name has landed. A hint that may be missed: whoever waits also looks every `pollMs`. Answers how to stop. */
+  watch(name: string, onLanded: () => void): () => void
+  readonly pollMs: number
+}
+
+export interface LeaseClaim {
+  name: string
+  /** Of this one holder and no other. */
+  token: string
+  /** What a successor has to know. */
+  note: string
+  ttlMs: number
+}
+
+/** How a name stands. `parting` is there once it has landed. */
+export interface LeaseSight {
+  token: string
+  /** Counts up while the holder lives. */
+  beat: number
+  note: string
+  parting?: string
+}
+
+export type AcquireOutcome =
+  /** `before`: how it stood, where it had landed lately or was taken over. */
+  { kind: 'taken'; before?: LeaseSight } | { kind: 'held'; sight: LeaseSight } | { kind: 'settling'; waitMs: number }

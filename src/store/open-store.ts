@@ -1,5 +1,7 @@
-import type { Store } from '../storage.js'
+import type { StepSpool, Store } from '../storage.js'
 import { openEmbeddedStore } from './embedded/embedded-store.js'
+import { openDiskSpool } from './embedded/spool.js'
+import { createMemorySpool } from './memory-spool.js'
 import { openRedisStore } from './redis/redis-store.js'
 
 export interface StoreSettings {
@@ -11,23 +13,43 @@ export interface StoreSettings {
 
 export interface OpenedStore {
   store: Store
+  /** Where ledger steps wait that the store cannot take. */
+  spool: StepSpool
+  /** Whether they outlive this process. */
+  isSpoolDurable: boolean
   /** For `@fastify/rate-limit`; only Redis is shared by all replicas. */
   rateLimitClient: unknown
 }
 
+export interface StoreEvents {
+  onUp?(): void
+  onDown?(error: unknown): void
+  onProblem?(error: unknown, what: string): void
+}
+
 /** Opens the store the settings name. Throws when the embedded one cannot be used; a Redis that is down is waited for in the background. */
-export async function openStore(
-  settings: StoreSettings,
-  on: { onUp?(): void; onDown?(error: unknown): void; onProblem?(error: unknown, what: string): void } = {},
-): Promise<OpenedStore> {
+export async function openStore(settings: StoreSettings, on: StoreEvents = {}): Promise<OpenedStore> {
   const { redisUrl, dataDir, maxBytes } = settings
   const { onUp, onDown, onProblem = () => {} } = on
-  if (!redisUrl)
-    return { store: await openEmbeddedStore({ dir: dataDir, maxBytes, onProblem }), rateLimitClient: undefined }
+  if (!redisUrl) {
+    const store = await openEmbeddedStore({ dir: dataDir, maxBytes, onProblem })
+    // On the disk that has just failed nothing can wait.
+    return { store, spool: createMemorySpool(), isSpoolDurable: false, rateLimitClient: undefined }
+  }
   const store = await openRedisStore({
     url: redisUrl.reveal(),
     ...(onUp ? { onUp } : {}),
     onProblem: (error, what) => (what === 'connection' ? onDown?.(error) : onProblem(error, what)),
   })
-  return { store, rateLimitClient: store.rateLimitClient }
+  return { store, ...openSpool(dataDir, onProblem), rateLimitClient: store.rateLimitClient }
+}
+
+/** A container may have no disk to write on: then steps wait in memory. */
+function openSpool(dir: string, onProblem: NonNullable<StoreEvents['onProblem']>) {
+  try {
+    return { spool: openDiskSpool({ dir }), isSpoolDurable: true }
+  } catch (error) {
+    onProblem(error, 'spool')
+    return { spool: createMemorySpool(), isSpoolDurable: false }
+  }
 }

@@ -238,6 +238,8 @@ async function check(t: Test, store: Store, acknowledged: string[]): Promise<voi
   const [row] = await store.ledger.usage(month)
   const costs = entries.reduce((sum, entry) => sum + (entry.settled?.cost ?? 0), 0)
   t.match(row, { paidCalls: settled.size, charged: costs, reservedCalls: entries.length - settled.size })
+  const open = await store.ledger.open(Number.MAX_SAFE_INTEGER, entries.length)
+  t.equal(open.length, entries.length - settled.size)
   t.same(await store.ledger.booked('vision', { day, month }), {
     daily: costs + (row?.reserved ?? 0),
     monthly: costs + (row?.reserved ?? 0),

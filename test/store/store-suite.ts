@@ -1,7 +1,9 @@
+import { deepEqual } from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import type { Test } from 'tap'
-import type { Blob, CallEntry, SettledCall, Store, UsageDay } from '../../src/storage.js'
+import type { Blob, CallEntry, LedgerEntry, LedgerStore, SettledCall, Store, UsageDay } from '../../src/storage.js'
+import { modelLedger } from '../support/model-ledger.js'
 
 /** What the suite needs of a technology: fresh, empty stores, and a way to let time pass for one blob. */
 export interface Harness {
@@ -222,7 +224,7 @@ async function testLedger(t: Test, harness: Harness): Promise<void> {
 
   const histories: {
     title: string
-    steps: ('reserve' | 'charge' | 'charge more' | 'unknown' | 'release')[]
+    steps: ('reserve' | 'note' | 'charge' | 'charge more' | 'unknown' | 'release' | 'release for good')[]
     expected: object
   }[] = [
     {
@@ -241,8 +243,13 @@ async function testLedger(t: Test, harness: Harness): Promise<void> {
       expected: { paidCalls: 1, charged: 70 },
     },
     {
-      title: 'a charge after an unknown changes nothing',
+      title: 'a charge takes the place of an unknown: now it is known',
       steps: ['reserve', 'unknown', 'charge'],
+      expected: { paidCalls: 1, charged: 70 },
+    },
+    {
+      title: 'a second unknown changes nothing',
+      steps: ['reserve', 'unknown', 'unknown'],
       expected: { unknownCalls: 1, unknown: 90 },
     },
     { title: 'a release takes the reservation out', steps: ['reserve', 'release'], expected: {} },
@@ -254,9 +261,9 @@ async function testLedger(t: Test, harness: Harness): Promise<void> {
       expected: { paidCalls: 1, charged: 70 },
     },
     {
-      title: 'a release after an unknown changes nothing',
+      title: 'a release takes an unknown out: now it is known that it was not billed',
       steps: ['reserve', 'unknown', 'release'],
-      expected: { unknownCalls: 1, unknown: 90 },
+      expected: {},
     },
     {
       title: 'a charge after a release is booked: what was paid was paid',
@@ -273,13 +280,45 @@ async function testLedger(t: Test, harness: Harness): Promise<void> {
       steps: ['reserve', 'release', 'reserve'],
       expected: { reservedCalls: 1, reserved: 100 },
     },
+    {
+      title: 'a reservation that arrives after it was released for good books nothing',
+      steps: ['release for good', 'reserve', 'reserve', 'note'],
+      expected: {},
+    },
+    {
+      title: 'a release for good of what is there is one, too: nothing brings it back',
+      steps: ['reserve', 'release for good', 'reserve', 'release', 'reserve', 'note', 'unknown'],
+      expected: {},
+    },
+    {
+      title: 'an unknown that arrives after a release for good books nothing',
+      steps: ['release for good', 'unknown'],
+      expected: {},
+    },
+    {
+      title: 'a charge after a release for good is booked: what was paid was paid',
+      steps: ['release for good', 'reserve', 'charge', 'release for good'],
+      expected: { paidCalls: 1, charged: 70 },
+    },
+    {
+      title: 'a note without a reservation creates the entry, and the reservation that follows changes nothing',
+      steps: ['note', 'reserve', 'note'],
+      expected: { reservedCalls: 1, reserved: 100 },
+    },
+    {
+      title: 'a note after the end changes nothing',
+      steps: ['reserve', 'unknown', 'note', 'charge', 'note'],
+      expected: { paidCalls: 1, charged: 70 },
+    },
   ]
   for (const { title, steps, expected } of histories) {
     t.test(title, async t => {
       const { ledger } = await harness.open(t)
       for (const step of steps) {
         if (step === 'reserve') await ledger.reserve(call('a'), {})
+        else if (step === 'note') await ledger.note(call('a'))
         else if (step === 'release') await ledger.release(call('a'))
+        else if (step === 'release for good') await ledger.release(call('a'), { mayStillArrive: true })
         else
           await ledger.settle(
             call('a'),
@@ -291,8 +330,77 @@ async function testLedger(t: Test, harness: Harness): Promise<void> {
       t.same(await ledger.booked('vision', { day: DAY, month: MONTH }), { daily: booked, monthly: booked })
       t.match((await ledger.usage(MONTH))[0] ?? money, totals)
       t.equal((await ledger.entries(DAY)).length, totals.paidCalls + totals.unknownCalls + totals.reservedCalls)
+      t.equal((await ledger.open(Number.MAX_SAFE_INTEGER, 10)).length, totals.reservedCalls)
+      const entry = await ledger.entry(DAY, 'a')
+      t.same(entry ? [entry] : [], await ledger.entries(DAY))
     })
   }
+
+  t.test('a note is on the entry, whatever becomes of it', async t => {
+    const { ledger } = await harness.open(t)
+    await ledger.reserve(call('a', { purchase: 'takeover' }), {})
+    await ledger.note(call('a', { purchase: 'takeover', jobId: 'job-1' }))
+    t.match(await ledger.entry(DAY, 'a'), { state: 'reserved', purchase: 'takeover', jobId: 'job-1' })
+    t.match(await ledger.open(call('a').at, 10), [{ jobId: 'job-1' }])
+    await ledger.settle(call('a', { jobId: 'job-1' }), unknown(90))
+    t.match(await ledger.entry(DAY, 'a'), { state: 'unknown', jobId: 'job-1', settled: { cost: 90 } })
+    t.equal(await ledger.entry(DAY, 'b'), undefined)
+    t.equal(await ledger.entry('2026-11-29', 'a'), undefined)
+  })
+
+  t.test(
+    'a note with another estimate and another time books that estimate, and the call is found by that time',
+    async t => {
+      const { ledger } = await harness.open(t)
+      const { at } = call('a')
+      await ledger.reserve(call('a'), {})
+      await ledger.note(call('a', { at: at + 5, estimate: 30 }))
+      t.same(await ledger.booked('vision', { day: DAY, month: MONTH }), { daily: 30, monthly: 30 })
+      t.same(await ledger.open(at, 10), [])
+      t.match(await ledger.open(at + 5, 10), [{ at: at + 5, estimate: 30 }])
+      await ledger.release(call('a'))
+      t.same(await ledger.booked('vision', { day: DAY, month: MONTH }), { daily: 0, monthly: 0 })
+      t.same(await ledger.open(at + 5, 10), [])
+    },
+  )
+
+  t.test('what costs nothing is taken out like everything else', async t => {
+    const { ledger } = await harness.open(t)
+    const free = (callId: string) => call(callId, { estimate: 0 })
+    for (const callId of ['released', 'charged', 'noted']) await ledger.reserve(free(callId), {})
+    await ledger.release(free('released'))
+    await ledger.settle(free('charged'), unknown(0))
+    await ledger.settle(free('charged'), charged(7))
+    await ledger.note(free('noted'))
+    t.match(await ledger.usage(MONTH), [
+      { paidCalls: 1, charged: 7, unknownCalls: 0, unknown: 0, reservedCalls: 1, reserved: 0 },
+    ])
+    t.same(await ledger.booked('vision', { day: DAY, month: MONTH }), { daily: 7, monthly: 7 })
+    t.match(await ledger.open(Number.MAX_SAFE_INTEGER, 10), [{ callId: 'noted' }])
+  })
+
+  t.test('what is still reserved is found over all days, oldest first, up to a time and a number', async t => {
+    const { ledger } = await harness.open(t)
+    const at = (callId: string, day: string, time: number) => call(callId, { day, at: time })
+    for (const entry of [
+      at('c', '2026-11-30', 3_000),
+      at('a', '2026-11-29', 1_000),
+      at('d', '2026-11-30', 4_000),
+      at('b', '2026-11-30', 2_000),
+    ])
+      await ledger.reserve(entry, {})
+    const found = async (before: number, limit = 10) =>
+      (await ledger.open(before, limit)).map(({ callId }) => callId).join('')
+    t.equal(await found(4_000), 'abcd')
+    t.equal(await found(3_999), 'abc')
+    t.equal(await found(999), '')
+    t.equal(await found(4_000, 2), 'ab')
+    await ledger.settle(at('a', '2026-11-29', 1_000), charged(1))
+    await ledger.release(at('b', '2026-11-30', 2_000))
+    await ledger.settle(at('c', '2026-11-30', 3_000), unknown(1))
+    t.equal(await found(4_000), 'd')
+    t.equal(await found(4_000, 1), 'd', 'those that have ended take no place of the number')
+  })
 
   t.test('large amounts are exact', async t => {
     const { ledger } = await harness.open(t)
@@ -313,9 +421,13 @@ async function testLedger(t: Test, harness: Harness): Promise<void> {
     t.test(`${amount} is no amount: refused before anything is written`, async t => {
       const { ledger } = await harness.open(t)
       await t.rejects(ledger.reserve(call('a', { estimate: amount }), {}), { name: 'StoreError' })
+      await t.rejects(ledger.reserve(call('a', { at: amount }), {}), { name: 'StoreError' })
+      await t.rejects(ledger.note(call('a', { estimate: amount })), { name: 'StoreError' })
+      await t.rejects(ledger.note(call('a', { at: amount })), { name: 'StoreError' })
       await t.rejects(ledger.settle(call('a'), charged(amount)), { name: 'StoreError' })
       await t.rejects(ledger.addActivity('vision', DAY, { ...activity, savedByCache: amount }), { name: 'StoreError' })
       t.same(await ledger.usage(MONTH), [])
+      t.same(await ledger.entries(DAY), [])
     })
   }
 }
@@ -410,7 +522,7 @@ async function testStatement(t: Test, harness: Harness): Promise<void> {
   })
 }
 
-type Step = { do: 'reserve' | 'settle' | 'release'; id: number; cost: number; sure: boolean }
+type Step = { do: 'reserve' | 'note' | 'settle' | 'release'; id: number; cost: number; sure: boolean }
 
 const WINDOWS = [
   { team: 'vision', day: '2026-11-30', month: '2026-11' },
@@ -421,62 +533,67 @@ const WINDOWS = [
 const LIMITS = { daily: 250, monthly: 400 }
 const ESTIMATE = 100
 
-const stepOf = (id: number): CallEntry => call(`call-${id}`, { ...WINDOWS[id % WINDOWS.length], estimate: ESTIMATE })
-
 /** Costs are at most the estimate, so that no limit may ever be exceeded. */
 const steps = fc.array(
   fc.record<Step>({
-    do: fc.constantFrom('reserve', 'reserve', 'settle', 'release'),
+    do: fc.constantFrom('reserve', 'reserve', 'reserve', 'settle', 'settle', 'release', 'note'),
     id: fc.integer({ min: 0, max: 15 }),
-    cost: fc.integer({ min: 0, max: ESTIMATE }),
+    cost: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: ESTIMATE })),
     sure: fc.boolean(),
   }),
   { minLength: 1, maxLength: 40 },
 )
 
+/** A call of a round. Each round has teams of its own in one store, and is earlier than the one before. */
+function callOf(round: number, id: number): CallEntry {
+  const window = WINDOWS[id % WINDOWS.length] as (typeof WINDOWS)[number]
+  const at = call('a').at - round * 1_000 + ((id * 7) % 16)
+  return call(`${round}-${id}`, { ...window, team: `${window.team}-${round}`, estimate: ESTIMATE, at })
+}
+
+function take(ledger: LedgerStore, step: Step, entry: CallEntry): Promise<unknown> {
+  if (step.do === 'reserve') return ledger.reserve(entry, LIMITS)
+  if (step.do === 'release') return ledger.release(entry, { mayStillArrive: step.sure })
+  // What is noted is the job; `sure` stands for an estimate and a time that are others, too.
+  if (step.do === 'note')
+    return ledger.note({
+      ...entry,
+      jobId: `job-${step.cost}`,
+      ...(step.sure ? { estimate: step.cost, at: entry.at + 16 } : {}),
+    })
+  return ledger.settle(entry, step.sure ? charged(step.cost) : unknown(step.cost))
+}
+
+/** Everything a ledger says about a call, its team and its round. */
+async function sight(ledger: LedgerStore, round: number, entry: CallEntry) {
+  const { team, day, month, callId } = entry
+  const usage = await ledger.usage(month, team)
+  const entries = (await ledger.entries(day)).filter(other => other.team === team)
+  return {
+    entry: await ledger.entry(day, callId),
+    booked: await ledger.booked(team, { day, month }),
+    usage: usage.filter(row => row.paidCalls + row.unknownCalls + row.reservedCalls > 0),
+    entries: entries.sort((one, other) => (one.callId < other.callId ? -1 : 1)),
+    open: (await ledger.open(callOf(round, 0).at + 999, 1_000)).map(open => open.callId),
+  }
+}
+
 async function testModel(t: Test, harness: Harness): Promise<void> {
-  const store = await harness.open(t)
+  const { ledger } = await harness.open(t)
   let round = 0
   const runs = { numRuns: 25 }
-
-  const take = (step: Step, entry: CallEntry): Promise<unknown> => {
-    if (step.do === 'reserve') return store.ledger.reserve(entry, LIMITS)
-    if (step.do === 'release') return store.ledger.release(entry)
-    return store.ledger.settle(entry, step.sure ? charged(step.cost) : unknown(step.cost))
-  }
-  /** Each run has teams of its own in one store. */
-  const ofRound = (id: number): CallEntry => ({
-    ...stepOf(id),
-    callId: `${round}-${id}`,
-    team: `${stepOf(id).team}-${round}`,
-  })
 
   await t.test('one step after the other does what a model does', async t => {
     await fc.assert(
       fc.asyncProperty(steps, async list => {
         round++
-        const model = new Map<number, { state: 'reserved' | 'settled'; amount: number }>()
-        const booked = (window: 'day' | 'month', of: CallEntry): number =>
-          [...model]
-            .filter(([id]) => ofRound(id).team === of.team && ofRound(id)[window] === of[window])
-            .reduce((sum, [, { amount }]) => sum + amount, 0)
+        const model = modelLedger().store
         for (const step of list) {
-          const entry = ofRound(step.id)
-          const known = model.get(step.id)
-          const fits =
-            booked('day', entry) + ESTIMATE <= LIMITS.daily && booked('month', entry) + ESTIMATE <= LIMITS.monthly
-          const outcome = await take(step, entry)
-          if (step.do === 'reserve') {
-            if ((outcome as { ok: boolean }).ok !== (known !== undefined || fits)) return false
-            if (!known && fits) model.set(step.id, { state: 'reserved', amount: ESTIMATE })
-          } else if (known?.state !== 'settled') {
-            if (step.do === 'release') model.delete(step.id)
-            else model.set(step.id, { state: 'settled', amount: step.cost })
-          }
-          const now = await store.ledger.booked(entry.team, entry)
-          if (now.daily !== booked('day', entry) || now.monthly !== booked('month', entry)) return false
+          const entry = callOf(round, step.id)
+          const outcomes = [await take(ledger, step, entry), await take(model, step, entry)]
+          deepEqual(outcomes[0], outcomes[1])
+          deepEqual(await sight(ledger, round, entry), await sight(model, round, entry))
         }
-        return true
       }),
       runs,
     )
@@ -490,27 +607,30 @@ async function testModel(t: Test, harness: Harness): Promise<void> {
         fc.asyncProperty(steps, async list => {
           round++
           const outcomes = await Promise.all(
-            list.map(step => take(step, ofRound(step.id)).then(outcome => ({ step, outcome }))),
+            list.map(step => take(ledger, step, callOf(round, step.id)).then(outcome => ({ step, outcome }))),
           )
           for (const { step, outcome } of outcomes) {
             if (step.do !== 'reserve') continue
             const { ok, booked } = outcome as { ok: boolean; booked: { daily: number; monthly: number } }
             if (
               ok &&
-              list.every(({ do: verb }) => verb !== 'settle') &&
+              list.every(({ do: verb }) => verb !== 'settle' && verb !== 'note') &&
               (booked.daily > LIMITS.daily || booked.monthly > LIMITS.monthly)
             )
               return false
           }
-          for (const { team, day, month } of WINDOWS.map(window => ({ ...window, team: `${window.team}-${round}` }))) {
-            const entries = (await store.ledger.entries(day)).filter(entry => entry.team === team)
+          const open = await ledger.open(callOf(round, 0).at + 999, 1_000)
+          for (const { team, day, month } of WINDOWS.map((_, id) => callOf(round, id))) {
+            const entries = (await ledger.entries(day)).filter(entry => entry.team === team)
+            const isHere = (entry: LedgerEntry) => entry.team === team && entry.day === day
+            if (open.filter(isHere).length !== entries.filter(({ state }) => state === 'reserved').length) return false
             const amounts = { reserved: 0, charged: 0, unknown: 0 }
             for (const entry of entries) amounts[entry.state] += entry.settled?.cost ?? entry.estimate
-            const row = (await store.ledger.usage(month, team)).find(row => row.day === day) ?? { ...money }
+            const row = (await ledger.usage(month, team)).find(row => row.day === day) ?? { ...money }
             if (row.reserved !== amounts.reserved || row.charged !== amounts.charged || row.unknown !== amounts.unknown)
               return false
             if (row.reservedCalls + row.paidCalls + row.unknownCalls !== entries.length) return false
-            const { daily } = await store.ledger.booked(team, { day, month })
+            const { daily } = await ledger.booked(team, { day, month })
             if (daily !== amounts.reserved + amounts.charged + amounts.unknown) return false
           }
           return true

@@ -1,15 +1,18 @@
 import {
   type BalanceSample,
   type CallEntry,
+  type LedgerEntry,
   type LedgerStore,
-  type SettledCall,
   StoreError,
   type TeamActivity,
+  type UsageDay,
 } from '../../src/storage.js'
 
-/** A ledger store in plain objects for tests of what is built on one; the real ones are held to `store-suite.ts`. */
+/** A ledger store in plain objects: for tests of what is built on one, and what `store-suite.ts` holds the real ones against. */
 export function modelLedger() {
-  const calls = new Map<string, { call: CallEntry; state: 'reserved' | 'charged' | 'unknown'; cost: number }>()
+  const calls = new Map<string, LedgerEntry>()
+  /** Calls that were released before their reservation arrived. */
+  const marks = new Set<string>()
   const activity: { team: string; day: string; activity: TeamActivity }[] = []
   const state: { isDown: boolean; mayHaveHappened: boolean; balance: BalanceSample | undefined } = {
     isDown: false,
@@ -19,35 +22,54 @@ export function modelLedger() {
   const up = () => {
     if (state.isDown) throw new StoreError('down', { mayHaveHappened: state.mayHaveHappened })
   }
-  const booked = (team: string, windows: { day: string; month: string }) => {
-    const sum = { daily: 0, monthly: 0 }
-    for (const { call, cost } of calls.values()) {
-      if (call.team !== team) continue
-      if (call.day === windows.day) sum.daily += cost
-      if (call.month === windows.month) sum.monthly += cost
-    }
-    return sum
-  }
+  const where = (wanted: Partial<LedgerEntry>) =>
+    [...calls.values()].filter(entry =>
+      Object.entries(wanted).every(([name, value]) => entry[name as keyof LedgerEntry] === value),
+    )
+  const booked = (team: string, { day, month }: { day: string; month: string }) => ({
+    daily: sum(where({ team, day })),
+    monthly: sum(where({ team, month })),
+  })
+  const hold = (call: CallEntry) => calls.set(call.callId, { ...call, state: 'reserved' })
   const store: LedgerStore = {
     async reserve(call, limits) {
       up()
       const now = booked(call.team, call)
+      if (calls.has(call.callId) || marks.has(call.callId)) return { ok: true, booked: now }
       for (const window of ['daily', 'monthly'] as const) {
         const limit = limits[window]
         if (limit !== undefined && now[window] + call.estimate > limit) return { ok: false, window, booked: now }
       }
-      calls.set(call.callId, { call, state: 'reserved', cost: call.estimate })
+      hold(call)
       return { ok: true, booked: booked(call.team, call) }
     },
-    async settle(call, settled: SettledCall) {
+    async note(call) {
       up()
-      const known = calls.get(call.callId)
-      if (known && known.state !== 'reserved') return
-      calls.set(call.callId, { call, state: settled.outcome, cost: settled.cost })
+      const known = calls.get(call.callId)?.state
+      if (known === 'reserved' || (!known && !marks.has(call.callId))) hold(call)
     },
-    async release(call) {
+    async settle(call, settled) {
       up()
-      if (calls.get(call.callId)?.state === 'reserved') calls.delete(call.callId)
+      const known = calls.get(call.callId)?.state
+      if (known === 'charged') return
+      if (settled.outcome === 'unknown' && (known === 'unknown' || marks.has(call.callId))) return
+      marks.delete(call.callId)
+      calls.set(call.callId, { ...call, state: settled.outcome, settled })
+    },
+    async release(call, options) {
+      up()
+      if (calls.get(call.callId)?.state === 'charged') return
+      calls.delete(call.callId)
+      if (options?.mayStillArrive) marks.add(call.callId)
+    },
+    async entry(day, callId) {
+      up()
+      return where({ day, callId })[0]
+    },
+    async open(before, limit) {
+      up()
+      const old = where({ state: 'reserved' }).filter(({ at }) => at <= before)
+      return old.sort((one, other) => one.at - other.at).slice(0, limit)
     },
     async booked(team, windows) {
       up()
@@ -57,8 +79,19 @@ export function modelLedger() {
       up()
       activity.push({ team, day, activity: { ...counted } })
     },
-    usage: async () => [],
-    entries: async () => [],
+    /** Without the activity, and without days on which nothing is booked. */
+    async usage(month, team) {
+      up()
+      const own = where(team === undefined ? { month } : { month, team })
+      const days = [...new Set(own.map(({ day }) => day))].sort()
+      const teams = [...new Set(own.map(entry => entry.team))].sort()
+      const rows = days.flatMap(day => teams.map(name => statement(name, day, where({ day, team: name }))))
+      return rows.filter(row => row.paidCalls + row.unknownCalls + row.reservedCalls > 0)
+    },
+    async entries(day) {
+      up()
+      return where({ day })
+    },
     async recordBalance(sample) {
       up()
       state.balance = sample
@@ -69,4 +102,18 @@ export function modelLedger() {
     },
   }
   return { store, calls, activity, state }
+}
+
+function statement(team: string, day: string, entries: LedgerEntry[]): UsageDay {
+  const of = (state: LedgerEntry['state']) => entries.filter(entry => entry.state === state)
+  return {
+    ...{ team, day, requests: 0, hits: 0, coalesced: 0, savedByCache: 0, savedByCoalescing: 0 },
+    ...{ paidCalls: of('charged').length, charged: sum(of('charged')) },
+    ...{ unknownCalls: of('unknown').length, unknown: sum(of('unknown')) },
+    ...{ reservedCalls: of('reserved').length, reserved: sum(of('reserved')) },
+  }
+}
+
+function sum(entries: LedgerEntry[]): number {
+  return entries.reduce((total, entry) => total + (entry.settled?.cost ?? entry.estimate), 0)
 }

@@ -27,10 +27,10 @@ export interface RedisServer {
 }
 
 /**
- * Starts a real redis-server on a free port, with a folder of its own. It ends with the test process, however that ends:
+ * Starts a real redis-server on a free port, with a folder of its own; gateways take it for one they know, unless it `isNew`. It ends with the test process, however that ends:
  * a guardian notices when the pipe from this process breaks.
  */
-export async function startRedis(options: { appendonly?: boolean } = {}): Promise<RedisServer> {
+export async function startRedis(options: { appendonly?: boolean; isNew?: boolean } = {}): Promise<RedisServer> {
   const server = {
     binary: await findBinary(),
     dir: await mkdtemp(join(tmpdir(), 'gateway-redis-')),
@@ -39,6 +39,7 @@ export async function startRedis(options: { appendonly?: boolean } = {}): Promis
   }
   let running = await launch(server)
   const url = `redis://127.0.0.1:${server.port}`
+  if (!options.isNew) await withClient(url, makeOld)
   const redis: RedisServer = {
     url,
     port: server.port,
@@ -53,9 +54,10 @@ export async function startRedis(options: { appendonly?: boolean } = {}): Promis
     freeze: () => void running.child.kill('SIGSTOP'),
     thaw: () => void running.child.kill('SIGCONT'),
     async flush() {
-      const client = new Redis(url)
-      await client.flushall()
-      client.disconnect()
+      await withClient(url, async client => {
+        await client.flushall()
+        if (!options.isNew) await makeOld(client)
+      })
     },
     async close() {
       await kill(running.child)
@@ -63,6 +65,17 @@ export async function startRedis(options: { appendonly?: boolean } = {}): Promis
     },
   }
   return redis
+}
+
+async function withClient(url: string, work: (client: Redis) => Promise<unknown>): Promise<void> {
+  const client = new Redis(url)
+  await work(client)
+  client.disconnect()
+}
+
+/** Gateways let a Redis that is new wait for some seconds before they trust its leases: not in every test. */
+function makeOld(client: Redis): Promise<unknown> {
+  return client.set('{segmind-gateway:flights}:since', '0')
 }
 
 async function findBinary(): Promise<string> {

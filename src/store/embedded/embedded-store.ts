@@ -2,6 +2,7 @@ import type { Store } from '../../storage.js'
 import { openBlobIndex } from './blob-index.js'
 import { type BlobsOptions, createBlobs, purgeExpired } from './blobs.js'
 import { openEnvironment, prepareFolder } from './environment.js'
+import { createLeases } from './leases.js'
 import { createLedger } from './ledger.js'
 
 export interface EmbeddedStoreOptions {
@@ -35,7 +36,8 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   const environment = openEnvironment(dir, 'blobs', maxBytes * 4 + GIBIBYTE)
   const index = openBlobIndex(environment)
   const blobs: BlobsOptions = { environment, index, maxBytes, touchAfterMs, now, onProblem }
-  const purge = () => purgeExpired(blobs).catch(error => onProblem(error, 'purge'))
+  const leases = createLeases(money, now)
+  const purge = () => Promise.all([purgeExpired(blobs), leases.purge()]).catch(error => onProblem(error, 'purge'))
   const timer = setInterval(purge, purgeEveryMs)
   timer.unref()
 
@@ -43,6 +45,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     results: createBlobs(blobs, 'result'),
     images: createBlobs(blobs, 'image'),
     ledger: createLedger(money),
+    leases,
     isUp: () => money.isUp() && environment.isUp(),
     size: async () => environment.read(() => index.held()),
     async close() {

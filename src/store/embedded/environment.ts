@@ -78,7 +78,7 @@ function openRoot(path: string, mapBytes: number): RootDatabase<unknown, string>
       // With it, a failed commit rejects a promise that nobody holds.
       eventTurnBatching: false,
       noSubdir: true,
-      maxDbs: 8,
+      maxDbs: 16,
       mapSize,
       overlappingSync: false,
       encoding: 'msgpack',

@@ -23,15 +23,32 @@ export function createLedger(environment: Environment): LedgerStore {
   const books = openBooks(environment)
   return {
     async reserve(call, limits) {
-      checkAmounts({ estimate: call.estimate, ...limits })
+      checkAmounts({ at: call.at, estimate: call.estimate, ...limits })
       return environment.write(() => reserve(books, call, limits))
     },
     async settle(call, settled) {
       checkAmounts({ cost: settled.cost, estimate: call.estimate })
       await environment.write(() => settle(books, call, settled))
     },
-    async release(call) {
-      await environment.write(() => takeBack(books, call))
+    async note(call) {
+      checkAmounts({ at: call.at, estimate: call.estimate })
+      await environment.write(() => note(books, call))
+    },
+    async release(call, options) {
+      await environment.write(() => {
+        const isFinal = books.calls.get([call.day, call.callId])?.state === 'charged'
+        takeOut(books, call)
+        if (!isFinal && options?.mayStillArrive) books.calls.put([call.day, call.callId], RELEASED)
+      })
+    },
+    async entry(day, callId) {
+      return environment.read(() => known(books.calls.get([day, callId])))
+    },
+    async open(before, limit) {
+      return environment.read(() => {
+        const found = books.open.getKeys({ start: [0], end: [before, '~'], limit })
+        return [...found].flatMap(([, day, callId]) => known(books.calls.get([day, callId])) ?? [])
+      })
     },
     async booked(team, windows) {
       return environment.read(() => bookedBy(books, { team, ...windows }))
@@ -49,7 +66,7 @@ export function createLedger(environment: Environment): LedgerStore {
     },
     async entries(day) {
       const range = { start: [day], end: [`${day}~`] }
-      return environment.read(() => [...books.calls.getRange(range)].map(({ value }) => value))
+      return environment.read(() => [...books.calls.getRange(range)].flatMap(({ value }) => known(value) ?? []))
     },
     async recordBalance({ remaining, at }) {
       checkAmounts({ at, remaining: Math.abs(remaining) })
@@ -65,12 +82,17 @@ export function createLedger(environment: Environment): LedgerStore {
   }
 }
 
+/** What is left of a call that was released before its reservation arrived. */
+const RELEASED = { state: 'released' } as const
+
 type Books = ReturnType<typeof openBooks>
 
 function openBooks({ root }: Environment) {
   return {
     /** By day and call id. */
-    calls: root.openDB<LedgerEntry, string[]>('calls', {}),
+    calls: root.openDB<LedgerEntry | typeof RELEASED, string[]>('calls', {}),
+    /** Calls still reserved, by the time they were reserved at, day and call id. */
+    open: root.openDB<true, [number, string, string]>('open', {}),
     /** By day and team. */
     totals: root.openDB<Partial<Totals>, [string, string]>('totals', {}),
     /** What is booked in all, by month and team. */
@@ -96,29 +118,54 @@ function reserve(books: Books, call: CallEntry, limits: BudgetLimits): ReserveOu
   const monthly = booked.monthly + call.estimate
   if (limits.daily !== undefined && daily > limits.daily) return { ok: false, window: 'daily', booked }
   if (limits.monthly !== undefined && monthly > limits.monthly) return { ok: false, window: 'monthly', booked }
-  books.calls.put([call.day, call.callId], { ...call, state: 'reserved' })
-  count(books, call, { reservedCalls: 1, reserved: call.estimate })
-  books.months.put([call.month, call.team], monthly)
+  book(books, call)
   return { ok: true, booked: { daily, monthly } }
 }
 
-function settle(books: Books, call: CallEntry, settled: SettledCall): void {
-  const old = books.calls.get([call.day, call.callId])
-  if (old && old.state !== 'reserved') return
-  takeBack(books, call)
-  books.calls.put([call.day, call.callId], { ...call, state: settled.outcome, settled })
-  const charged = settled.outcome === 'charged'
-  count(books, call, charged ? { paidCalls: 1, charged: settled.cost } : { unknownCalls: 1, unknown: settled.cost })
-  addToMonth(books, call, settled.cost)
+function book(books: Books, call: CallEntry): void {
+  books.calls.put([call.day, call.callId], { ...call, state: 'reserved' })
+  books.open.put([call.at, call.day, call.callId], true)
+  count(books, call, { reservedCalls: 1, reserved: call.estimate })
+  addToMonth(books, call, call.estimate)
 }
 
-/** Takes a reserved entry out; what is settled or not there stays as it is. */
-function takeBack(books: Books, call: CallEntry): void {
+function note(books: Books, call: CallEntry): void {
   const old = books.calls.get([call.day, call.callId])
-  if (old?.state !== 'reserved') return
-  books.calls.remove([call.day, call.callId])
-  count(books, old, { reservedCalls: -1, reserved: -old.estimate })
-  addToMonth(books, old, -old.estimate)
+  if (old && old.state !== 'reserved') return
+  // Booked anew, since the estimate and the time may be others now.
+  takeOut(books, call)
+  book(books, call)
+}
+
+function settle(books: Books, call: CallEntry, settled: SettledCall): void {
+  const { outcome, cost } = settled
+  const old = books.calls.get([call.day, call.callId])
+  if (old?.state === 'charged' || (outcome === 'unknown' && (old?.state === 'unknown' || old?.state === 'released')))
+    return
+  takeOut(books, call)
+  books.calls.put([call.day, call.callId], { ...call, state: outcome, settled })
+  count(books, call, outcome === 'charged' ? { paidCalls: 1, charged: cost } : { unknownCalls: 1, unknown: cost })
+  addToMonth(books, call, cost)
+}
+
+/** Takes an entry out that is reserved or unknown; what is charged or not there stays as it is. */
+function takeOut(books: Books, { day, callId }: CallEntry): void {
+  const old = known(books.calls.get([day, callId]))
+  if (!old || old.state === 'charged') return
+  const amount = old.state === 'reserved' ? old.estimate : (old.settled?.cost ?? 0)
+  books.calls.remove([day, callId])
+  books.open.remove([old.at, day, callId])
+  count(
+    books,
+    old,
+    old.state === 'reserved' ? { reservedCalls: -1, reserved: -amount } : { unknownCalls: -1, unknown: -amount },
+  )
+  addToMonth(books, old, -amount)
+}
+
+/** An entry, and not the mark of one that was released before its reservation arrived. */
+function known(entry: LedgerEntry | typeof RELEASED | undefined): LedgerEntry | undefined {
+  return entry && entry.state !== 'released' ? entry : undefined
 }
 
 function count(books: Books, { day, team }: Omit<Windows, 'month'>, amounts: Partial<Totals>): void {

@@ -22,6 +22,8 @@ export interface Connection {
   run<T>(command: (redis: Redis) => Promise<T>): Promise<T>
   /** A Lua script as a command; it is loaded again by itself where Redis lost it. */
   script(name: string, numberOfKeys: number, lua: string): Script
+  /** The same for one that is called with the number of its keys before them. */
+  variadicScript(name: string, lua: string): Script
   isUp(): boolean
   /** Lets commands that wait end, then disconnects. */
   close(): Promise<void>
@@ -55,6 +57,7 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
   return {
     run: command => line.gate.run(() => command(redis)),
     script: (name, numberOfKeys, lua) => defineScript(redis, line.gate, { name, numberOfKeys, lua }),
+    variadicScript: (name, lua) => defineScript(redis, line.gate, { name, lua }),
     isUp: () => line.gate.isOpen(),
     async close() {
       await line.gate.idle()
@@ -83,10 +86,14 @@ function firstAnswer(redis: Redis): Promise<void> {
   })
 }
 
-function defineScript(redis: Redis, gate: Gate, script: { name: string; numberOfKeys: number; lua: string }): Script {
-  redis.defineCommand(script.name, { numberOfKeys: script.numberOfKeys, lua: script.lua })
+function defineScript(
+  redis: Redis,
+  gate: Gate,
+  { name, ...script }: { name: string; numberOfKeys?: number; lua: string },
+): Script {
+  redis.defineCommand(name, script)
   const commands = redis as unknown as Record<string, Script>
-  return (...keysAndArguments) => gate.run(() => (commands[script.name] as Script)(...keysAndArguments))
+  return (...keysAndArguments) => gate.run(() => (commands[name] as Script)(...keysAndArguments))
 }
 
 /** Ties the gate to what happens on the line, and looks after a line that is down. */

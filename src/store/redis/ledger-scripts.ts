@@ -1,13 +1,16 @@
 /*
  * The ledger's steps, each one atomic because it is one script.
  *
- *   KEYS[1]  calls of a day: a hash callId → `state:amount:JSON`, where state is reserved, charged or unknown
+ *   KEYS[1]  calls of a day: a hash callId → `state:amount:JSON`, where state is reserved, charged, unknown, or released: the mark of a
+ *            call whose reservation may still arrive and shall book nothing
  *   KEYS[2]  totals of that day: a hash `team:counter` → integer
  *   KEYS[3]  booked in that month: a hash team → integer
+ *   KEYS[4]  calls still reserved, of all days: a sorted set of `day/callId` by the time they were reserved at
  *
  * Lua counts in doubles, exact up to 2^53; `%.0f` writes them without an exponent. Amounts
  * are answered as text, since the client's parser rounds the largest integers. Nothing here can fail half-way: Redis does not take
- * back what a script did before its error, so amounts are checked before they are sent.
+ * back what a script did before its error, so amounts and times are checked before they are sent, and taken away as `0 - amount`:
+ * `-amount` of 0 is written `-0`, which HINCRBY refuses.
  */
 
 const BOOKED = `
@@ -25,12 +28,28 @@ end
 local function answer(what, day, month)
   return {what, string.format('%.0f', day), string.format('%.0f', month)}
 end
-local function reservedAmount(value)
-  return value and tonumber(string.match(value, '^reserved:(%d+):'))
+local function stateOf(value)
+  if not value then return 'none', 0 end
+  local state, amount = string.match(value, '^(%a+):(%d+):')
+  return state, tonumber(amount)
+end
+local function book(callId, team, estimate, at, member, value)
+  redis.call('HSET', KEYS[1], callId, value)
+  redis.call('ZADD', KEYS[4], at, member)
+  add(team, 'reservedCalls', 1)
+  add(team, 'reserved', estimate)
+  addToMonth(team, estimate)
+end
+local COUNTERS = {reserved = 'reservedCalls', unknown = 'unknownCalls', charged = 'paidCalls'}
+local function takeOut(team, state, amount, member)
+  add(team, COUNTERS[state], -1)
+  add(team, state, 0 - amount)
+  addToMonth(team, 0 - amount)
+  redis.call('ZREM', KEYS[4], member)
 end
 `
 
-/** ARGV: callId, team, estimate, daily limit or '', monthly limit or '', value. Answers what happened and both windows. */
+/** ARGV: callId, team, estimate, daily limit or '', monthly limit or '', value, at, member. Answers what happened and both windows. */
 export const RESERVE = `${BOOKED}
 local callId, team, estimate = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local daily, monthly = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -38,40 +57,44 @@ local day, month = booked(team)
 if redis.call('HEXISTS', KEYS[1], callId) == 1 then return answer('ok', day, month) end
 if daily and day + estimate > daily then return answer('daily', day, month) end
 if monthly and month + estimate > monthly then return answer('monthly', day, month) end
-redis.call('HSET', KEYS[1], callId, ARGV[6])
-add(team, 'reservedCalls', 1)
-add(team, 'reserved', estimate)
-addToMonth(team, estimate)
+book(callId, team, estimate, ARGV[7], ARGV[8], ARGV[6])
 return answer('ok', day + estimate, month + estimate)
 `
 
-/** ARGV: callId, team, the counter of calls, the counter of the amount, cost, value. */
-export const SETTLE = `${BOOKED}
-local callId, team, cost = ARGV[1], ARGV[2], tonumber(ARGV[5])
-local held = 0
-local old = redis.call('HGET', KEYS[1], callId)
-if old then
-  held = reservedAmount(old)
-  if not held then return 0 end
-  add(team, 'reservedCalls', -1)
-  add(team, 'reserved', -held)
-end
-redis.call('HSET', KEYS[1], callId, ARGV[6])
-add(team, ARGV[3], 1)
-add(team, ARGV[4], cost)
-addToMonth(team, cost - held)
+/** ARGV: callId, team, estimate, value, at, member. */
+export const NOTE = `${BOOKED}
+local state, amount = stateOf(redis.call('HGET', KEYS[1], ARGV[1]))
+if state ~= 'none' and state ~= 'reserved' then return 0 end
+-- Booked anew, since the estimate and the time may be others now.
+if state == 'reserved' then takeOut(ARGV[2], state, amount, ARGV[6]) end
+book(ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[5], ARGV[6], ARGV[4])
 return 1
 `
 
-/** ARGV: callId, team. */
+/** ARGV: callId, team, outcome, cost, value, member. */
+export const SETTLE = `${BOOKED}
+local callId, team, outcome, cost, member = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
+local state, amount = stateOf(redis.call('HGET', KEYS[1], callId))
+if state == 'charged' or (outcome == 'unknown' and (state == 'unknown' or state == 'released')) then return 0 end
+if state == 'reserved' or state == 'unknown' then takeOut(team, state, amount, member) end
+redis.call('HSET', KEYS[1], callId, ARGV[5])
+add(team, COUNTERS[outcome], 1)
+add(team, outcome, cost)
+addToMonth(team, cost)
+return 1
+`
+
+/** ARGV: callId, team, member, the mark to leave, or ''. */
 export const RELEASE = `${BOOKED}
 local callId, team = ARGV[1], ARGV[2]
-local held = reservedAmount(redis.call('HGET', KEYS[1], callId))
-if not held then return 0 end
-redis.call('HDEL', KEYS[1], callId)
-add(team, 'reservedCalls', -1)
-add(team, 'reserved', -held)
-addToMonth(team, -held)
+local state, amount = stateOf(redis.call('HGET', KEYS[1], callId))
+if state == 'charged' then return 0 end
+if state == 'reserved' or state == 'unknown' then takeOut(team, state, amount, ARGV[3]) end
+if ARGV[4] ~= '' then
+  redis.call('HSET', KEYS[1], callId, ARGV[4])
+elseif state ~= 'released' then
+  redis.call('HDEL', KEYS[1], callId)
+end
 return 1
 `
 

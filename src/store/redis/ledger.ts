@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import type { Booked, LedgerEntry, LedgerStore, ReserveOutcome, SettledCall, UsageDay } from '../../storage.js'
+import type { Booked, CallEntry, LedgerEntry, LedgerStore, ReserveOutcome, UsageDay } from '../../storage.js'
 import {
   ACTIVITY_COUNTERS,
   byDayThenTeam,
@@ -11,7 +11,7 @@ import {
   toTotals,
 } from '../totals.js'
 import type { Connection } from './connection.js'
-import { ADD_ACTIVITY, READ_BOOKED, RECORD_BALANCE, RELEASE, RESERVE, SETTLE } from './ledger-scripts.js'
+import { ADD_ACTIVITY, NOTE, READ_BOOKED, RECORD_BALANCE, RELEASE, RESERVE, SETTLE } from './ledger-scripts.js'
 
 const SCAN_BATCH = 500
 
@@ -23,25 +23,34 @@ export function createLedger(connection: Connection, prefix: string): LedgerStor
   const scripts = defineScripts(connection)
   const keys = keysUnder(prefix)
   const keysOf = (call: { day: string; month: string }) =>
-    [keys.calls(call.day), keys.totals(call.day), keys.booked(call.month)] as const
+    [keys.calls(call.day), keys.totals(call.day), keys.booked(call.month), keys.open] as const
 
   return {
     async reserve(call, limits) {
-      checkAmounts({ estimate: call.estimate, ...limits })
+      checkAmounts({ at: call.at, estimate: call.estimate, ...limits })
       const { daily = '', monthly = '' } = limits
-      const value = encodeEntry({ ...call, state: 'reserved' }, call.estimate)
+      const who = [call.callId, call.team, call.estimate] as const
       return toOutcome(
-        await scripts.reserve(...keysOf(call), call.callId, call.team, call.estimate, daily, monthly, value),
+        await scripts.reserve(...keysOf(call), ...who, daily, monthly, encodeReserved(call), call.at, memberOf(call)),
       )
+    },
+    async note(call) {
+      checkAmounts({ at: call.at, estimate: call.estimate })
+      const who = [call.callId, call.team, call.estimate] as const
+      await scripts.note(...keysOf(call), ...who, encodeReserved(call), call.at, memberOf(call))
     },
     async settle(call, settled) {
       checkAmounts({ cost: settled.cost, estimate: call.estimate })
-      const value = encodeEntry({ ...call, state: settled.outcome, settled }, settled.cost)
-      await scripts.settle(...keysOf(call), call.callId, call.team, ...countersOf(settled), settled.cost, value)
+      const { outcome, cost } = settled
+      const value = encodeEntry({ ...call, state: outcome, settled }, cost)
+      await scripts.settle(...keysOf(call), call.callId, call.team, outcome, cost, value, memberOf(call))
     },
-    async release(call) {
-      await scripts.release(...keysOf(call), call.callId, call.team)
+    async release(call, options) {
+      const mark = options?.mayStillArrive ? RELEASED : ''
+      await scripts.release(...keysOf(call), call.callId, call.team, memberOf(call), mark)
     },
+    entry: (day, callId) => readEntry(connection, keys, day, callId),
+    open: (before, limit) => readOpen(connection, keys, before, limit),
     async booked(team, windows) {
       return toBooked(await scripts.readBooked(...keysOf(windows), team))
     },
@@ -68,10 +77,11 @@ export function createLedger(connection: Connection, prefix: string): LedgerStor
 
 function defineScripts(connection: Connection) {
   return {
-    reserve: connection.script('ledgerReserve', 3, RESERVE),
-    settle: connection.script('ledgerSettle', 3, SETTLE),
-    release: connection.script('ledgerRelease', 3, RELEASE),
-    readBooked: connection.script('ledgerBooked', 3, READ_BOOKED),
+    reserve: connection.script('ledgerReserve', 4, RESERVE),
+    note: connection.script('ledgerNote', 4, NOTE),
+    settle: connection.script('ledgerSettle', 4, SETTLE),
+    release: connection.script('ledgerRelease', 4, RELEASE),
+    readBooked: connection.script('ledgerBooked', 4, READ_BOOKED),
     addActivity: connection.script('ledgerAddActivity', 1, ADD_ACTIVITY),
     recordBalance: connection.script('ledgerRecordBalance', 1, RECORD_BALANCE),
   }
@@ -85,20 +95,48 @@ function keysUnder(prefix: string) {
     calls: (day: string) => `${ledger}:calls:${day}`,
     totals: (day: string) => `${ledger}:totals:${day}`,
     booked: (month: string) => `${ledger}:booked:${month}`,
+    open: `${ledger}:open`,
     balance: `${ledger}:balance`,
   }
 }
 
-function countersOf({ outcome }: SettledCall): [Counter, Counter] {
-  return outcome === 'charged' ? ['paidCalls', 'charged'] : ['unknownCalls', 'unknown']
+/** What is left of a call that was released before its reservation arrived. */
+const RELEASED = 'released:0:{}'
+
+function memberOf({ day, callId }: CallEntry): string {
+  return `${day}/${callId}`
+}
+
+async function readEntry(
+  connection: Connection,
+  keys: Keys,
+  day: string,
+  callId: string,
+): Promise<LedgerEntry | undefined> {
+  const value = await connection.run(redis => redis.hget(keys.calls(day), callId))
+  return value ? decodeEntry(value) : undefined
+}
+
+async function readOpen(connection: Connection, keys: Keys, before: number, limit: number): Promise<LedgerEntry[]> {
+  const members = await connection.run(redis => redis.zrangebyscore(keys.open, '-inf', before, 'LIMIT', 0, limit))
+  const read = members.map(member => {
+    const cut = member.indexOf('/')
+    return readEntry(connection, keys, member.slice(0, cut), member.slice(cut + 1))
+  })
+  const entries = await Promise.all(read)
+  return entries.filter(entry => entry?.state === 'reserved') as LedgerEntry[]
+}
+
+function encodeReserved(call: CallEntry): string {
+  return encodeEntry({ ...call, state: 'reserved' }, call.estimate)
 }
 
 function encodeEntry(entry: LedgerEntry, amount: number): string {
   return `${entry.state}:${amount}:${JSON.stringify(entry)}`
 }
 
-function decodeEntry(value: string): LedgerEntry {
-  return JSON.parse(value.slice(value.indexOf('{'))) as LedgerEntry
+function decodeEntry(value: string): LedgerEntry | undefined {
+  return value === RELEASED ? undefined : (JSON.parse(value.slice(value.indexOf('{'))) as LedgerEntry)
 }
 
 function toOutcome(answer: unknown): ReserveOutcome {
@@ -138,7 +176,8 @@ async function scanEntries(connection: Connection, key: string): Promise<LedgerE
   do {
     const [next, flat] = await connection.run(redis => redis.hscan(key, cursor, 'COUNT', SCAN_BATCH))
     for (let index = 0; index < flat.length; index += 2) {
-      entries.set(flat[index] as string, decodeEntry(flat[index + 1] as string))
+      const entry = decodeEntry(flat[index + 1] as string)
+      if (entry) entries.set(flat[index] as string, entry)
     }
     cursor = next
   } while (cursor !== '0')

@@ -1,7 +1,9 @@
 import type { Store } from '../../storage.js'
 import { createBlobs } from './blobs.js'
 import { connect } from './connection.js'
+import { channelUnder, createLeases } from './leases.js'
 import { createLedger } from './ledger.js'
+import { listenForNotices } from './notices.js'
 import { createRateLimitClient, type RateLimitClient } from './rate-limit-client.js'
 
 export interface RedisStoreOptions {
@@ -11,6 +13,8 @@ export interface RedisStoreOptions {
   commandSilenceMs?: number
   /** How long it may be silent altogether before it is given up and made anew. Default 3000. */
   reconnectSilenceMs?: number
+  /** How long a Redis that is new or was emptied gives holders of leases elsewhere to say so. Default 3000. */
+  settleMs?: number
   /** Every key begins with it. Default `segmind-gateway`. */
   keyPrefix?: string
   /** Redis answers: at first, and each time it is back. */
@@ -30,16 +34,32 @@ export interface RedisStore extends Store {
  * Throws for a malformed URL.
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
-  const { keyPrefix = 'segmind-gateway', onProblem = () => undefined, onUp = () => undefined, ...line } = options
-  const connection = await connect({ ...line, onUp, onDown: reason => onProblem(new Error(reason), 'connection') })
+  const { keyPrefix = 'segmind-gateway', settleMs = 3_000, onProblem = () => undefined, onUp, ...line } = options
+  const notices = listenForNotices(options.url, channelUnder(keyPrefix))
+  let begin: (() => Promise<void>) | undefined
+  const connection = await connect({
+    ...line,
+    onUp() {
+      void begin?.()
+      onUp?.()
+    },
+    onDown: reason => onProblem(new Error(reason), 'connection'),
+  })
+  const leases = createLeases({ connection, notices, prefix: keyPrefix, settleMs })
+  begin = leases.begin
+  await begin()
   return {
     results: createBlobs({ connection, prefix: `${keyPrefix}:result`, onProblem }),
     images: createBlobs({ connection, prefix: `${keyPrefix}:image`, onProblem }),
     ledger: createLedger(connection, keyPrefix),
+    leases,
     rateLimitClient: createRateLimitClient(connection, `${keyPrefix}:rate`),
     isUp: connection.isUp,
     // Redis tells how much all its keys take, not these: not known is better than wrong.
     size: async () => undefined,
-    close: connection.close,
+    async close() {
+      notices.close()
+      await connection.close()
+    },
   }
 }
