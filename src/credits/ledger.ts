@@ -1,25 +1,15 @@
 import { GatewayError } from '../errors.js'
-import { formatCredits, type Nanocredits } from '../nanocredits.js'
-import type { Bill, PlannedCall, Reservation } from '../segment/ports.js'
+import { formatCredits } from '../nanocredits.js'
+import type { EarlierCall, PlannedCall, Reservation } from '../segment/ports.js'
 import type { Team } from '../segment/types.js'
-import { type Booked, type CallEntry, type LedgerStore, type SettledCall, StoreError } from '../storage.js'
-import type { PriceEstimate } from './price.js'
-import type { UnsavedSteps } from './unsaved.js'
+import { type Booked, type CallEntry, StoreError } from '../storage.js'
+import { CallReservation, type ReservationParts } from './reservation.js'
 import type { BudgetCalendar } from './windows.js'
 
-export interface LedgerOptions {
-  store: LedgerStore
-  price: PriceEstimate
+export interface LedgerOptions extends ReservationParts {
   calendar: BudgetCalendar
-  unsaved: UnsavedSteps
   /** `BUDGET_FAIL`: what happens to a team with a budget while the store cannot be asked. */
   whenStoreIsDown: 'closed' | 'open'
-  now(): number
-  /** Told what Segmind said the account holds. */
-  onBalance(remaining: Nanocredits): Promise<void>
-  /** Told what was booked, for the metrics. */
-  onBooked(team: string, outcome: SettledCall['outcome'], cost: Nanocredits): void
-  onStoreFailure(error: unknown, doing: 'reserve' | 'settle' | 'release'): void
 }
 
 const STORE_RETRY_AFTER_SECONDS = 5
@@ -30,6 +20,8 @@ const STORE_RETRY_AFTER_SECONDS = 5
  */
 export class Ledger {
   readonly #options: LedgerOptions
+  /** Calls that are under way in this process. */
+  readonly #own = new Map<string, CallEntry>()
 
   constructor(options: LedgerOptions) {
     this.#options = options
@@ -37,103 +29,88 @@ export class Ledger {
 
   /** Throws `budget_exhausted` (with `Retry-After` until the window ends), or `store_unavailable` for a team with a budget. */
   async reserve(planned: PlannedCall): Promise<Reservation> {
-    const { store, price, calendar, now } = this.#options
-    const { team } = planned.caller
-    const at = now()
-    const call: CallEntry = {
-      callId: planned.callId,
-      team: team.id,
-      keyId: planned.caller.keyId,
-      requestId: planned.requestId,
-      at,
-      ...calendar.windows(at),
-      resultId: planned.cacheKey,
-      estimate: price.current(),
-    }
+    const call = this.#entryOf(planned)
+    const onEnded = () => void this.#own.delete(call.callId)
+    this.#own.set(call.callId, call)
     try {
-      const outcome = await store.reserve(call, team.budget ?? {})
-      if (!outcome.ok) throw this.#exhausted(team, outcome.window, outcome.booked, at)
+      const { isWritten } = await this.#reserve(call, planned.caller.team)
+      return new CallReservation(call, this.#options, { waits: !isWritten, onEnded })
     } catch (error) {
-      this.#orGoOn(error, call, team)
-    }
-    return this.#reservation(call)
-  }
-
-  /** Without a store a team without a budget goes on: its call is written when the store is back (`settle` creates what it does not find). */
-  #orGoOn(error: unknown, call: CallEntry, team: Team): void {
-    if (!(error instanceof StoreError)) throw error
-    this.#options.onStoreFailure(error, 'reserve')
-    const hasBudget = team.budget?.daily !== undefined || team.budget?.monthly !== undefined
-    if (hasBudget && this.#options.whenStoreIsDown === 'closed') {
-      // The step may have reached the store all the same: it is taken back once the store answers.
-      if (error.mayHaveHappened) this.#options.unsaved.add(() => this.#options.store.release(call))
-      throw new GatewayError(
-        'store_unavailable',
-        `The budget of team ${team.id} cannot be checked: the store does not answer.`,
-        {
-          retryAfterSeconds: STORE_RETRY_AFTER_SECONDS,
-          cause: error,
-        },
-      )
+      onEnded()
+      throw error
     }
   }
 
-  #reservation(call: CallEntry): Reservation {
-    let ended: Promise<Nanocredits> | undefined
-    const end = (ending: () => Promise<Nanocredits>) => {
-      ended ??= ending()
-      return ended
-    }
+  /**
+   * The call that an earlier holder of a flight had planned at `at`; nothing when it never reserved, or gave back what it reserved.
+   * One that is charged is final: settling it again answers what it cost. Rejects with `StoreError`.
+   */
+  async find(callId: string, at: number): Promise<EarlierCall | undefined> {
+    const { store, unsaved, calendar } = this.#options
+    // What this machine still has to write about it belongs to how it stands.
+    if ((await unsaved.callIds()).has(callId)) await unsaved.flush()
+    const earlier = await store.entry(calendar.windows(at).day, callId)
+    if (!earlier) return undefined
+    const { state, settled: _before, ...call } = earlier
     return {
-      settle: bill => end(() => this.#settle(call, bill)),
-      unknown: async bill => void (await end(() => this.#unknown(call, bill))),
-      release: async bill => void (await end(() => this.#release(call, bill))),
+      state,
+      at: call.at,
+      team: call.team,
+      cacheKey: call.resultId,
+      ...(call.jobId !== undefined && { jobId: call.jobId }),
+      reservation: new CallReservation(call, this.#options, { earlier }),
     }
   }
 
-  async #settle(call: CallEntry, bill: Bill): Promise<Nanocredits> {
-    if (bill.cost !== undefined) this.#options.price.learn(bill.cost)
-    const [cost] = await Promise.all([this.#book(call, { outcome: 'charged', ...bill }), this.#tellBalance(bill)])
-    return cost
+  /** Whether this process has reserved a call and not ended it yet. */
+  isOwn(callId: string): boolean {
+    return this.#own.has(callId)
   }
 
-  /** Booked with the estimate, whatever else is known: what it cost is what is not known. */
-  async #unknown(call: CallEntry, { cost: _notSettled, ...bill }: Bill = {}): Promise<Nanocredits> {
-    const [cost] = await Promise.all([this.#book(call, { outcome: 'unknown', ...bill }), this.#tellBalance(bill)])
-    return cost
+  /** The calls this process has reserved and not ended yet, as they were planned. */
+  underWay(): CallEntry[] {
+    return [...this.#own.values()]
   }
 
-  async #book(call: CallEntry, bill: Bill & Pick<SettledCall, 'outcome'>): Promise<Nanocredits> {
-    const settled: SettledCall = {
-      outcome: bill.outcome,
-      cost: bill.cost ?? call.estimate,
-      costSource: bill.cost === undefined ? 'estimate' : 'header',
-      settledAt: this.#options.now(),
-      ...(bill.upstreamRequestId === undefined ? {} : { upstreamRequestId: bill.upstreamRequestId }),
+  #entryOf({ callId, at, caller, requestId, cacheKey, purchase }: PlannedCall): CallEntry {
+    return {
+      callId,
+      team: caller.team.id,
+      keyId: caller.keyId,
+      requestId,
+      at,
+      ...this.#options.calendar.windows(at),
+      resultId: cacheKey,
+      estimate: this.#options.price.current(),
+      ...(purchase !== 'first' && { purchase }),
     }
-    this.#options.onBooked(call.team, settled.outcome, settled.cost)
-    await this.#now('settle', () => this.#options.store.settle(call, settled))
-    return settled.cost
   }
 
-  async #release(call: CallEntry, bill: Bill = {}): Promise<Nanocredits> {
-    await Promise.all([this.#now('release', () => this.#options.store.release(call)), this.#tellBalance(bill)])
-    return 0
-  }
-
-  /** Every answer may say what the account holds, a refusal above all. */
-  async #tellBalance({ remaining }: Bill): Promise<void> {
-    if (remaining !== undefined) await this.#options.onBalance(remaining)
-  }
-
-  /** Writes a step now, or keeps it for when the store is back; a failure here never hides what the request is about. */
-  async #now(doing: 'settle' | 'release', step: () => Promise<void>): Promise<void> {
+  async #reserve(call: CallEntry, team: Team): Promise<{ isWritten: boolean }> {
     try {
-      await step()
+      const outcome = await this.#options.store.reserve(call, team.budget ?? {})
+      if (outcome.ok) return { isWritten: true }
+      throw this.#exhausted(team, outcome.window, outcome.booked, call.at)
     } catch (error) {
-      this.#options.onStoreFailure(error, doing)
-      this.#options.unsaved.add(step)
+      if (!(error instanceof StoreError)) throw error
+      this.#options.onStoreFailure(error, 'reserve')
+      await this.#orGoOn(error, call, team)
+      return { isWritten: false }
     }
+  }
+
+  /** Without a store a team without a budget goes on. Its call is written down first: a process killed right after it has still booked it. */
+  async #orGoOn(error: StoreError, call: CallEntry, team: Team): Promise<void> {
+    const { unsaved, whenStoreIsDown } = this.#options
+    const hasBudget = team.budget?.daily !== undefined || team.budget?.monthly !== undefined
+    if (!hasBudget || whenStoreIsDown === 'open') return unsaved.add({ kind: 'reserve', call })
+    // The step may have reached the store all the same: it is taken back once the store answers.
+    if (error.mayHaveHappened) await unsaved.add({ kind: 'release', call, mayStillArrive: true })
+    throw new GatewayError(
+      'store_unavailable',
+      `The budget of team ${team.id} cannot be checked: the store does not answer.`,
+      { retryAfterSeconds: STORE_RETRY_AFTER_SECONDS, cause: error },
+    )
   }
 
   #exhausted(team: Team, window: 'daily' | 'monthly', booked: Booked, at: number): GatewayError {

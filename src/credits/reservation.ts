@@ -1,0 +1,128 @@
+import type { Nanocredits } from '../nanocredits.js'
+import type { Bill, Reservation } from '../segment/ports.js'
+import type { CallEntry, LedgerEntry, LedgerStep, LedgerStore, SettledCall } from '../storage.js'
+import type { PriceEstimate } from './price.js'
+import { doStep } from './steps.js'
+import type { UnsavedSteps } from './unsaved.js'
+
+export interface ReservationParts {
+  store: LedgerStore
+  unsaved: UnsavedSteps
+  price: PriceEstimate
+  now(): number
+  /** Told what Segmind said the account holds. */
+  onBalance(remaining: Nanocredits): Promise<void>
+  /** Told what was booked, for the metrics. */
+  onBooked(team: string, outcome: SettledCall['outcome'], cost: Nanocredits): void
+  onStoreFailure(error: unknown, doing: LedgerStep['kind']): void
+}
+
+/** Where a reservation comes from. */
+export interface ReservationOrigin {
+  /** Its first step waits for the store: those that follow wait behind it. */
+  waits?: boolean
+  /** The entry of an earlier holder that it ends. */
+  earlier?: LedgerEntry
+  /** Told once, when the end is written or as safe as it can be. */
+  onEnded?(): void
+}
+
+/** The money of one call, as the one who makes the call, or comes after the one who made it, ends it. Never rejects. */
+export class CallReservation implements Reservation {
+  readonly #parts: ReservationParts
+  readonly #origin: ReservationOrigin
+  #call: CallEntry
+  #waits: boolean
+  #written: Promise<void> = Promise.resolve()
+  #ended: Promise<Nanocredits> | undefined
+
+  constructor(call: CallEntry, parts: ReservationParts, origin: ReservationOrigin = {}) {
+    this.#call = call
+    this.#parts = parts
+    this.#origin = origin
+    this.#waits = origin.waits ?? false
+    const charged = finalCost(origin)
+    if (charged !== undefined) this.#ended = Promise.resolve(charged)
+  }
+
+  costOf(bill: Bill): Nanocredits {
+    return finalCost(this.#origin) ?? bill.cost ?? this.#call.estimate
+  }
+
+  async submitted(jobId: string): Promise<void> {
+    if (this.#ended) return
+    this.#call = { ...this.#call, jobId }
+    await this.#write({ kind: 'note', call: this.#call })
+  }
+
+  settle(bill: Bill): Promise<Nanocredits> {
+    return this.#end(bill, async () => {
+      if (bill.cost !== undefined) this.#parts.price.learn(bill.cost)
+      return this.#book('charged', bill)
+    })
+  }
+
+  /** Booked with the estimate, whatever else is known: what it cost is what is not known. */
+  async unknown({ cost: _notSettled, ...bill }: Bill = {}): Promise<void> {
+    const isBooked = this.#origin.earlier?.state === 'unknown'
+    await this.#end(bill, async () => (isBooked ? this.#call.estimate : this.#book('unknown', bill)))
+  }
+
+  async release(bill: Bill = {}): Promise<void> {
+    await this.#end(bill, async () => {
+      // What an earlier holder has sent may still be on its way.
+      const mayStillArrive = this.#origin.earlier !== undefined
+      await this.#write({ kind: 'release', call: this.#call, mayStillArrive })
+      return 0
+    })
+  }
+
+  /** Every answer may say what the account holds, a refusal above all. */
+  #end({ remaining }: Bill, ending: () => Promise<Nanocredits>): Promise<Nanocredits> {
+    this.#ended ??= Promise.all([ending(), remaining !== undefined && this.#parts.onBalance(remaining)])
+      .then(([cost]) => cost)
+      .finally(() => this.#origin.onEnded?.())
+    return this.#ended
+  }
+
+  async #book(outcome: SettledCall['outcome'], bill: Bill): Promise<Nanocredits> {
+    const settled: SettledCall = {
+      outcome,
+      cost: this.costOf(bill),
+      costSource: bill.cost === undefined ? 'estimate' : 'header',
+      settledAt: this.#parts.now(),
+      ...(bill.upstreamRequestId !== undefined && { upstreamRequestId: bill.upstreamRequestId }),
+    }
+    this.#parts.onBooked(this.#call.team, outcome, settled.cost)
+    await this.#write({ kind: 'settle', call: this.#call, settled })
+    return settled.cost
+  }
+
+  /** One after the other: a note that arrives behind its release would bring the call back. */
+  #write(step: LedgerStep): Promise<void> {
+    this.#written = this.#written.then(() => this.#writeNext(step))
+    return this.#written
+  }
+
+  /**
+   * Writes a step now, or keeps it for when the store is back; a failure here never hides what the request is about. Once one waits, those
+   * that follow wait behind it. The race it ends: reserve waits · the store is back · release is written · reserve is written.
+   */
+  async #writeNext(step: LedgerStep): Promise<void> {
+    if (!this.#waits) {
+      try {
+        return await doStep(this.#parts.store, step)
+      } catch (error) {
+        this.#parts.onStoreFailure(error, step.kind)
+      }
+    }
+    const isUnsure = this.#waits && step.kind === 'release'
+    this.#waits = true
+    await this.#parts.unsaved.add(isUnsure ? { ...step, mayStillArrive: true } : step)
+  }
+}
+
+/** `charged` is final. */
+function finalCost({ earlier }: ReservationOrigin): Nanocredits | undefined {
+  return earlier?.state === 'charged' ? earlier.settled?.cost : undefined
+}

@@ -1,0 +1,256 @@
+import { Ledger } from '../../src/credits/ledger.js'
+import { PriceEstimate } from '../../src/credits/price.js'
+import { type OrphanFate, Recovery, type RecoveryOptions } from '../../src/credits/recovery.js'
+import { UnsavedSteps } from '../../src/credits/unsaved.js'
+import { createBudgetCalendar } from '../../src/credits/windows.js'
+import type { PlannedCall } from '../../src/segment/ports.js'
+import type { Caller } from '../../src/segment/types.js'
+import {
+  type CallEntry,
+  type LedgerEntry,
+  type LedgerStep,
+  type LedgerStore,
+  type StepSpool,
+  StoreError,
+} from '../../src/storage.js'
+import { aCaller } from '../support/team.js'
+
+export const NOON = Date.parse('2026-11-22T12:00:00Z')
+export const ESTIMATE = 100
+export const ORPHAN_AFTER_MS = 600_000
+
+/** How the store is: `cut` does a step and loses the answer, `frozen` does it when it goes on. */
+export type Weather = 'up' | 'down' | 'cut' | 'frozen'
+
+/** One store and one spool, and the processes that use them. */
+export function ledgerWorld(changes: { pause?: () => Promise<void> } = {}) {
+  const world = {
+    /** By call id. */
+    entries: new Map<string, LedgerEntry>(),
+    spooled: [] as { id: string; step: LedgerStep }[],
+    /** Calls whose reservation books nothing when it arrives. */
+    marks: new Set<string>(),
+    nextStep: 0,
+    isSpoolBroken: false,
+    now: NOON,
+    weather: 'up' as Weather,
+    late: [] as (() => void)[],
+    /** Steps that arrived at the store, in order. */
+    arrived: [] as string[],
+    /** What is thrown for a step by the store itself, though it is up. */
+    refuse: (_kind: string, _callId: string): Error | undefined => undefined,
+    pause: changes.pause ?? (async () => {}),
+    thaw() {
+      for (const step of world.late.splice(0)) step()
+      world.weather = 'up'
+    },
+    booked: (team: string) => sum([...world.entries.values()].filter(entry => entry.team === team).map(amountOf)),
+    said: [] as string[],
+  }
+  return world
+}
+
+export type World = ReturnType<typeof ledgerWorld>
+
+/** A gateway process over the world's store and spool; one that is killed does nothing any more. */
+export function startProcess(world: World, changes: ProcessChanges = {}) {
+  const life = { isAlive: true }
+  const pass = async () => {
+    await world.pause()
+    if (!life.isAlive) await new Promise(() => {})
+  }
+  const store = { ...modelStore(world, pass), ...mortal(changes.store ?? {}, life) }
+  const spool = { ...modelSpool(world, pass), ...mortal(changes.spool ?? {}, life) }
+  const price = new PriceEstimate(ESTIMATE)
+  const say = (what: string) => world.said.push(what)
+  const now = () => world.now + (changes.clockAheadMs ?? 0)
+  const unsaved = new UnsavedSteps({
+    store,
+    spool,
+    isSpoolDurable: changes.isSpoolDurable ?? true,
+    retryMs: changes.retryMs ?? 2 ** 31 - 1,
+    isStoreUp: () => world.weather === 'up' || world.weather === 'cut',
+    onFailure: (_error, doing) => say(`failed ${doing}`),
+    onLost: step => say(`lost ${step.kind} ${step.call.callId}`),
+  })
+  const onBooked = (team: string, outcome: string, cost: number) => say(`${team} ${outcome} ${cost}`)
+  const ledger = new Ledger({
+    store,
+    unsaved,
+    price,
+    now,
+    calendar: createBudgetCalendar('UTC'),
+    whenStoreIsDown: changes.whenStoreIsDown ?? 'closed',
+    onBalance: async remaining => void say(`balance ${remaining}`),
+    onBooked,
+    onStoreFailure: (_error, doing) => say(`failed ${doing}`),
+  })
+  const recovery = new Recovery({
+    store,
+    unsaved,
+    isOwn: callId => ledger.isOwn(callId),
+    orphanAfterMs: ORPHAN_AFTER_MS,
+    everyMs: 1,
+    resume: changes.resume ?? (async () => {}),
+    now,
+    onBooked,
+    onOrphan: (entry: LedgerEntry, fate: OrphanFate) => say(`orphan ${entry.callId} ${fate}`),
+    onFailure: (_error, doing) => say(`failed ${doing}`),
+  })
+  const kill = () => {
+    life.isAlive = false
+    void unsaved.close()
+    void recovery.close()
+  }
+  return { store, spool, unsaved, ledger, recovery, price, kill }
+}
+
+export interface ProcessChanges {
+  whenStoreIsDown?: 'closed' | 'open'
+  isSpoolDurable?: boolean
+  retryMs?: number
+  clockAheadMs?: number
+  store?: Partial<LedgerStore>
+  spool?: Partial<StepSpool>
+  resume?: RecoveryOptions['resume']
+}
+
+export function aPlan(callId: string, caller: Caller = aCaller(), changes: Partial<PlannedCall> = {}): PlannedCall {
+  return { callId, at: NOON, caller, requestId: 'r', cacheKey: 'k', purchase: 'first', ...changes }
+}
+
+/** An entry as a process that is gone has left it. */
+export function anEntry(callId: string, changes: Partial<LedgerEntry> = {}): LedgerEntry {
+  const windows = { at: NOON, day: '2026-11-22', month: '2026-11' }
+  const call = { callId, team: 'vision', keyId: 'k1', requestId: 'r', resultId: 'k', estimate: ESTIMATE, ...windows }
+  return { ...call, state: 'reserved', ...changes }
+}
+
+/** Resolves once what is ready to run has run. */
+export function quiet(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve))
+}
+
+/** Resolves once a condition holds that only a timer can bring about. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise(resolve => setTimeout(resolve, 1))
+}
+
+/** A promise that the test resolves. */
+export function gate() {
+  let open = () => {}
+  const passed = new Promise<void>(resolve => {
+    open = resolve
+  })
+  return { passed, open }
+}
+
+/** The same methods, which do nothing any more, for ever, once the process is dead. */
+function mortal<T extends object>(methods: T, life: { isAlive: boolean }): T {
+  const mortals = Object.entries(methods).map(([name, method]) => [
+    name,
+    async (...of: unknown[]) => (life.isAlive ? method(...of) : new Promise(() => {})),
+  ])
+  return Object.fromEntries(mortals)
+}
+
+/** The contract of `LedgerStore`, in plain objects. */
+function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
+  const { entries } = world
+  const reach = async <T>(what: string, callId: string, step: () => T): Promise<T> => {
+    await pass()
+    if (world.weather === 'down') throw new StoreError('down', { mayHaveHappened: false })
+    const refusal = world.refuse(what, callId)
+    if (refusal) throw refusal
+    if (world.weather === 'frozen') {
+      world.late.push(step)
+      throw new StoreError('frozen')
+    }
+    const wasCut = world.weather === 'cut'
+    const answer = step()
+    world.arrived.push(`${what} ${callId}`)
+    if (wasCut) throw new StoreError('cut')
+    await pass()
+    return answer
+  }
+  const put = (call: CallEntry, end: Pick<LedgerEntry, 'state' | 'settled'>) =>
+    void entries.set(call.callId, { ...call, ...end })
+  const booked = ({ team }: { team: string }) => ({ daily: world.booked(team), monthly: world.booked(team) })
+  return {
+    reserve: (call, limits) =>
+      reach('reserve', call.callId, () => {
+        const before = booked(call)
+        if (entries.has(call.callId) || world.marks.has(call.callId)) return { ok: true, booked: before }
+        for (const window of ['daily', 'monthly'] as const) {
+          const limit = limits[window]
+          if (limit !== undefined && before[window] + call.estimate > limit)
+            return { ok: false, window, booked: before }
+        }
+        put(call, { state: 'reserved' })
+        return { ok: true, booked: booked(call) }
+      }),
+    note: call =>
+      reach('note', call.callId, () => {
+        if (world.marks.has(call.callId)) return
+        if ((entries.get(call.callId)?.state ?? 'reserved') === 'reserved') put(call, { state: 'reserved' })
+      }),
+    settle: (call, settled) =>
+      reach('settle', call.callId, () => {
+        const state = entries.get(call.callId)?.state ?? 'reserved'
+        if (world.marks.has(call.callId) && settled.outcome === 'unknown') return
+        if (state === 'reserved' || (state === 'unknown' && settled.outcome === 'charged'))
+          put(call, { state: settled.outcome, settled })
+      }),
+    release: (call, options) =>
+      reach('release', call.callId, () => {
+        const entry = entries.get(call.callId)
+        if (entry?.state !== 'charged' && options?.mayStillArrive) world.marks.add(call.callId)
+        if (entry?.state !== 'charged') entries.delete(call.callId)
+      }),
+    entry: (day, callId) =>
+      reach('entry', callId, () => {
+        const entry = entries.get(callId)
+        return entry?.day === day ? entry : undefined
+      }),
+    open: (before, limit) =>
+      reach('open', '', () =>
+        [...entries.values()]
+          .filter(({ state, at }) => state === 'reserved' && at <= before)
+          .sort((one, other) => one.at - other.at)
+          .slice(0, limit),
+      ),
+    booked: async team => booked({ team }),
+    addActivity: async () => {},
+    usage: async () => [],
+    entries: async () => [...entries.values()],
+    recordBalance: async () => {},
+    balance: async () => undefined,
+  }
+}
+
+function modelSpool(world: World, pass: () => Promise<void>): StepSpool {
+  const reach = async <T>(step: () => T): Promise<T> => {
+    await pass()
+    if (world.isSpoolBroken) throw new Error('no disk')
+    const answer = step()
+    await pass()
+    return answer
+  }
+  return {
+    add: step => reach(() => void world.spooled.push({ id: String(world.nextStep++), step })),
+    all: () => reach(() => [...world.spooled]),
+    remove: id =>
+      reach(() => {
+        world.spooled = world.spooled.filter(waiting => waiting.id !== id)
+      }),
+    close: async () => {},
+  }
+}
+
+function amountOf({ settled, estimate }: LedgerEntry): number {
+  return settled?.cost ?? estimate
+}
+
+function sum(amounts: number[]): number {
+  return amounts.reduce((total, amount) => total + amount, 0)
+}

@@ -1,0 +1,250 @@
+import t, { type Test } from 'tap'
+import { type LedgerEntry, StoreError } from '../../src/storage.js'
+import {
+  anEntry,
+  aPlan,
+  gate,
+  ledgerWorld,
+  NOON,
+  ORPHAN_AFTER_MS,
+  type ProcessChanges,
+  quiet,
+  startProcess,
+  until,
+} from './ledger-world.js'
+
+const LONG_AFTER = NOON + ORPHAN_AFTER_MS
+
+function sweeper(t: Test, changes: ProcessChanges = {}) {
+  const world = ledgerWorld()
+  world.now = LONG_AFTER
+  const process = startProcess(world, changes)
+  t.teardown(() => process.kill())
+  return { world, ...process }
+}
+
+t.test('an entry that nobody can own any more is ended as unknown, with its estimate', async t => {
+  const { recovery, world } = sweeper(t)
+  world.entries.set('c1', anEntry('c1'))
+  world.entries.set('c2', anEntry('c2', { at: NOON + 1 }))
+  t.equal(await recovery.sweep(), 1)
+  const settled = { outcome: 'unknown' as const, cost: 100, costSource: 'estimate' as const, settledAt: LONG_AFTER }
+  t.strictSame(world.entries.get('c1'), anEntry('c1', { state: 'unknown', settled }))
+  t.equal(world.entries.get('c2')?.state, 'reserved', 'its process may still be at it')
+  t.same(world.said, ['vision unknown 100', 'orphan c1 unknown'])
+  t.equal(await recovery.sweep(), 0)
+})
+
+t.test('a call that is under way in this process is left alone, however old it is', async t => {
+  const { ledger, recovery, world } = sweeper(t)
+  const reservation = await ledger.reserve(aPlan('c1'))
+  t.equal(await recovery.sweep(), 0)
+  t.equal(world.entries.get('c1')?.state, 'reserved')
+  await reservation.settle({ cost: 7 })
+  t.match(world.entries.get('c1'), { state: 'charged' })
+})
+
+t.test('a call whose end still waits to be written is left alone', async t => {
+  const { ledger, recovery, world } = sweeper(t)
+  const reservation = await ledger.reserve(aPlan('c1'))
+  world.refuse = kind => (kind === 'settle' ? new StoreError('full') : undefined)
+  await reservation.settle({ cost: 7 })
+  t.equal(await recovery.sweep(), 0)
+  world.refuse = () => undefined
+  t.equal(await recovery.sweep(), 0)
+  t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 7 } })
+  t.notOk(world.said.includes('vision unknown 100'))
+})
+
+t.test('a call that ends while the sweep reads is not ended by it', async t => {
+  const world = ledgerWorld()
+  world.now = LONG_AFTER
+  const owner = startProcess(world)
+  const reservation = await owner.ledger.reserve(aPlan('c1'))
+  const { store } = owner
+  const sweeping = startProcess(world, {
+    store: {
+      open: async (before, limit) => {
+        const open = await store.open(before, limit)
+        await reservation.release()
+        return open
+      },
+    },
+  })
+  t.teardown(() => [owner.kill(), sweeping.kill()])
+  t.equal(await sweeping.recovery.sweep(), 0)
+  t.equal(world.entries.size, 0)
+  t.same(world.said, [])
+})
+
+t.test('two replicas that sweep at once count an orphan once', async t => {
+  const world = ledgerWorld()
+  world.now = LONG_AFTER
+  world.entries.set('c1', anEntry('c1'))
+  const one = startProcess(world)
+  const oneHasSwept = gate()
+  let looks = 0
+  const other = startProcess(world, {
+    clockAheadMs: 1,
+    store: {
+      entry: async (day, callId) => {
+        const entry = await one.store.entry(day, callId)
+        if (++looks === 1) await oneHasSwept.passed
+        return entry
+      },
+    },
+  })
+  t.teardown(() => [one.kill(), other.kill()])
+  const sweeping = other.recovery.sweep()
+  await until(() => looks === 1)
+  t.equal(await one.recovery.sweep(), 1)
+  oneHasSwept.open()
+  t.equal(await sweeping, 0)
+  t.equal(looks, 2, 'it had seen the entry reserved')
+  t.same(world.said, ['vision unknown 100', 'orphan c1 unknown'])
+})
+
+t.test('a late end of a process that was slow, not dead, is right over the sweep', async t => {
+  const world = ledgerWorld()
+  const slow = startProcess(world)
+  const charged = await slow.ledger.reserve(aPlan('c1'))
+  const released = await slow.ledger.reserve(aPlan('c2'))
+  world.now = LONG_AFTER
+  const sweeping = startProcess(world)
+  t.teardown(() => [slow.kill(), sweeping.kill()])
+  t.equal(await sweeping.recovery.sweep(), 2)
+  await charged.settle({ cost: 7 })
+  await released.release()
+  t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 7 } })
+  t.equal(world.entries.has('c2'), false)
+})
+
+t.test('an entry with a job is resumed while Segmind knows the job, then given up', async t => {
+  const resumed: string[] = []
+  const { recovery, world } = sweeper(t, { resume: async ({ callId }) => void resumed.push(callId) })
+  world.entries.set('c1', anEntry('c1', { jobId: 'job-1' }))
+  t.equal(await recovery.sweep(), 1)
+  await quiet()
+  t.same(resumed, ['c1'])
+  t.same(world.said, [], 'it goes on: nothing has been ended')
+  world.now = NOON + 55 * 60_000 - 1
+  await recovery.sweep()
+  await quiet()
+  t.same(resumed, ['c1', 'c1'], 'not ended yet, so asked again')
+  world.now = NOON + 55 * 60_000
+  t.equal(await recovery.sweep(), 1)
+  t.same(resumed, ['c1', 'c1'])
+  t.match(world.entries.get('c1'), { state: 'unknown', jobId: 'job-1' })
+})
+
+t.test('a resumed call is ended through the ledger', async t => {
+  const resume = async ({ callId, at }: LedgerEntry) => {
+    await (await process.ledger.find(callId, at))?.reservation.settle({ cost: 7 })
+  }
+  const process = sweeper(t, { resume })
+  process.world.entries.set('c1', anEntry('c1', { jobId: 'job-1' }))
+  await process.recovery.sweep()
+  await quiet()
+  t.match(process.world.entries.get('c1'), { state: 'charged', jobId: 'job-1', settled: { cost: 7 } })
+  t.same(process.world.said, ['vision charged 7', 'orphan c1 resumed'])
+})
+
+t.test('few jobs are polled at once, and none twice; the sweep waits for none of them', async t => {
+  const polling = new Map<string, () => void>()
+  const resume = ({ callId }: LedgerEntry) =>
+    new Promise<void>(resolve => {
+      t.notOk(polling.has(callId))
+      polling.set(callId, () => {
+        world.entries.delete(callId)
+        resolve()
+      })
+    })
+  const { recovery, world } = sweeper(t, { resume })
+  for (let job = 1; job <= 6; job++) world.entries.set(`c${job}`, anEntry(`c${job}`, { jobId: `job-${job}` }))
+  world.entries.set('c7', anEntry('c7'))
+  t.equal(await recovery.sweep(), 5)
+  t.same([...polling.keys()], ['c1', 'c2', 'c3', 'c4'])
+  t.equal(world.entries.get('c7')?.state, 'unknown', 'those behind do not wait')
+  t.equal(await recovery.sweep(), 0)
+  polling.get('c2')?.()
+  await quiet()
+  t.equal(await recovery.sweep(), 1)
+  t.same([...polling.keys()], ['c1', 'c2', 'c3', 'c4', 'c5'])
+})
+
+t.test('a resume that rejects is told, and asked again by the next sweep', async t => {
+  let attempts = 0
+  const resume = async () => {
+    attempts++
+    throw new StoreError('down')
+  }
+  const { recovery, world } = sweeper(t, { resume })
+  world.entries.set('c1', anEntry('c1', { jobId: 'job-1' }))
+  await recovery.sweep()
+  await quiet()
+  await recovery.sweep()
+  await quiet()
+  t.equal(attempts, 2)
+  t.same(world.said, ['failed resume', 'failed resume'])
+})
+
+t.test('a sweep never rejects, and an entry that the store refuses keeps it from no other', async t => {
+  const { recovery, world } = sweeper(t)
+  world.weather = 'down'
+  t.equal(await recovery.sweep(), 0)
+  t.same(world.said.splice(0), ['failed sweep'])
+  world.weather = 'up'
+  world.entries.set('c1', anEntry('c1'))
+  world.entries.set('c2', anEntry('c2'))
+  world.refuse = (kind, callId) => (kind === 'settle' && callId === 'c1' ? new RangeError('no amount') : undefined)
+  t.equal(await recovery.sweep(), 1)
+  t.same(world.said, ['failed sweep', 'vision unknown 100', 'orphan c2 unknown'])
+})
+
+t.test('two sweeps at once are one', async t => {
+  const { recovery, world } = sweeper(t)
+  world.entries.set('c1', anEntry('c1'))
+  t.same(await Promise.all([recovery.sweep(), recovery.sweep()]), [1, 1])
+  t.same(world.said, ['vision unknown 100', 'orphan c1 unknown'])
+})
+
+t.test('it sweeps at the start and again and again, until it is closed', async t => {
+  const world = ledgerWorld()
+  const sweeps = { one: 0, other: 0 }
+  const counting = (name: 'one' | 'other') => {
+    const open = async () => {
+      sweeps[name]++
+      return []
+    }
+    return startProcess(world, { store: { open } })
+  }
+  const [one, other] = [counting('one'), counting('other')]
+  t.teardown(() => [one.kill(), other.kill()])
+  one.recovery.start()
+  other.recovery.start()
+  await quiet()
+  t.same(sweeps, { one: 1, other: 1 })
+  await until(() => sweeps.one > 3)
+  await one.recovery.close()
+  Object.assign(sweeps, { one: 0, other: 0 })
+  await until(() => sweeps.other > 5)
+  t.equal(sweeps.one, 0)
+})
+
+t.test('close begins nothing more', async t => {
+  const { recovery, world } = sweeper(t)
+  world.entries.set('c1', anEntry('c1'))
+  world.entries.set('c2', anEntry('c2'))
+  const writing = gate()
+  world.refuse = kind => {
+    if (kind === 'settle') world.pause = () => writing.passed
+    return undefined
+  }
+  const sweeping = recovery.sweep()
+  await quiet()
+  const closed = recovery.close()
+  writing.open()
+  await closed
+  t.equal(await sweeping, 1)
+  t.equal(world.entries.get('c2')?.state, 'reserved')
+})
