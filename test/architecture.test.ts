@@ -48,6 +48,7 @@ const STORES: Readonly<Record<string, readonly string[]>> = {
 /** Who may know a technology: `segment` is the domain, and a library that only one file knows can be replaced. */
 const OWNERS: Readonly<Record<string, readonly string[]>> = {
   '@prometheus-io/client': ['metrics.ts'],
+  cockatiel: ['segmind'],
   'env-schema': ['config'],
   'ipaddr.js': ['images'],
   'lru-cache': ['cache', 'images'],

@@ -1,11 +1,17 @@
-import type { UpstreamOutcome } from '../segment/ports.js'
-import type { Verdict } from './verdict.js'
+/** Why the same request may be sent again: nothing of it went out, Segmind did not take it now (429, 503), or failed and does not bill that (500, 502, 504). */
+export interface Again {
+  why: 'unsent' | 'busy' | 'server error'
+  askedWaitMs?: number
+}
 
 export interface RetryPolicy {
-  /** Most times a call is sent, the first included. */
+  /** Most times a request is sent of which nothing arrived, the first included. */
   maxAttempts: number
-  /** When the whole call has to be over, milliseconds since 1970. */
+  /** Whether a server error is worth one more attempt (`RETRY_SERVER_ERRORS`). */
+  retryServerErrors: boolean
+  /** When the whole call has to be over, and until when the caller would wait for a Segmind that is busy; milliseconds since 1970. */
   endsAt: number
+  retryUntil: number
   /** Aborted: nothing is tried again, and pauses end. */
   closing: AbortSignal
   now: () => number
@@ -13,27 +19,34 @@ export interface RetryPolicy {
   wait: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
-/** Without a word about when: up to a quarter of a second before the second attempt, half a second before the third. */
+/** Without a word about when: up to a quarter of a second before the second attempt, half a second before the third, and so on. */
 const FIRST_PAUSE_MS = 250
+const MAX_PAUSE_MS = 60_000
 /** Everybody who was told the same moment would come back at that moment. */
 const SPREAD_MS = 500
 
 /**
- * Sends until the verdict is final, the attempts are used up, or the pause that Segmind asks for does not fit into the call's
- * time any more; answers the last outcome. `send` says itself, by `again`, where sending again cannot be paid for twice.
+ * Sends until the verdict is final, or the pause that Segmind asks for does not fit into the patience of the caller and the call's
+ * time any more; answers the last verdict. `send` says itself, by `again`, where sending again cannot be paid for twice.
  */
-export async function sendAgain(send: () => Promise<Verdict>, policy: RetryPolicy): Promise<UpstreamOutcome> {
+export async function sendAgain<V extends { again?: Again }>(send: () => Promise<V>, policy: RetryPolicy): Promise<V> {
+  const sent = { unsent: 0, busy: 0, 'server error': 0 }
   for (let attempt = 1; ; attempt++) {
-    const { outcome, again } = await send()
-    if (!again || attempt >= policy.maxAttempts || policy.closing.aborted) return outcome
+    const verdict = await send()
+    const { again } = verdict
+    if (!again || policy.closing.aborted) return verdict
+    sent[again.why]++
+    if (again.why === 'unsent' && sent.unsent >= policy.maxAttempts) return verdict
+    if (again.why === 'server error' && (!policy.retryServerErrors || sent['server error'] > 1)) return verdict
     const pauseMs = pauseBefore(attempt, again.askedWaitMs, policy.random())
-    if (policy.now() + pauseMs >= policy.endsAt) return outcome
+    const endsAt = again.why === 'busy' ? Math.min(policy.endsAt, policy.retryUntil) : policy.endsAt
+    if (policy.now() + pauseMs >= endsAt) return verdict
     await policy.wait(pauseMs, policy.closing)
-    if (policy.closing.aborted) return outcome
+    if (policy.closing.aborted) return verdict
   }
 }
 
 function pauseBefore(attempt: number, askedWaitMs: number | undefined, random: number): number {
-  if (askedWaitMs !== undefined) return askedWaitMs + random * SPREAD_MS
-  return FIRST_PAUSE_MS * 2 ** (attempt - 1) * (0.5 + random / 2)
+  if (askedWaitMs !== undefined) return Math.min(askedWaitMs, MAX_PAUSE_MS) + random * SPREAD_MS
+  return Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), MAX_PAUSE_MS) * (0.5 + random / 2)
 }

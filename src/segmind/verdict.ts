@@ -1,17 +1,21 @@
 import { type ErrorOptions, GatewayError } from '../errors.js'
 import type { UpstreamOutcome } from '../segment/ports.js'
 import type { Exchange } from './exchange.js'
+import type { Again } from './retry.js'
 import { readBill } from './wire-money.js'
 import { readPicture } from './wire-picture.js'
 import { askedWaitSeconds, cleanMessage, refusalError } from './wire-refusal.js'
 
+/** An outcome. `isRefusal`: Segmind was there and said no (4xx), which is no trouble of its own whatever the code. */
+export type Judged = UpstreamOutcome & { isRefusal?: true }
+
 /** An outcome, and whether the same request may be sent again because it surely was not and will not be billed. */
 export interface Verdict {
-  outcome: UpstreamOutcome
-  again?: { askedWaitMs?: number }
+  outcome: Judged
+  again?: Again
 }
 
-interface Reading {
+export interface Reading {
   apiKey: string
   now: number
 }
@@ -22,7 +26,11 @@ const UNAVAILABLE_SECONDS = 5
 export function judge(exchanged: Exchange, reading: Reading): Verdict {
   const { head } = exchanged
   if (head?.status === 200) return { outcome: answered(exchanged, head, reading) }
-  if (head) return refused({ ...head, body: exchanged.body }, reading)
+  return head ? refused({ ...head, body: exchanged.body }, reading) : unanswered(exchanged, reading)
+}
+
+/** What it means when no status came. */
+export function unanswered(exchanged: Exchange, reading: Reading): Verdict {
   return exchanged.bodySent ? { outcome: lost(exchanged, reading) } : unsent(exchanged, reading)
 }
 
@@ -51,15 +59,25 @@ function pictureless({ end }: Exchange, options: ErrorOptions): GatewayError {
   }
 }
 
-function refused(refusal: Parameters<typeof refusalError>[0], reading: Reading): Verdict {
-  const outcome: UpstreamOutcome = {
+const SERVER_ERRORS = new Set([500, 502, 504])
+
+/** What an answer that is no 200 means: it was not billed. */
+export function refused(refusal: Parameters<typeof refusalError>[0], reading: Reading): Verdict {
+  const outcome: Judged = {
     kind: 'failed',
     error: refusalError(refusal, reading),
     bill: readBill(refusal.headers),
+    ...markOf(refusal),
   }
+  if (SERVER_ERRORS.has(refusal.status)) return { outcome, again: { why: 'server error' } }
   if (refusal.status !== 429 && refusal.status !== 503) return { outcome }
   const seconds = askedWaitSeconds(refusal.headers, reading.now)
-  return { outcome, again: seconds === undefined ? {} : { askedWaitMs: seconds * 1000 } }
+  return { outcome, again: { why: 'busy', ...(seconds !== undefined && { askedWaitMs: seconds * 1000 }) } }
+}
+
+/** The mark of a refusal, where the status is one. */
+export function markOf({ status }: { status: number }): { isRefusal?: true } {
+  return status >= 400 && status < 500 ? { isRefusal: true } : {}
 }
 
 /** The request, or some of it, went out and no status came back: it may have been billed, so it is never sent again. */
@@ -78,11 +96,11 @@ function unsent(exchanged: Exchange, reading: Reading): Verdict {
     retryAfterSeconds: UNAVAILABLE_SECONDS,
     ...causeOf(exchanged, reading),
   })
-  return { outcome: { kind: 'failed', error, bill: {} }, again: {} }
+  return { outcome: { kind: 'failed', error, bill: {} }, again: { why: 'unsent' } }
 }
 
 /** What lies behind, as a text for the log: a foreign error may hold what Segmind sent, and with it the key. */
-function causeOf({ cause }: Exchange, { apiKey }: Reading): { cause?: Error } {
+export function causeOf({ cause }: Pick<Exchange, 'cause'>, { apiKey }: Reading): { cause?: Error } {
   if (!(cause instanceof Error)) return {}
   const code = 'code' in cause && typeof cause.code === 'string' ? `${cause.code}: ` : ''
   return { cause: new Error(cleanMessage(`${code}${cause.message}`, apiKey)) }

@@ -50,6 +50,6 @@ function parseObject(body: string): object {
 }
 
 /** A double prints the shortest decimal that names it: what Segmind wrote, up to 15 digits. */
-function amountOf(value: unknown): Nanocredits | undefined {
+export function amountOf(value: unknown): Nanocredits | undefined {
   return typeof value === 'number' || typeof value === 'string' ? parseCredits(String(value)) : undefined
 }

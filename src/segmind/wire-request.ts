@@ -2,6 +2,7 @@ import type { ImageBytes, Params, Point } from '../segment/types.js'
 
 /** Where Segmind segments, and where it tells the account's balance (SEGMIND.md, Request and Response). */
 export const SEGMENT_PATH = '/v1/sam-v2-image'
+export const SUBMIT_PATH = '/v2/sam-v2-image'
 export const BALANCE_PATH = '/v1/get-user-credits'
 
 /** A request body that is known by its length and made only when a socket is ready to take it. */

@@ -7,7 +7,7 @@ import { inspect } from 'node:util'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import type { Billed, ErrorCode } from '../../src/errors.js'
-import type { Bill, UpstreamOutcome } from '../../src/segment/ports.js'
+import type { Bill, CallTerms, UpstreamOutcome } from '../../src/segment/ports.js'
 import type { ImageBytes, Params } from '../../src/segment/types.js'
 import { createSegmindClient, type SegmindClientOptions, type UpstreamAttempt } from '../../src/segmind/client.js'
 import { FAKE_COST, type FakeAnswer, type FakeSegmind, startFakeSegmind } from '../support/fake-segmind.js'
@@ -20,12 +20,13 @@ const IMAGE: ImageBytes = {
   byteLength: IMAGE_BYTES.length,
 }
 const CAT: Params = { prompt: 'cat', overlayMask: true }
+const TERMS: CallTerms = { retryUntil: Number.POSITIVE_INFINITY, onSubmitted: async () => {} }
 
 interface Setup {
   fake: FakeSegmind
   client: ReturnType<typeof createSegmindClient>
   attempts: UpstreamAttempt[]
-  /** Every pause between attempts; none of them takes any time. */
+  /** Every pause between attempts; none of them takes any time but on the client's clock. */
   pausesMs: number[]
 }
 
@@ -33,6 +34,7 @@ async function setUp(t: Test, options: Partial<SegmindClientOptions> = {}): Prom
   const fake = await startFakeSegmind()
   const attempts: UpstreamAttempt[] = []
   const pausesMs: number[] = []
+  let skewMs = 0
   const client = createSegmindClient({
     baseUrl: fake.url,
     apiKey: fake.apiKey,
@@ -40,7 +42,11 @@ async function setUp(t: Test, options: Partial<SegmindClientOptions> = {}): Prom
     maxConcurrency: 4,
     onAttempt: attempt => attempts.push(attempt),
     random: () => 0,
-    wait: async ms => void pausesMs.push(ms),
+    now: () => Date.now() + skewMs,
+    wait: async ms => {
+      pausesMs.push(ms)
+      skewMs += ms
+    },
     ...options,
   })
   t.teardown(async () => {
@@ -64,7 +70,7 @@ const failed = (t: Test, outcome: UpstreamOutcome, code: ErrorCode, billed: Bill
 
 t.test('a call carries the image and the parameters, and brings the picture and the bill', async t => {
   const { fake, client, attempts } = await setUp(t)
-  const outcome = await client.segment(IMAGE, { coordinates: [[834, 74]], overlayMask: false })
+  const outcome = await client.segment(IMAGE, { coordinates: [[834, 74]], overlayMask: false }, TERMS)
 
   t.match(outcome, {
     kind: 'answered',
@@ -91,7 +97,7 @@ t.test('the base URL may have a path of its own', async t => {
     maxConcurrency: 1,
   })
   t.teardown(() => client.close())
-  pictureOf(await client.segment(IMAGE, CAT))
+  pictureOf(await client.segment(IMAGE, CAT, TERMS))
   t.equal(fake.calls[0]?.path, '/proxy/segmind/v1/sam-v2-image')
   t.equal((await client.balance()).remaining, fake.remaining)
 })
@@ -116,7 +122,7 @@ for (const [title, answer] of FORMS) {
   t.test(`a picture that comes as ${title} is the same picture`, async t => {
     const { fake, client } = await setUp(t)
     fake.script(answer)
-    const outcome = await client.segment(IMAGE, CAT)
+    const outcome = await client.segment(IMAGE, CAT, TERMS)
     t.ok(pictureOf(outcome).equals(JPEG))
     t.match(outcome, { contentType: 'image/jpeg', bill: { cost: FAKE_COST } })
   })
@@ -172,25 +178,27 @@ const FAILURES: {
     answer: { status: 500, body: { error: 'Internal Polling Error' } },
     code: 'upstream_failed',
     billed: 'no',
+    calls: 2,
   },
-  { title: '502', answer: { status: 502, body: '<html>' }, code: 'upstream_failed', billed: 'no' },
-  { title: '504', answer: { status: 504, body: '' }, code: 'upstream_failed', billed: 'no' },
-  { title: '503', answer: { status: 503, body: '' }, code: 'upstream_failed', billed: 'no', calls: 3 },
+  { title: '502', answer: { status: 502, body: '<html>' }, code: 'upstream_failed', billed: 'no', calls: 2 },
+  { title: '504', answer: { status: 504, body: '' }, code: 'upstream_failed', billed: 'no', calls: 2 },
+  // Pauses of 0.125, 0.25, … 16 s; the next one would end after the minute that a call may take.
+  { title: '503', answer: { status: 503, body: '' }, code: 'upstream_failed', billed: 'no', calls: 9 },
   {
     title: '503 cut off',
     answer: { status: 503, body: 'down', how: 'cut' },
     code: 'upstream_failed',
     billed: 'no',
-    calls: 3,
+    calls: 9,
   },
-  { title: '429', answer: { status: 429, body: { error: 'slow' } }, code: 'upstream_busy', billed: 'no', calls: 3 },
+  { title: '429', answer: { status: 429, body: { error: 'slow' } }, code: 'upstream_busy', billed: 'no', calls: 9 },
 ]
 
 for (const { title, answer, code, billed, calls = 1, cost } of FAILURES) {
   t.test(`${title} is ${code}, billed ${billed}, after ${calls} call(s)`, async t => {
     const { fake, client, attempts } = await setUp(t)
     fake.script(() => answer)
-    const bill = failed(t, await client.segment(IMAGE, CAT), code, billed)
+    const bill = failed(t, await client.segment(IMAGE, CAT, TERMS), code, billed)
     t.equal(fake.calls.length, calls)
     t.equal(bill.cost, cost)
     t.equal(bill.remaining, answer.how === 'reset' ? undefined : fake.remaining)
@@ -208,7 +216,7 @@ t.test('a redirect is not followed, so that the key does not travel', async t =>
   t.teardown(() => elsewhere.close())
   for (const status of [301, 302, 307, 308]) {
     fake.script({ status, headers: { location: `${elsewhere.url}/v1/sam-v2-image` }, body: '' })
-    failed(t, await client.segment(IMAGE, CAT), 'upstream_failed', 'no')
+    failed(t, await client.segment(IMAGE, CAT, TERMS), 'upstream_failed', 'no')
   }
   t.equal(fake.calls.length, 4)
   t.equal(elsewhere.connections, 0)
@@ -217,15 +225,15 @@ t.test('a redirect is not followed, so that the key does not travel', async t =>
 t.test('an answer larger than the bound is given up, though it is paid', async t => {
   const { fake, client } = await setUp(t, { maxAnswerBytes: 1000 })
   fake.script({ body: Buffer.concat([JPEG, Buffer.alloc(987)]) }, { body: Buffer.concat([JPEG, Buffer.alloc(988)]) })
-  t.equal(pictureOf(await client.segment(IMAGE, CAT)).length, 1000)
-  t.equal(failed(t, await client.segment(IMAGE, CAT), 'upstream_failed', 'yes').cost, FAKE_COST)
-  pictureOf(await client.segment(IMAGE, CAT))
+  t.equal(pictureOf(await client.segment(IMAGE, CAT, TERMS)).length, 1000)
+  t.equal(failed(t, await client.segment(IMAGE, CAT, TERMS), 'upstream_failed', 'yes').cost, FAKE_COST)
+  pictureOf(await client.segment(IMAGE, CAT, TERMS))
 })
 
 t.test('429 and 503 are tried again, and the pauses grow when Segmind says nothing', async t => {
   const { fake, client, attempts, pausesMs } = await setUp(t)
   fake.script({ status: 429, body: '' }, { status: 503, body: '' })
-  pictureOf(await client.segment(IMAGE, CAT))
+  pictureOf(await client.segment(IMAGE, CAT, TERMS))
   t.equal(fake.calls.length, 3)
   t.same(pausesMs, [125, 250])
   t.match(attempts, [{ code: 'upstream_busy', status: 429 }, { code: 'upstream_failed', status: 503 }, { code: 'ok' }])
@@ -234,7 +242,7 @@ t.test('429 and 503 are tried again, and the pauses grow when Segmind says nothi
 t.test('chance spreads the pauses', async t => {
   const { fake, client, pausesMs } = await setUp(t, { random: () => 0.999 })
   fake.script({ status: 429, body: '' }, { status: 429, body: '', headers: { 'retry-after': '2' } })
-  pictureOf(await client.segment(IMAGE, CAT))
+  pictureOf(await client.segment(IMAGE, CAT, TERMS))
   t.match(pausesMs, [/^249\./, /^2499\./])
 })
 
@@ -253,7 +261,7 @@ t.test('pauses are as long as Segmind asks for', async t => {
       },
     },
   )
-  pictureOf(await client.segment(IMAGE, CAT))
+  pictureOf(await client.segment(IMAGE, CAT, TERMS))
   t.equal(pausesMs[0], 7_000)
   t.ok((pausesMs[1] ?? 0) >= 9_000 && (pausesMs[1] ?? 0) <= 10_000, `${pausesMs[1]}`)
 })
@@ -261,7 +269,7 @@ t.test('pauses are as long as Segmind asks for', async t => {
 t.test('a pause that does not fit into the time of the call is not begun', async t => {
   const { fake, client, pausesMs } = await setUp(t, { timeoutMs: 10_000 })
   fake.script({ status: 429, body: '', headers: { 'retry-after': '20' } })
-  const outcome = await client.segment(IMAGE, CAT)
+  const outcome = await client.segment(IMAGE, CAT, TERMS)
   failed(t, outcome, 'upstream_busy', 'no')
   t.equal(outcome.kind === 'failed' && outcome.error.retryAfterSeconds, 20)
   t.same(pausesMs, [])
@@ -279,14 +287,40 @@ t.test('the time of all attempts and pauses together is bounded', async t => {
     },
   })
   fake.script(() => ({ status: 503, body: '', headers: { 'retry-after': '3' } }))
-  failed(t, await client.segment(IMAGE, CAT), 'upstream_failed', 'no')
+  failed(t, await client.segment(IMAGE, CAT, TERMS), 'upstream_failed', 'no')
   t.equal(fake.calls.length, 4, 'at 0, 3, 6 and 9 s')
 })
+
+t.test("a Segmind that is busy is waited for within the caller's patience only", async t => {
+  const { fake, client, pausesMs } = await setUp(t)
+  fake.script(() => ({ status: 429, body: '', headers: { 'retry-after': '3' } }))
+  const outcome = await client.segment(IMAGE, CAT, { ...TERMS, retryUntil: Date.now() + 8_000 })
+  failed(t, outcome, 'upstream_busy', 'no')
+  t.equal(outcome.kind === 'failed' && outcome.error.retryAfterSeconds, 3)
+  t.same(pausesMs, [3_000, 3_000])
+})
+
+t.test(
+  'a server error is tried once more, whatever comes then is the answer; RETRY_SERVER_ERRORS=false does not',
+  async t => {
+    const again = await setUp(t)
+    again.fake.script({ status: 500, body: '' })
+    pictureOf(await again.client.segment(IMAGE, CAT, TERMS))
+    t.equal(again.fake.calls.length, 2)
+    again.fake.script({ status: 502, body: '' }, { how: 'reset' })
+    failed(t, await again.client.segment(IMAGE, CAT, TERMS), 'upstream_failed', 'unknown')
+    t.equal(again.fake.calls.length, 4)
+    const once = await setUp(t, { retryServerErrors: false })
+    once.fake.script({ status: 500, body: '' })
+    failed(t, await once.client.segment(IMAGE, CAT, TERMS), 'upstream_failed', 'no')
+    t.equal(once.fake.calls.length, 1)
+  },
+)
 
 t.test('a refused connection is tried again and may be there then', async t => {
   const { fake, client, attempts } = await setUp(t, { wait: async () => fake.comeUp() })
   await fake.goDown()
-  pictureOf(await client.segment(IMAGE, CAT))
+  pictureOf(await client.segment(IMAGE, CAT, TERMS))
   t.equal(fake.calls.length, 1)
   t.match(attempts, [{ code: 'upstream_unavailable', status: undefined }, { code: 'ok' }])
 })
@@ -294,7 +328,7 @@ t.test('a refused connection is tried again and may be there then', async t => {
 t.test('a connection that stays refused is upstream_unavailable, and nothing was billed', async t => {
   const { fake, client, attempts, pausesMs } = await setUp(t)
   await fake.goDown()
-  const outcome = await client.segment(IMAGE, CAT)
+  const outcome = await client.segment(IMAGE, CAT, TERMS)
   failed(t, outcome, 'upstream_unavailable', 'no')
   t.ok(outcome.kind === 'failed' && outcome.error.retryAfterSeconds)
   t.match(outcome.kind === 'failed' && (outcome.error.cause as Error).message, /ECONNREFUSED/)
@@ -315,14 +349,14 @@ t.test('a failed TLS handshake is upstream_unavailable: the request did not go o
     await fake.close()
     await client.close()
   })
-  failed(t, await client.segment(IMAGE, CAT), 'upstream_unavailable', 'no')
+  failed(t, await client.segment(IMAGE, CAT, TERMS), 'upstream_unavailable', 'no')
   t.equal(fake.connections, 3)
 })
 
 t.test('a keep-alive connection that the server closed costs neither the call nor a second one', async t => {
   const { fake, client } = await setUp(t, { maxConcurrency: 1 })
   for (let round = 1; round <= 20; round++) {
-    pictureOf(await client.segment(IMAGE, CAT))
+    pictureOf(await client.segment(IMAGE, CAT, TERMS))
     t.equal(fake.calls.length, round)
     fake.dropIdle()
   }
@@ -331,14 +365,14 @@ t.test('a keep-alive connection that the server closed costs neither the call no
 
 t.test('a connection that the server closes while undici turns to it counts as not used yet', async t => {
   const { fake, client, attempts } = await setUp(t, { maxConcurrency: 1 })
-  pictureOf(await client.segment(IMAGE, CAT))
+  pictureOf(await client.segment(IMAGE, CAT, TERMS))
   // Published when undici has chosen the socket, just before it asks for the body.
   const onChosen = () => {
     unsubscribe('undici:client:sendHeaders', onChosen)
     fake.dropIdle()
   }
   subscribe('undici:client:sendHeaders', onChosen)
-  pictureOf(await client.segment(IMAGE, CAT))
+  pictureOf(await client.segment(IMAGE, CAT, TERMS))
   t.equal(fake.calls.length, 2)
   t.equal(fake.connections, 2)
   t.match(attempts, [{ code: 'ok' }, { code: 'upstream_unavailable', status: undefined }, { code: 'ok' }])
@@ -346,7 +380,7 @@ t.test('a connection that the server closes while undici turns to it counts as n
 
 t.test('a connection that is alive is used again', async t => {
   const { fake, client } = await setUp(t, { maxConcurrency: 1 })
-  for (let round = 1; round <= 5; round++) pictureOf(await client.segment(IMAGE, CAT))
+  for (let round = 1; round <= 5; round++) pictureOf(await client.segment(IMAGE, CAT, TERMS))
   t.equal(fake.connections, 1)
 })
 
@@ -354,7 +388,7 @@ t.test('no answer in time is upstream_timeout, billed unknown, and the call is n
   const deadline = new AbortController()
   const { fake, client, attempts } = await setUp(t, { deadline: () => deadline.signal })
   fake.script({ how: 'hang' })
-  const call = client.segment(IMAGE, CAT)
+  const call = client.segment(IMAGE, CAT, TERMS)
   await fake.arrived(1)
   deadline.abort()
   failed(t, await call, 'upstream_timeout', 'unknown')
@@ -372,7 +406,7 @@ t.test('the time of a call is timeoutMs', async t => {
     },
   })
   fake.script({ how: 'hang' })
-  failed(t, await client.segment(IMAGE, CAT), 'upstream_timeout', 'unknown')
+  failed(t, await client.segment(IMAGE, CAT, TERMS), 'upstream_timeout', 'unknown')
   t.same(asked, [100])
 })
 
@@ -394,7 +428,7 @@ for (const [headers, billed, cost] of [
     const { fake, client } = await setUp(t, { deadline: () => deadline.signal })
     fake.script({ how: 'stall', headers })
     abortAfterHead(deadline)
-    const bill = failed(t, await client.segment(IMAGE, CAT), 'upstream_timeout', billed)
+    const bill = failed(t, await client.segment(IMAGE, CAT, TERMS), 'upstream_timeout', billed)
     t.equal(bill.cost, cost)
     t.equal(bill.remaining, fake.remaining)
     t.equal(fake.calls.length, 1)
@@ -412,14 +446,14 @@ t.test('a call whose time ends before it gets a connection is never sent', async
     },
   })
   const gate = fake.hold()
-  const first = client.segment(IMAGE, CAT)
-  const second = client.segment(IMAGE, { prompt: 'second', overlayMask: true })
+  const first = client.segment(IMAGE, CAT, TERMS)
+  const second = client.segment(IMAGE, { prompt: 'second', overlayMask: true }, TERMS)
   await fake.arrived(1)
   deadlines[1]?.abort()
   failed(t, await second, 'upstream_unavailable', 'no')
   gate.open()
   pictureOf(await first)
-  pictureOf(await client.segment(IMAGE, { prompt: 'third', overlayMask: true }))
+  pictureOf(await client.segment(IMAGE, { prompt: 'third', overlayMask: true }, TERMS))
   t.same(
     fake.calls.map(call => call.fields.prompt),
     ['cat', 'third'],
@@ -429,7 +463,9 @@ t.test('a call whose time ends before it gets a connection is never sent', async
 t.test('a hundred calls share the connections that are allowed, and every one is answered', async t => {
   const { fake, client } = await setUp(t, { maxConcurrency: 3 })
   const gate = fake.hold()
-  const calls = Array.from({ length: 100 }, (_, n) => client.segment(IMAGE, { prompt: `${n}`, overlayMask: true }))
+  const calls = Array.from({ length: 100 }, (_, n) =>
+    client.segment(IMAGE, { prompt: `${n}`, overlayMask: true }, TERMS),
+  )
   t.equal(client.inFlight, 100)
   await fake.arrived(3)
   for (let turn = 0; turn < 50; turn++) await nextTurn()
@@ -446,13 +482,13 @@ t.test('a hundred calls share the connections that are allowed, and every one is
 t.test('closing waits for the calls under way, and takes no other', async t => {
   const { fake, client } = await setUp(t)
   const gate = fake.hold()
-  const call = client.segment(IMAGE, CAT)
+  const call = client.segment(IMAGE, CAT, TERMS)
   await fake.arrived(1)
   let closed = false
   const closing = client.close().then(() => {
     closed = true
   })
-  failed(t, await client.segment(IMAGE, CAT), 'upstream_unavailable', 'no')
+  failed(t, await client.segment(IMAGE, CAT, TERMS), 'upstream_unavailable', 'no')
   for (let turn = 0; turn < 20; turn++) await nextTurn()
   t.notOk(closed)
   gate.open()
@@ -473,7 +509,7 @@ t.test('closing ends a pause, and nothing is sent after it', async t => {
     },
   })
   fake.script({ status: 503, body: '' })
-  const call = client.segment(IMAGE, CAT)
+  const call = client.segment(IMAGE, CAT, TERMS)
   await pausing
   await client.close()
   failed(t, await call, 'upstream_failed', 'no')
@@ -495,7 +531,7 @@ t.test('the pause that is built in ends when closing begins', async t => {
     onAttempt: () => answered(),
   })
   fake.script({ status: 429, body: '', headers: { 'retry-after': '60' } })
-  const call = client.segment(IMAGE, CAT)
+  const call = client.segment(IMAGE, CAT, TERMS)
   await attempt
   await nextTurn()
   await client.close()
@@ -505,7 +541,7 @@ t.test('the pause that is built in ends when closing begins', async t => {
 t.test('the balance is asked beside the calls that take all connections', async t => {
   const { fake, client } = await setUp(t, { maxConcurrency: 1 })
   const gate = fake.hold()
-  const call = client.segment(IMAGE, CAT)
+  const call = client.segment(IMAGE, CAT, TERMS)
   await fake.arrived(1)
   fake.scriptBalance({ body: '{"credits":1.5,"free-credits":0.0184921035}' })
   t.same(await client.balance(), { remaining: 1_518_492_104 })
@@ -549,15 +585,15 @@ const LARGE: ImageBytes = {
 
 t.test('an image larger than any socket buffer arrives whole', async t => {
   const { fake, client } = await setUp(t)
-  pictureOf(await client.segment(LARGE, CAT))
+  pictureOf(await client.segment(LARGE, CAT, TERMS))
   t.equal(fake.calls[0]?.image.digest, createHash('sha256').update(LARGE_BYTES).digest('hex'))
 })
 
 t.test('a refusal that comes before the body is through is understood', async t => {
   const { fake, client } = await setUp(t, { apiKey: 'SG_another' })
-  failed(t, await client.segment(LARGE, CAT), 'upstream_unauthorized', 'no')
+  failed(t, await client.segment(LARGE, CAT, TERMS), 'upstream_unauthorized', 'no')
   t.equal(fake.unauthorized, 1)
-  failed(t, await client.segment(IMAGE, CAT), 'upstream_unauthorized', 'no')
+  failed(t, await client.segment(IMAGE, CAT, TERMS), 'upstream_unauthorized', 'no')
 })
 
 t.test('a server that stops taking the body does not hold the call beyond its time', async t => {
@@ -572,7 +608,7 @@ t.test('a server that stops taking the body does not hold the call beyond its ti
     t.teardown(() => socket.destroy())
     socket.once('readable', () => deadline.abort())
   })
-  const call = client.segment(LARGE, CAT)
+  const call = client.segment(LARGE, CAT, TERMS)
   failed(t, await call, 'upstream_timeout', 'unknown')
 })
 
@@ -598,7 +634,7 @@ t.test('the key is in no error, however Segmind repeats it', async t => {
   for (const status of [200, 400, 401, 403, 404, 406, 410, 422, 429, 500, 503, 302]) {
     for (const body of [{ error: echo }, { detail: { message: echo } }, echo, `<p>${echo}</p>`]) {
       fake.script(() => ({ status, body, headers: { 'x-echo': fake.apiKey } }))
-      const outcome = await client.segment(IMAGE, CAT)
+      const outcome = await client.segment(IMAGE, CAT, TERMS)
       t.notOk(inspect(outcome, { depth: Infinity, showHidden: true }).includes(fake.apiKey), `${status}`)
     }
     fake.scriptBalance({ status, body: { error: echo } })
@@ -611,7 +647,7 @@ t.test('an answer that is no HTTP is upstream_failed, billed unknown, and not re
   for (const text of ['SG_00112233aabbccdd\r\n\r\n', 'HTTP/1.1 2OO SG_00112233aabbccdd\r\n\r\n', '']) {
     const baseUrl = await startRaw(t, text)
     const { client, attempts } = await setUp(t, { baseUrl })
-    const outcome = await client.segment(IMAGE, CAT)
+    const outcome = await client.segment(IMAGE, CAT, TERMS)
     failed(t, outcome, 'upstream_failed', 'unknown')
     t.equal(attempts.length, 1)
     t.notMatch(inspect(outcome, { depth: Infinity, showHidden: true }), /SG_00112233/)

@@ -32,6 +32,27 @@ export interface FakeAnswer {
   how?: 'answer' | 'reset' | 'cut' | 'stall' | 'hang'
   /** Waited for before anything of the answer goes out. */
   after?: Promise<unknown>
+  /** How the job goes on that a call of v2 begins; its picture is `body`, its cost `cost`. */
+  job?: FakeJobScript
+}
+
+export interface FakeJobScript {
+  /** Polls that find it under way before the one that finds it done. Default 1; `Infinity` never ends. */
+  polls?: number
+  /** It fails with that. */
+  error?: string
+  /** Where its picture is said to lie. Default: at the fake itself. */
+  output?: string | undefined
+  /** Answers to the first polls, before it is looked at at all. */
+  trouble?: FakeAnswer[]
+}
+
+interface FakeJob {
+  id: string
+  answer: FakeAnswer
+  call: FakeCall
+  polls: number
+  isBilled: boolean
 }
 
 /** `index` counts calls from 0, over the fake's whole life. */
@@ -58,6 +79,9 @@ export async function startFakeSegmind(
 export class FakeSegmind {
   /** Calls with the right key and a readable body, in the order they arrived. */
   readonly calls: FakeCall[] = []
+  /** Questions about jobs, and for their pictures; whether the latter had a key. */
+  readonly polls: string[] = []
+  readonly outputs: { key: string | undefined }[] = []
   /** Questions for the balance with the right key. */
   balanceCalls = 0
   /** Requests with another key. */
@@ -77,6 +101,7 @@ export class FakeSegmind {
   })
   readonly #sockets = new Map<Socket, number>()
   #port = 0
+  readonly #jobs = new Map<string, FakeJob>()
   #always: FakeScript = () => ({})
   #next: FakeAnswer[] = []
   #nextBalance: FakeAnswer[] = []
@@ -125,6 +150,11 @@ export class FakeSegmind {
     })
   }
 
+  /** From now on every job there is, is done. */
+  finishJobs(): void {
+    for (const job of this.#jobs.values()) job.polls = Number.POSITIVE_INFINITY
+  }
+
   /** Closes the keep-alive sockets that are idle. */
   dropIdle(): void {
     this.#server.closeIdleConnections()
@@ -151,12 +181,14 @@ export class FakeSegmind {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.url?.startsWith('/outputs/')) return this.#answerOutput(request, response)
     if (request.headers['x-api-key'] !== this.apiKey) {
       this.unauthorized++
       return refuse(request, response, 401, 'Missing Authorization or x-api-key in header')
     }
     if (request.method === 'GET' && request.url?.endsWith('/v1/get-user-credits')) return this.#answerBalance(response)
-    if (!request.url?.endsWith('/v1/sam-v2-image')) return refuse(request, response, 404, 'Model not found')
+    if (request.url?.startsWith('/v2/requests/')) return this.#answerPoll(request, response)
+    if (!request.url?.match(/\/v[12]\/sam-v2-image$/)) return refuse(request, response, 404, 'Model not found')
     if (request.method !== 'POST') return refuse(request, response, 405, 'Method not allowed')
     const call = readCall(request, await bytesOf(request), this.#sockets.get(request.socket) ?? 0)
     if (typeof call === 'string') return refuse(request, response, call === 'Invalid content type' ? 406 : 400, call)
@@ -172,6 +204,8 @@ export class FakeSegmind {
     await this.#gate
     const answer = scripted ?? (await this.#always(call, index))
     await answer.after
+    if (call.path.endsWith('/v2/sam-v2-image') && (answer.status ?? 200) === 200 && !answer.how)
+      return this.#begin({ id: `job-${index + 1}`, answer, call, polls: 0, isBilled: false }, response)
     const paid = (answer.status ?? 200) === 200 && answer.how !== 'reset' && answer.how !== 'hang'
     const cost = answer.cost ?? (paid ? FAKE_COST : 0)
     this.billed += cost
@@ -182,6 +216,47 @@ export class FakeSegmind {
       ...(paid && { 'x-cost': formatCredits(cost), 'x-generation-time': '1.7' }),
     }
     perform(answer, usual, answer.body ?? fakePicture(call), request, response)
+  }
+
+  #begin(job: FakeJob, response: ServerResponse): void {
+    this.#jobs.set(job.id, job)
+    const urls = { status_url: `https://elsewhere.invalid/v2/requests/${job.id}/status`, response_url: 'nowhere' }
+    sendJson(response, 200, { request_id: job.id, status: 'QUEUED', ...urls })
+  }
+
+  #answerPoll(request: IncomingMessage, response: ServerResponse): void {
+    this.polls.push(request.url ?? '')
+    const [, , , id = '', status] = (request.url ?? '').split('/')
+    const job = this.#jobs.get(id)
+    const trouble = job?.answer.job?.trouble?.shift()
+    const { polls = 1, error } = job?.answer.job ?? {}
+    if (!job) refuse(request, response, 404, 'Request not found')
+    else if (trouble) perform(trouble, {}, trouble.body ?? '', request, response)
+    else if (status && job.polls++ < polls) sendJson(response, 200, { status: 'PROCESSING' })
+    else if (error !== undefined) sendJson(response, 422, { status: 'FAILED', error })
+    else if (status) sendJson(response, 200, { status: 'COMPLETED', metrics: { inference_time: 1.2 } })
+    else sendJson(response, 200, this.#bill(job))
+  }
+
+  /** The result of a job; it is billed once. */
+  #bill(job: FakeJob): object {
+    const cost = job.answer.cost ?? FAKE_COST
+    if (!job.isBilled) {
+      job.isBilled = true
+      this.billed += cost
+      this.remaining -= cost
+    }
+    const { job: script = {} } = job.answer
+    const output = 'output' in script ? script.output : `${this.url}/outputs/${job.id}.jpg`
+    const money = { cost: Number(formatCredits(cost)), remaining_credits: Number(formatCredits(this.remaining)) }
+    return { status: 'COMPLETED', output, metrics: money }
+  }
+
+  #answerOutput(request: IncomingMessage, response: ServerResponse): void {
+    this.outputs.push({ key: request.headers['x-api-key'] as string | undefined })
+    const job = this.#jobs.get(/([\w-]+)\.jpg$/.exec(request.url ?? '')?.[1] ?? '')
+    if (!job) refuse(request, response, 404, 'no such output')
+    else response.end((job.answer.body as Buffer | undefined) ?? fakePicture(job.call))
   }
 
   #answerBalance(response: ServerResponse): void {
@@ -205,6 +280,10 @@ export function fakePicture(call: Pick<FakeCall, 'image' | 'fields'>): Buffer {
   const digest = createHash('sha256').update(call.image.digest).update(JSON.stringify(call.fields)).digest('hex')
   const comment = Buffer.from([0xff, 0xfe, 0, digest.length + 2])
   return Buffer.concat([TINY_JPEG.subarray(0, 2), comment, Buffer.from(digest), TINY_JPEG.subarray(2)])
+}
+
+function sendJson(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
 
 /** The call, or what is wrong with it. */

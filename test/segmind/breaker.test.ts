@@ -1,0 +1,134 @@
+import t from 'tap'
+import { type ErrorCode, GatewayError } from '../../src/errors.js'
+import type { UpstreamOutcome } from '../../src/segment/ports.js'
+import { createBreaker } from '../../src/segmind/breaker.js'
+
+const GOOD: UpstreamOutcome = { kind: 'answered', body: Buffer.alloc(0), contentType: 'image/jpeg', bill: {} }
+const bad = (code: ErrorCode = 'upstream_failed'): UpstreamOutcome => ({
+  kind: 'failed',
+  error: new GatewayError(code, 'it failed'),
+  bill: {},
+})
+
+/** A breaker whose pauses end when `pass` is called, on a clock that goes on by that. */
+function world() {
+  const state = { now: 1_000_000, calls: 0, probes: 0 }
+  const pausesMs: number[] = []
+  const changes: string[] = []
+  let wake: (() => void) | undefined
+  let probed: UpstreamOutcome = GOOD
+  const breaker = createBreaker({
+    async probe() {
+      state.probes++
+      return probed
+    },
+    wait: (ms, signal) =>
+      new Promise(resolve => {
+        pausesMs.push(ms)
+        signal.addEventListener('abort', () => resolve())
+        wake = () => {
+          state.now += ms
+          resolve()
+        }
+      }),
+    now: () => state.now,
+    random: () => 1,
+    onChange: change => changes.push(change),
+  })
+  const call = (outcome: UpstreamOutcome = GOOD) =>
+    breaker.run(async () => {
+      state.calls++
+      return outcome
+    })
+  const fail = async (times: number, code?: ErrorCode) => {
+    for (let time = 0; time < times; time++) await call(bad(code))
+  }
+  const pass = async (outcome: UpstreamOutcome) => {
+    probed = outcome
+    wake?.()
+    for (let turn = 0; turn < 5; turn++) await new Promise(resolve => setImmediate(resolve))
+  }
+  return { breaker, state, pausesMs, changes, call, fail, pass }
+}
+
+t.test('five failures of Segmind in a row open it: nothing is called any more', async t => {
+  const { breaker, state, call, fail } = world()
+  await fail(4)
+  await call()
+  await fail(4, 'upstream_timeout')
+  t.equal(breaker.state, 'closed')
+  breaker.admit()
+  await fail(1, 'upstream_unavailable')
+  t.equal(breaker.state, 'open')
+  const calls = state.calls
+  t.match(await call(), {
+    kind: 'failed',
+    error: { code: 'upstream_unavailable', billed: 'no', retryAfterSeconds: 5 },
+  })
+  t.equal(state.calls, calls)
+  t.throws(() => breaker.admit(), { code: 'upstream_unavailable', retryAfterSeconds: 5 })
+  breaker.close()
+})
+
+t.test('what Segmind has against a request, the key, the rate or the credits does not open it', async t => {
+  const { breaker, fail } = world()
+  for (const code of ['upstream_rejected', 'upstream_unauthorized', 'upstream_busy', 'credits_exhausted'] as const)
+    await fail(6, code)
+  t.equal(breaker.state, 'closed')
+})
+
+t.test('while it is open Segmind is asked for free, less and less often, until it answers', async t => {
+  const { breaker, state, pausesMs, changes, fail, pass, call } = world()
+  await fail(5)
+  for (let probe = 0; probe < 5; probe++) await pass(bad())
+  t.same(pausesMs, [5_000, 10_000, 20_000, 40_000, 60_000, 60_000])
+  t.equal(state.probes, 5)
+  t.equal(breaker.state, 'open')
+  t.equal(state.calls, 5)
+  await pass(GOOD)
+  t.equal(breaker.state, 'closed')
+  t.match(await call(), { kind: 'answered' })
+  t.same(changes, ['open', ...Array(5).fill(['probing', 'open']).flat(), 'probing', 'closed'])
+})
+
+t.test('a probe that is refused shows that Segmind is back all the same', async t => {
+  const { breaker, fail, pass } = world()
+  await fail(5)
+  await pass(bad('upstream_unauthorized'))
+  t.equal(breaker.state, 'closed')
+})
+
+t.test('after a good probe the first failure opens it again, until a real call went well', async t => {
+  const { breaker, pausesMs, fail, pass, call } = world()
+  await fail(5)
+  await pass(GOOD)
+  await fail(1)
+  t.equal(breaker.state, 'open')
+  t.same(pausesMs, [5_000, 10_000], 'and it waits longer than before')
+  await pass(GOOD)
+  await call()
+  await fail(4)
+  t.equal(breaker.state, 'closed')
+  await fail(1)
+  t.equal(pausesMs.at(-1), 5_000)
+  breaker.close()
+})
+
+t.test('calls under way when it opens end as they would', async t => {
+  const { breaker, fail } = world()
+  let answer = (_outcome: UpstreamOutcome): void => {}
+  const under = breaker.run(() => new Promise(resolve => (answer = resolve)))
+  await fail(5)
+  answer(GOOD)
+  t.match(await under, { kind: 'answered' })
+  t.equal(breaker.state, 'open', 'only the probe decides')
+  breaker.close()
+})
+
+t.test('closing ends the probes', async t => {
+  const { breaker, state, fail } = world()
+  await fail(5)
+  breaker.close()
+  for (let turn = 0; turn < 5; turn++) await new Promise(resolve => setImmediate(resolve))
+  t.equal(state.probes, 0)
+})

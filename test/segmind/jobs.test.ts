@@ -1,0 +1,203 @@
+import { once } from 'node:events'
+import t, { type Test } from 'tap'
+import type { CallTerms, UpstreamOutcome } from '../../src/segment/ports.js'
+import type { ImageBytes, Params } from '../../src/segment/types.js'
+import { createSegmindClient, type SegmindClientOptions } from '../../src/segmind/client.js'
+import { FAKE_COST, startFakeSegmind } from '../support/fake-segmind.js'
+
+const BYTES = Buffer.from('\xff\xd8\xffpicture', 'latin1')
+const IMAGE: ImageBytes = { type: 'jpeg', digest: '0'.repeat(64), chunks: [BYTES], byteLength: BYTES.length }
+const CAT: Params = { prompt: 'cat', overlayMask: true }
+const JPEG = Buffer.from('ffd8ffe000104a464946000101', 'hex')
+
+async function setUp(t: Test, options: Partial<SegmindClientOptions> = {}) {
+  const fake = await startFakeSegmind()
+  const pausesMs: number[] = []
+  const submitted: string[] = []
+  const attempts: string[] = []
+  const client = createSegmindClient({
+    baseUrl: fake.url,
+    apiKey: fake.apiKey,
+    api: 'v2',
+    timeoutMs: 60_000,
+    maxConcurrency: 4,
+    random: () => 0,
+    wait: async ms => {
+      pausesMs.push(ms)
+      // As a real pause does, this one lets timers and sockets have their turn.
+      await new Promise(resolve => setImmediate(resolve))
+    },
+    onAttempt: ({ code }) => attempts.push(code),
+    ...options,
+  })
+  t.teardown(async () => {
+    await client.close()
+    await fake.close()
+  })
+  const terms: CallTerms = {
+    retryUntil: Number.POSITIVE_INFINITY,
+    onSubmitted: async jobId => void submitted.push(jobId),
+  }
+  return { fake, client, pausesMs, submitted, attempts, ask: () => client.segment(IMAGE, CAT, terms), terms }
+}
+
+const failed = (outcome: UpstreamOutcome) => {
+  if (outcome.kind === 'answered') throw new Error('it was answered')
+  const { code, billed, message } = outcome.error
+  return { code, billed, message, bill: outcome.bill }
+}
+
+t.test('a job is submitted once, polled, and its picture fetched without the key', async t => {
+  const { fake, ask, pausesMs, submitted, attempts } = await setUp(t)
+  fake.script({ body: JPEG, job: { polls: 5 } })
+  const outcome = await ask()
+  t.match(outcome, {
+    kind: 'answered',
+    contentType: 'image/jpeg',
+    bill: { cost: FAKE_COST, remaining: fake.remaining, upstreamRequestId: 'job-1' },
+  })
+  t.ok(outcome.kind === 'answered' && outcome.body.equals(JPEG))
+  t.equal(fake.calls.length, 1)
+  t.match(fake.calls[0], { path: '/v2/sam-v2-image', fields: { prompt: 'cat', overlay_mask: true, base64: false } })
+  t.same(submitted, ['job-1'])
+  t.same(fake.outputs, [{ key: undefined }])
+  t.equal(fake.unauthorized, 0)
+  t.same(pausesMs, [1_000, 1_500, 2_250, 3_375, 5_000], 'ever longer, at most 5 s')
+  t.same(attempts, ['ok'], 'polls are no attempts')
+})
+
+t.test('the job is told before it is polled, and goes on when that fails', async t => {
+  const { fake, client, terms } = await setUp(t)
+  let pollsWhenTold = -1
+  const outcome = await client.segment(IMAGE, CAT, {
+    ...terms,
+    onSubmitted: async () => {
+      pollsWhenTold = fake.polls.length
+      throw new Error('the ledger is down')
+    },
+  })
+  t.equal(outcome.kind, 'answered')
+  t.equal(pollsWhenTold, 0)
+})
+
+t.test('a job that failed was not billed, and Segmind says why', async t => {
+  const { fake, ask } = await setUp(t)
+  fake.script({ job: { error: 'nothing to see in SG_00112233aabbccdd' } })
+  const outcome = failed(await ask())
+  t.match(outcome, { code: 'upstream_rejected', billed: 'no' })
+  t.match(outcome.message, 'nothing to see')
+  t.notMatch(outcome.message, 'SG_0011')
+  t.equal(outcome.bill.cost, undefined)
+})
+
+t.test('trouble while polling says nothing about the job', async t => {
+  const { fake, ask } = await setUp(t)
+  const trouble = [
+    { status: 500, body: '' },
+    { status: 429, body: '' },
+    { status: 503, body: '<html>' },
+    { how: 'reset' as const },
+    { how: 'cut' as const, body: '{"status":"FAILED"}' },
+    { body: 'no json' },
+  ]
+  fake.script({ job: { trouble } })
+  t.equal((await ask()).kind, 'answered')
+  t.equal(fake.calls.length, 1)
+})
+
+t.test('a job that Segmind does not know any more is unknown', async t => {
+  const { client } = await setUp(t)
+  t.match(failed(await client.resume('job-77')), { code: 'upstream_failed', billed: 'unknown' })
+})
+
+t.test('a job whose time runs out is upstream_timeout, and can be resumed: nothing is submitted', async t => {
+  let expire = (): void => {}
+  const { fake, client, ask } = await setUp(t, {
+    timeoutMs: 60_000,
+    deadline: ms => {
+      const ending = new AbortController()
+      if (ms === 60_000) expire = () => ending.abort(new Error('over'))
+      return ending.signal
+    },
+    wait: async ms => {
+      if (ms > 3_000) expire()
+    },
+  })
+  fake.script({ job: { polls: 6 } })
+  t.match(failed(await ask()), { code: 'upstream_timeout', billed: 'unknown', bill: { upstreamRequestId: 'job-1' } })
+  t.match(await client.resume('job-1'), { kind: 'answered', bill: { cost: FAKE_COST } })
+  t.equal(fake.calls.length, 1)
+  t.equal(fake.billed, FAKE_COST)
+})
+
+t.test('a picture that lies elsewhere is fetched by who guards that, and not with our key', async t => {
+  const asked: string[] = []
+  const { fake, ask } = await setUp(t, {
+    fetchOutput: async url => {
+      asked.push(url)
+      if (asked.length < 3) throw new Error('not yet')
+      return JPEG
+    },
+  })
+  fake.script({ job: { output: 'https://pictures.example/out.jpg?x=1' } })
+  const outcome = await ask()
+  t.ok(outcome.kind === 'answered' && outcome.body.equals(JPEG), 'it is tried again')
+  t.same(asked, Array(3).fill('https://pictures.example/out.jpg?x=1'))
+})
+
+t.test('a picture that is none, or that is nowhere, was paid for', async t => {
+  const { fake, ask } = await setUp(t)
+  fake.script({ body: Buffer.from('<html>'), job: {} }, { job: { output: undefined } })
+  for (let time = 0; time < 2; time++)
+    t.match(failed(await ask()), { code: 'upstream_failed', billed: 'yes', bill: { cost: FAKE_COST } })
+})
+
+t.test('submitting follows the rules of any call', async t => {
+  const { fake, ask } = await setUp(t)
+  fake.script({ status: 429, body: '' }, { status: 500, body: '' }, {})
+  t.equal((await ask()).kind, 'answered')
+  t.equal(fake.calls.length, 3)
+  fake.script({ how: 'reset' })
+  t.match(failed(await ask()), { code: 'upstream_failed', billed: 'unknown' })
+  fake.script({ status: 422, body: { error: 'bad points' } })
+  t.match(failed(await ask()), { code: 'upstream_rejected', billed: 'no' })
+  t.equal(fake.calls.length, 5)
+})
+
+t.test('a submission without a usable id may have been billed, and is not submitted again', async t => {
+  const { fake, ask } = await setUp(t)
+  const bodies = [{}, { request_id: '../../v1/get-user-credits' }, { request_id: 7 }, 'no json', { request_id: '' }]
+  for (const body of bodies) {
+    // `answer`, said aloud, is answered as it stands.
+    fake.script({ how: 'answer', body })
+    t.match(failed(await ask()), { code: 'upstream_failed', billed: 'unknown' }, JSON.stringify(body))
+  }
+  t.equal(fake.calls.length, bodies.length)
+  t.equal(fake.polls.length, 0)
+})
+
+t.test('an id that is none is never put into an address', async t => {
+  const { fake, client } = await setUp(t)
+  for (const id of ['../secret', 'a/b', '', '%2e%2e', 'x'.repeat(200)])
+    t.match(failed(await client.resume(id)), { code: 'upstream_failed', billed: 'unknown' })
+  t.same(fake.polls, [])
+})
+
+t.test('with v1 a job of v2 cannot be asked for', async t => {
+  const { fake, client } = await setUp(t, { api: 'v1' })
+  t.match(failed(await client.resume('job-1')), { code: 'upstream_failed', billed: 'unknown' })
+  t.same(fake.polls, [])
+})
+
+t.test('closing ends the polling; the job can be resumed by another', async t => {
+  const { fake, client, ask } = await setUp(t, {
+    wait: async (_ms, signal) => {
+      if (!signal.aborted) await once(signal, 'abort')
+    },
+  })
+  fake.script({ job: { polls: 1 } })
+  const asked = ask()
+  while (fake.polls.length === 0) await new Promise(resolve => setImmediate(resolve))
+  await client.close()
+  t.match(failed(await asked), { code: 'upstream_timeout', billed: 'unknown' })
+})
