@@ -30,6 +30,7 @@ export const ERRORS = {
   image_too_many_pixels: kind(422, 'The image has too many pixels'),
   image_url_refused: kind(422, 'The image URL may not be fetched'),
   image_url_failed: kind(422, 'The image URL could not be fetched', true),
+  idempotency_key_reused: kind(422, 'This Idempotency-Key belongs to another question'),
   upstream_rejected: kind(422, 'Segmind refused this input'),
   rate_limited: kind(429, 'Too many requests', true),
   budget_exhausted: kind(429, 'The credit budget of this team is spent', true),

@@ -43,6 +43,10 @@ export class Coalescer<T> {
     return landed
   }
 
+  leaderOf(name: string): string | undefined {
+    return this.#named.get(name)?.leader
+  }
+
   /** Flights under way. */
   get size(): number {
     return this.#all.size

@@ -1,61 +1,91 @@
+import type { Found, Kept } from '../segment/ports.js'
 import type { CacheKey, Result } from '../segment/types.js'
 import type { BlobStore } from '../storage.js'
 import { MemoryTier } from './memory-tier.js'
+import { UnsavedResults } from './unsaved-results.js'
 
 export interface ResultCacheOptions {
   memoryBytes: number
   store: BlobStore
+  isStoreUp(): boolean
   /** How long the store keeps a result: `CACHE_TTL_SECONDS` + `STALE_SECONDS`. */
   keepSeconds: number
+  /** Bound of the results that wait for the store. */
+  unsavedBytes: number
+  /** How often those are tried again. Default one second. */
+  retryMs?: number
   /** Told every time the store failed: the request goes on without it. */
   onStoreFailure(error: unknown, doing: 'find' | 'keep'): void
+  /** Told of a paid answer that the store never got. */
+  onLost(key: CacheKey, result: Result, why: 'no room' | 'refused'): void
 }
 
 /**
  * Paid answers in two tiers: the memory of this process, then the store. Fails open: a store that cannot be asked is a
- * miss, a result it cannot take stays in memory; both are reported, neither is an error of the request.
+ * miss, a result it cannot take waits here until it can; both are reported, neither is an error of the request.
  */
 export class ResultCache {
   readonly memory: MemoryTier
+  readonly unsaved: UnsavedResults
   readonly #options: ResultCacheOptions
 
   constructor(options: ResultCacheOptions) {
     this.#options = options
     this.memory = new MemoryTier(options.memoryBytes)
+    this.unsaved = new UnsavedResults({
+      write: (key, result, ttlSeconds) => this.#write(key, result, ttlSeconds),
+      isStoreUp: options.isStoreUp,
+      maxBytes: options.unsavedBytes,
+      retryMs: options.retryMs ?? 1_000,
+      onFailure: error => options.onStoreFailure(error, 'keep'),
+      onLost: options.onLost,
+    })
   }
 
   /**
    * Answers the result that `isWanted`, else one that is past its time, else nothing. A remembered result that is not
    * wanted does not hide a newer one that another process has put into the store.
    */
-  async find(key: CacheKey, isWanted: (result: Result) => boolean): Promise<Result | undefined> {
-    const remembered = this.memory.get(key)
-    if (remembered && isWanted(remembered)) return remembered
+  async find(key: CacheKey, isWanted: (result: Result) => boolean): Promise<Found> {
+    const remembered = this.#remembered(key)
+    if (remembered && isWanted(remembered)) return { result: remembered, isSure: true }
     try {
       const blob = await this.#options.store.get(key)
-      if (!blob) return remembered
-      const stored: Result = { ...(JSON.parse(blob.meta) as Omit<Result, 'body'>), body: blob.body }
+      const stored: Result | undefined = blob && { ...(JSON.parse(blob.meta) as Omit<Result, 'body'>), body: blob.body }
       // A newer one may have been kept while the store was asked, or while it was down.
-      const newest = this.memory.get(key)
-      if (newest && newest.storedAt >= stored.storedAt) return newest
+      const newest = this.#remembered(key)
+      if (!stored || (newest && newest.storedAt >= stored.storedAt)) return found(newest, true)
       this.memory.set(key, stored)
-      return stored
+      return found(stored, true)
     } catch (error) {
       this.#options.onStoreFailure(error, 'find')
-      return remembered
+      return found(this.#remembered(key), false)
     }
   }
 
-  /** Answers whether the store has it. */
-  async keep(key: CacheKey, result: Result): Promise<boolean> {
+  async keep(key: CacheKey, result: Result, ttlSeconds = this.#options.keepSeconds): Promise<Kept> {
     this.memory.set(key, result)
-    const { body, ...meta } = result
+    // Behind an older one that still waits, which would otherwise be written over this one.
+    if (this.unsaved.get(key)) return { stored: false, written: this.unsaved.add(key, result, ttlSeconds) }
     try {
-      await this.#options.store.put(key, { meta: JSON.stringify(meta), body }, this.#options.keepSeconds)
-      return true
+      await this.#write(key, result, ttlSeconds)
+      return { stored: true, written: Promise.resolve(true) }
     } catch (error) {
       this.#options.onStoreFailure(error, 'keep')
-      return false
+      return { stored: false, written: this.unsaved.add(key, result, ttlSeconds) }
     }
   }
+
+  #remembered(key: CacheKey): Result | undefined {
+    return this.memory.get(key) ?? this.unsaved.get(key)
+  }
+
+  async #write(key: CacheKey, { body, ...meta }: Result, ttlSeconds: number): Promise<void> {
+    await this.#options.store.put(key, { meta: JSON.stringify(meta), body }, ttlSeconds)
+    this.unsaved.noteTaken()
+  }
+}
+
+function found(result: Result | undefined, isSure: boolean): Found {
+  return result ? { result, isSure } : { isSure }
 }

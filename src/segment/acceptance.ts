@@ -1,18 +1,8 @@
 import { createHash } from 'node:crypto'
 import { type ErrorCode, GatewayError } from '../errors.js'
 import type { Nanocredits } from '../nanocredits.js'
+import type { Bill, Purchase } from './ports.js'
 import type { CacheDirectives, Result } from './types.js'
-
-/** What a flight brings home: bought just now, or found by the second look. */
-export interface Purchase {
-  result: Result
-  bought: boolean
-  charged: Nanocredits
-  /** Whether the cache has it, so that the next identical request finds it. */
-  stored: boolean
-  queueMs: number
-  upstreamMs: number
-}
 
 interface Lifetime {
   now(): number
@@ -34,6 +24,9 @@ const STALE_INSTEAD: ReadonlySet<ErrorCode> = new Set([
   'credits_reserved',
 ])
 
+/** Failures of the request that led a flight: it named an image it did not bring, or used another question's `Idempotency-Key`. */
+const LEADERS_REQUEST: ReadonlySet<ErrorCode> = new Set(['unknown_image', 'idempotency_key_reused'])
+
 /** Failures of the team that led a flight: another team asks again, its own requests would fail alike. */
 const LEADERS_TEAM: ReadonlySet<ErrorCode> = new Set([
   'budget_exhausted',
@@ -43,9 +36,11 @@ const LEADERS_TEAM: ReadonlySet<ErrorCode> = new Set([
   'overloaded',
 ])
 
+const WRITTEN = Promise.resolve(true)
+
 /** A result that costs nothing now: it is in the cache. */
 export function free(result: Result): Purchase {
-  return { result, bought: false, charged: 0, stored: true, queueMs: 0, upstreamMs: 0 }
+  return { result, bought: false, charged: 0, stored: true, written: WRITTEN, queueMs: 0, upstreamMs: 0 }
 }
 
 /** Whether a result is fresh, and young enough for this request (`Cache-Control: max-age`, RFC 9111 §5.2.1.1). */
@@ -64,10 +59,10 @@ export function isServableStale(result: Result, error: unknown, lifetime: Lifeti
   )
 }
 
-/** Whether a failure concerns only the request that led the flight (it named an image it did not bring), or only its team. */
+/** Whether a failure concerns only the request that led the flight, or only its team. */
 export function isLeadersOwn(error: unknown, isSameTeam: boolean): boolean {
   if (!(error instanceof GatewayError)) return false
-  return error.code === 'unknown_image' || (!isSameTeam && LEADERS_TEAM.has(error.code))
+  return LEADERS_REQUEST.has(error.code) || (!isSameTeam && LEADERS_TEAM.has(error.code))
 }
 
 /** The failure of a flight as those hear it who only followed: whatever it cost, it did not cost them. */
@@ -91,11 +86,16 @@ export function chargeOf(error: unknown): Nanocredits {
   return (error as { charged?: Nanocredits }).charged ?? 0
 }
 
-/** Waits for a purchase, at most `ms`; then `upstream_slow`, while the purchase goes on and is kept. */
-export async function inPatience<T>(purchase: Promise<T>, ms: number): Promise<T> {
+/** Whether somebody's patience ended while the purchase goes on. */
+export function isSlow(error: unknown): boolean {
+  return error instanceof GatewayError && error.code === 'upstream_slow'
+}
+
+/** Waits for a purchase until `endsAt` (`performance.now()`); then `upstream_slow`, while the purchase goes on and is kept. */
+export async function inPatience<T>(purchase: Promise<T>, endsAt: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const patience = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(slow()), Math.max(0, ms))
+    timer = setTimeout(() => reject(slow()), Math.max(0, endsAt - performance.now()))
   })
   try {
     return await Promise.race([purchase, patience])
@@ -105,9 +105,14 @@ export async function inPatience<T>(purchase: Promise<T>, ms: number): Promise<T
 }
 
 /** Makes the cached form of an answer of Segmind. */
-export function toResult(answer: { body: Buffer; contentType: string }, cost: Nanocredits, storedAt: number): Result {
-  const etag = createHash('sha256').update(answer.body).digest('hex').slice(0, 32)
-  return { body: answer.body, contentType: answer.contentType, etag, storedAt, cost }
+export function toResult(
+  answer: { body: Buffer; contentType: string; bill: Bill },
+  known: Pick<Result, 'cost' | 'storedAt' | 'image' | 'scope' | 'answers'>,
+): Result {
+  const { body, contentType, bill } = answer
+  const etag = createHash('sha256').update(body).digest('hex').slice(0, 32)
+  const { upstreamRequestId } = bill
+  return { body, contentType, etag, ...known, ...(upstreamRequestId !== undefined && { upstreamRequestId }) }
 }
 
 function slow(): GatewayError {

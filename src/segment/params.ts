@@ -70,8 +70,8 @@ const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
   ['off', false],
 ])
 
-/** As Python (`True`), curl (`1`) and browsers (`on`) send them, and as JSON has them. */
-function parseBoolean(field: string, value: unknown): boolean | undefined {
+/** As Python (`True`), curl (`1`) and browsers (`on`) send them, and as JSON has them. Throws `invalid_parameter`. */
+export function parseBoolean(field: string, value: unknown): boolean | undefined {
   if (value === undefined || typeof value === 'boolean') return value
   const word = typeof value === 'string' || typeof value === 'number' ? String(value).trim().toLowerCase() : undefined
   if (word === '') return undefined

@@ -1,14 +1,28 @@
 import type { GatewayError } from '../errors.js'
 import type { Nanocredits } from '../nanocredits.js'
+import type { PurchaseKind } from '../storage.js'
 import type { CacheKey, Caller, Digest, ImageBytes, Params, Result, Team } from './types.js'
 
 /** What the pipeline asks of the parts around it. Each is built in `gateway.ts`; tests pass plain objects. */
 
 /** Answers we have. Never throws: a failure is a miss, counted and logged by the part. */
 export interface Results {
-  /** The result that `isWanted`, else one past its time, else nothing. */
-  find(key: CacheKey, isWanted: (result: Result) => boolean): Promise<Result | undefined>
-  keep(key: CacheKey, result: Result): Promise<boolean>
+  /** The result that `isWanted`, else one past its time, else nothing; `isSure` is false when the store could not be asked. */
+  find(key: CacheKey, isWanted: (result: Result) => boolean): Promise<Found>
+  /** Keeps a paid answer, for its usual time unless told another; what the store cannot take now is written when it is back. */
+  keep(key: CacheKey, result: Result, ttlSeconds?: number): Promise<Kept>
+}
+
+export interface Found {
+  result?: Result
+  isSure: boolean
+}
+
+export interface Kept {
+  /** Whether the store has it already. */
+  stored: boolean
+  /** Resolves once it is known whether the store has it: false when it was given up. Never rejects. */
+  written: Promise<boolean>
 }
 
 /** Images by id, for `IMAGE_TTL_SECONDS`. `scope` is the team under `CACHE_SCOPE=team`, else empty. Never throws. */
@@ -20,13 +34,20 @@ export interface Images {
 /** One paid call, before it happens. */
 export interface PlannedCall {
   callId: string
+  /** When it was planned, milliseconds since 1970: it is booked in the windows of that time. */
+  at: number
   caller: Caller
   requestId: string
   cacheKey: CacheKey
+  purchase: PurchaseKind
 }
 
 /** Money held for a call until it is known what it cost. Exactly one of the three ends it; a second one changes nothing. */
 export interface Reservation {
+  /** What `settle` books for this bill: Segmind's own figure, else the estimate. */
+  costOf(bill: Bill): Nanocredits
+  /** Segmind has taken the call as a job: whoever comes after a crash polls that job, and submits no other. */
+  submitted(jobId: string): Promise<void>
   /** The call was answered and billed. Answers what was booked: Segmind's own figure, else the estimate. */
   settle(bill: Bill): Promise<Nanocredits>
   /** Segmind surely did not bill. */
@@ -45,6 +66,21 @@ export interface Bill {
 export interface Ledger {
   /** Throws `budget_exhausted` or `store_unavailable` (only for a team with a budget). */
   reserve(call: PlannedCall): Promise<Reservation>
+  /** The call that an earlier holder of a flight had planned; nothing when it never reserved, or gave back what it reserved. Rejects with `StoreError`. */
+  find(callId: string, at: number): Promise<EarlierCall | undefined>
+}
+
+/** A call as a process that has died, or has given up waiting for its job, left it. */
+export interface EarlierCall {
+  state: 'reserved' | 'charged' | 'unknown'
+  /** Milliseconds since 1970. */
+  at: number
+  team: string
+  /** The question it was made for. */
+  cacheKey: CacheKey
+  jobId?: string
+  /** Ends it in place of the one who reserved it. */
+  reservation: Reservation
 }
 
 /** How an answer came about (SPEC §3, `X-Cache`). */
@@ -62,6 +98,52 @@ export interface Flights<T> {
   lead(name: string, leader: string, lead: () => Promise<T>): Promise<T>
   /** A flight nobody can join. */
   alone(lead: () => Promise<T>): Promise<T>
+  /** Who leads the flight of that name; nobody when there is none. */
+  leaderOf(name: string): string | undefined
+}
+
+/** What a successor has to know of a purchase under way: its call, and who leads it. */
+export interface FlightNote {
+  callId: string
+  /** When the call was planned, milliseconds since 1970. */
+  at: number
+  /** The team that leads. */
+  team: string
+  /** Whose results it belongs to under `CACHE_SCOPE=team`, else empty. */
+  scope: string
+  /** The leader before, who died: its call is the one to be ended, as long as this one has planned none in the ledger. */
+  earlier?: FlightNote | undefined
+}
+
+/** Who buys the answer of one name, across processes and replicas. */
+export interface Leases {
+  /**
+   * Waits until this process leads, or the one that does has landed. Throws `upstream_slow` when neither happens in `waitMs`.
+   * `isFollowing`: somebody else is known to have led just now, so a store that does not answer is waited for.
+   */
+  take(name: string, note: FlightNote, options: { waitMs: number; isFollowing: boolean }): Promise<Seat>
+  /** How a name stands: under way, or landed lately with what its leader had to say. Never throws: not known is nothing. */
+  look(name: string): Promise<{ note: FlightNote; landing?: Landing } | undefined>
+}
+
+/** A place in a flight: the leader's, who has to land it, or a follower's, whose leader has landed. */
+export type Seat =
+  | {
+      role: 'leader'
+      purchase: 'first' | 'takeover' | 'unguarded'
+      /** Of the leader before, who died, or left a job open. */
+      earlier?: FlightNote
+      /** Ends the flight for those who follow. Call it when the result is in the store. Never throws. */
+      land(landing: Landing): void
+    }
+  | { role: 'follower'; leader: FlightNote; landing: Landing }
+
+/** How a purchase ended, for those who followed. */
+export interface Landing {
+  /** Absent when there is a result, or nothing to say. */
+  error?: GatewayError
+  /** The call whose job is still open at Segmind: who comes next polls it. It may be an earlier leader's. */
+  openJob?: FlightNote
 }
 
 /** Takes down what each team was answered, for its statement and the metrics. Never throws. */
@@ -84,13 +166,64 @@ export interface UpstreamFailure {
   bill: Bill
 }
 
+/** What the client needs to know of the call around it. */
+export interface CallTerms {
+  /** Until when it may wait before it tries again, milliseconds since 1970: the caller's patience. */
+  retryUntil: number
+  /** Told, and waited for, when Segmind has taken the call as a job, before it is polled. */
+  onSubmitted(jobId: string): Promise<void>
+}
+
 export interface Upstream {
+  /** Throws `upstream_unavailable` while the breaker is open: nothing need be reserved for a call that would not be made. */
+  admit(): void
   /**
    * Asks Segmind once (and again only where that cannot be billed twice). Never throws.
    * `error.billed` of a failure says what is known about money; its code is one of `upstream_*`, `credits_exhausted`.
    */
-  segment(image: ImageBytes, params: Params): Promise<UpstreamOutcome>
+  segment(image: ImageBytes, params: Params, terms: CallTerms): Promise<UpstreamOutcome>
+  /** Waits for a job that was submitted before (`SEGMIND_API=v2`), which costs nothing more. Never throws. */
+  resume(jobId: string): Promise<UpstreamOutcome>
 }
 
 /** Checks an image's structure and that the points lie inside it. Throws `unsupported_image`, `image_*`, `invalid_parameter`. */
 export type CheckImage = (image: ImageBytes, params: Params) => Promise<void>
+
+/** What a flight brings home: bought just now, or found by the second look. */
+export interface Purchase {
+  result: Result
+  bought: boolean
+  /** Bought by another process meanwhile, which this one waited for. */
+  followed?: boolean
+  charged: Nanocredits
+  /** Whether the cache has it, so that the next identical request finds it. */
+  stored: boolean
+  /** Resolves once it is known whether the store has it. */
+  written: Promise<boolean>
+  queueMs: number
+  upstreamMs: number
+}
+
+/** The parts a request meets on its way, and the few settings that decide it. */
+export interface PipelineParts {
+  results: Results
+  images: Images
+  flights: Flights<Purchase>
+  leases: Leases
+  checkImage: CheckImage
+  ledger: Ledger
+  turns: Turns
+  upstream: Upstream
+  journal: Journal
+  /** Milliseconds since 1970. */
+  now(): number
+  /** `CACHE_TTL_SECONDS` and `STALE_SECONDS`. */
+  freshSeconds: number
+  staleSeconds: number
+  /** `CLIENT_TIMEOUT_MS`: how long a caller waits for a purchase. */
+  patienceMs: number
+  /** `CACHE_SCOPE`: `team` keeps the results and images of each team apart. */
+  cacheScope: 'shared' | 'team'
+  /** `COALESCE`: whether identical questions share one purchase. */
+  coalesce: boolean
+}

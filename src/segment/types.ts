@@ -44,6 +44,12 @@ export interface Result {
   cost: Nanocredits
   /** Segmind's own id of the call, where it gave one. */
   upstreamRequestId?: string
+  /** The image that was asked about, where it is known. */
+  image?: Digest
+  /** Whose it is under `CACHE_SCOPE=team`; absent means everybody's. */
+  scope?: string
+  /** The cache key of the question, on an answer that is kept under the name of an `Idempotency-Key`. */
+  answers?: CacheKey
 }
 
 /** `Cache-Control` of a request (RFC 9111 §5.2.1), as far as the gateway obeys it. */

@@ -42,7 +42,10 @@ function cacheOver(memory = memoryStore(), memoryBytes = 1e6) {
   const cache = new ResultCache({
     memoryBytes,
     store: memory.store,
+    isStoreUp: () => !memory.state.isDown,
     keepSeconds: 60,
+    unsavedBytes: 1e6,
+    onLost: () => {},
     onStoreFailure: (_error, doing) => failures.push(doing),
   })
   return { cache, failures, ...memory }
@@ -52,8 +55,8 @@ const any = () => true
 
 t.test('what is kept is found, without asking the store again', async t => {
   const { cache, state, ttls } = cacheOver()
-  t.equal(await cache.keep('k', result('x')), true)
-  t.same(await cache.find('k', any), result('x'))
+  t.match(await cache.keep('k', result('x')), { stored: true })
+  t.same(await cache.find('k', any), { result: result('x'), isSure: true })
   t.equal(state.gets, 0)
   t.same(ttls, [60])
 })
@@ -62,7 +65,7 @@ t.test('another process finds it in the store, byte by byte and member by member
   const { cache, store } = cacheOver()
   await cache.keep('k', result('x'))
   const other = cacheOver({ ...memoryStore(), store })
-  t.same(await other.cache.find('k', any), result('x'))
+  t.same(await other.cache.find('k', any), { result: result('x'), isSure: true })
   t.equal(other.cache.memory.entries, 1)
 })
 
@@ -71,28 +74,28 @@ t.test('a remembered result that is not wanted does not hide a newer one in the 
   await cache.keep('k', result('old', 1))
   const other = cacheOver({ ...memoryStore(), store })
   await other.cache.keep('k', result('new', 2))
-  t.equal((await cache.find('k', ({ storedAt }) => storedAt > 1))?.body.toString(), 'new')
+  t.equal((await cache.find('k', ({ storedAt }) => storedAt > 1)).result?.body.toString(), 'new')
 })
 
 t.test('a result past its time is still answered when there is no better one', async t => {
   const { cache } = cacheOver()
   await cache.keep('k', result('old', 1))
-  t.equal((await cache.find('k', () => false))?.body.toString(), 'old')
+  t.equal((await cache.find('k', () => false)).result?.body.toString(), 'old')
 })
 
 t.test('a store that is down is a miss, told as a failure; what was kept stays in memory', async t => {
   const { cache, failures, state } = cacheOver()
   state.isDown = true
-  t.equal(await cache.find('k', any), undefined)
-  t.equal(await cache.keep('k', result('x')), false)
+  t.same(await cache.find('k', any), { isSure: false })
+  t.match(await cache.keep('k', result('x')), { stored: false })
   t.same(failures, ['find', 'keep'])
-  t.same(await cache.find('k', any), result('x'))
+  t.same(await cache.find('k', any), { result: result('x'), isSure: true })
 })
 
 t.test('a value nobody can read is a miss, told as a failure', async t => {
   const { cache, failures, blobs } = cacheOver()
   blobs.set('k', { meta: 'not json', body: Buffer.alloc(1) })
-  t.equal(await cache.find('k', any), undefined)
+  t.same(await cache.find('k', any), { isSure: false })
   t.same(failures, ['find'])
 })
 
@@ -115,7 +118,7 @@ t.test('a result larger than the memory tier pushes nothing out', async t => {
 t.test('MEMORY_CACHE_BYTES=0 remembers nothing', async t => {
   const { cache, state } = cacheOver(memoryStore(), 0)
   await cache.keep('k', result('x'))
-  t.same(await cache.find('k', any), result('x'))
+  t.same(await cache.find('k', any), { result: result('x'), isSure: true })
   t.equal(state.gets, 1)
   t.equal(cache.memory.bytes, 0)
 })
@@ -128,13 +131,13 @@ t.test(
     state.isDown = true
     await cache.keep('k', result('v2', 2))
     state.isDown = false
-    t.equal((await cache.find('k', () => false))?.body.toString(), 'v2')
-    t.equal((await cache.find('k', any))?.body.toString(), 'v2')
+    t.equal((await cache.find('k', () => false)).result?.body.toString(), 'v2')
+    t.equal((await cache.find('k', any)).result?.body.toString(), 'v2')
 
     const other = cacheOver({ ...memoryStore(), store })
     const slow = other.cache.find('k', any)
     await other.cache.keep('k', result('v3', 3))
-    t.equal((await slow)?.body.toString(), 'v3')
-    t.equal((await other.cache.find('k', any))?.body.toString(), 'v3')
+    t.equal((await slow).result?.body.toString(), 'v3')
+    t.equal((await other.cache.find('k', any)).result?.body.toString(), 'v3')
   },
 )

@@ -1,123 +1,27 @@
 import t from 'tap'
-import { Coalescer } from '../../src/cache/coalescer.js'
-import { type ErrorCode, GatewayError } from '../../src/errors.js'
-import type { Purchase } from '../../src/segment/acceptance.js'
-import { cacheKey } from '../../src/segment/cache-key.js'
-import { type PipelineParts, type SegmentRequest, segment } from '../../src/segment/pipeline.js'
-import type { Bill, UpstreamOutcome } from '../../src/segment/ports.js'
-import type { ImageBytes, Params, Result } from '../../src/segment/types.js'
+import type { Coalescer } from '../../src/cache/coalescer.js'
+import { GatewayError } from '../../src/errors.js'
+import { segment } from '../../src/segment/pipeline.js'
+import type { Purchase } from '../../src/segment/ports.js'
+import type { SegmentRequest } from '../../src/segment/question.js'
+import {
+  answered,
+  DIGEST,
+  failure,
+  gate,
+  KEY,
+  kept,
+  NO_DIRECTIVES,
+  request,
+  settled,
+  world,
+} from '../support/pipeline-world.js'
 import { aCaller } from '../support/team.js'
-
-const DIGEST = 'd'.repeat(64)
-const IMAGE: ImageBytes = { type: 'jpeg', digest: DIGEST, chunks: [Buffer.from('photo')], byteLength: 5 }
-const PARAMS: Params = { prompt: 'cup', overlayMask: true }
-const NO_DIRECTIVES = { noCache: false, noStore: false, onlyIfCached: false }
-const KEY = cacheKey(DIGEST, PARAMS, '')
-
-function request(changes: Partial<SegmentRequest> = {}): SegmentRequest {
-  return {
-    requestId: 'r1',
-    caller: aCaller(),
-    image: { digest: DIGEST, uploaded: IMAGE },
-    params: PARAMS,
-    cache: NO_DIRECTIVES,
-    ...changes,
-  }
-}
-
-const kept = (text: string, storedAt: number): Result => ({
-  body: Buffer.from(text),
-  contentType: 'image/jpeg',
-  etag: 'e',
-  storedAt,
-  cost: 1700,
-})
-
-/** A pipeline over plain objects. Every step is noted in `steps`, in order; `upstream` may be replaced or held at a gate. */
-function world(changes: Partial<PipelineParts> = {}) {
-  const steps: string[] = []
-  const cache = new Map<string, Result>()
-  const images = new Map<string, ImageBytes>()
-  const state = { now: 1_000_000, calls: 0 }
-  const upstream = {
-    segment: async (): Promise<UpstreamOutcome> => ({
-      kind: 'answered',
-      body: Buffer.from('mask'),
-      contentType: 'image/jpeg',
-      bill: { cost: 1700, remaining: 5 },
-    }),
-  }
-  const parts: PipelineParts = {
-    results: {
-      find: async key => cache.get(key),
-      keep: async (key, result) => {
-        steps.push('keep')
-        cache.set(key, result)
-        return true
-      },
-    },
-    images: {
-      find: async (scope, digest) => images.get(`${scope}/${digest}`),
-      keep: async (scope, image) => void images.set(`${scope}/${image.digest}`, image),
-    },
-    flights: new Coalescer<Purchase>(),
-    checkImage: async () => void steps.push('check'),
-    ledger: {
-      reserve: async () => {
-        steps.push('reserve')
-        return {
-          settle: async (bill: Bill) => {
-            steps.push(`settle ${bill.cost}`)
-            return bill.cost ?? 2000
-          },
-          release: async () => void steps.push('release'),
-          unknown: async () => void steps.push('unknown'),
-        }
-      },
-    },
-    turns: {
-      take: async () => {
-        steps.push('turn')
-        return { waitedMs: 3, done: () => steps.push('done') }
-      },
-    },
-    upstream: {
-      segment: async () => {
-        steps.push('call')
-        state.calls++
-        return upstream.segment()
-      },
-    },
-    journal: { answered: (team, how, cost) => void steps.push(`${team.id} ${how} ${cost}`) },
-    now: () => state.now,
-    freshSeconds: 100,
-    staleSeconds: 50,
-    patienceMs: 60_000,
-    cacheScope: 'shared',
-    ...changes,
-  }
-  return { parts, steps, cache, images, state, upstream, ask: (asked = request()) => segment(asked, parts) }
-}
-
-function gate<T = void>() {
-  let open!: (value: T) => void
-  const promise = new Promise<T>(resolve => {
-    open = resolve
-  })
-  return { promise, open }
-}
-
-const settled = () => new Promise(resolve => setImmediate(resolve))
-const failure = (code: ErrorCode, billed: 'no' | 'yes' | 'unknown', bill: Bill = {}): UpstreamOutcome => ({
-  kind: 'failed',
-  error: new GatewayError(code, 'it failed', { billed }),
-  bill,
-})
 
 t.test('a miss is checked, reserved, waits its turn, is called, settled and kept, in this order', async t => {
   const { ask, steps, cache } = world()
   const answer = await ask()
-  t.same(steps, ['check', 'reserve', 'turn', 'call', 'done', 'settle 1700', 'keep', 'vision miss 1700'])
+  t.same(steps, ['check', 'reserve', 'turn', 'call', 'done', 'keep', 'settle 1700', 'vision miss 1700'])
   t.match(answer, { how: 'miss', key: KEY, charged: 1700, stored: true, timing: { queueMs: 3 } })
   t.match(cache.get(KEY), { body: Buffer.from('mask'), cost: 1700, storedAt: 1_000_000 })
 })
@@ -163,8 +67,8 @@ t.test('a request that looked before the purchase landed looks again instead of 
     if (looks === 1) await late.promise
     return known
   }
-  const slow = segment(request(), parts)
-  const quick = await segment(request(), parts)
+  const slow = answered(segment(request(), parts))
+  const quick = await answered(segment(request(), parts))
   t.equal(quick.how, 'miss')
   t.ok(cache.has(KEY))
   late.open()
@@ -382,7 +286,13 @@ t.test(
     const old = kept('old', state.now - 120_000)
     cache.set(KEY, old)
     const plain = upstream.segment
-    for (const code of ['upstream_failed', 'upstream_timeout', 'upstream_busy', 'credits_exhausted'] as const) {
+    for (const code of [
+      'upstream_failed',
+      'upstream_timeout',
+      'upstream_busy',
+      'upstream_unavailable',
+      'credits_exhausted',
+    ] as const) {
       upstream.segment = async () => failure(code, 'no')
       t.match(await ask(), { how: 'stale', charged: 0, result: { etag: 'e' } }, code)
     }

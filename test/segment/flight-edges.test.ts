@@ -1,0 +1,219 @@
+import t from 'tap'
+import { ResultCache } from '../../src/cache/result-cache.js'
+import { GatewayError } from '../../src/errors.js'
+import { cacheKey } from '../../src/segment/cache-key.js'
+import { segment } from '../../src/segment/pipeline.js'
+import type { PipelineParts } from '../../src/segment/ports.js'
+import { type SegmentRequest, toQuestion } from '../../src/segment/question.js'
+import { lookUpResult } from '../../src/segment/result-lookup.js'
+import { StoreError } from '../../src/storage.js'
+import {
+  DIGEST,
+  failure,
+  gate,
+  KEY,
+  kept,
+  NO_DIRECTIVES,
+  request,
+  settled,
+  shop,
+  world,
+} from '../support/pipeline-world.js'
+import { aCaller } from '../support/team.js'
+
+const noStore = { ...NO_DIRECTIVES, noStore: true }
+const noCache = { ...NO_DIRECTIVES, noCache: true }
+const DOG = { prompt: 'dog', overlayMask: true }
+
+/** The job of `one` times out and stays open. */
+async function openJob(one: ReturnType<typeof world>, asked = request()) {
+  const plain = one.parts.upstream.segment
+  one.parts.upstream.segment = async (_i, _p, { onSubmitted }) => {
+    one.state.calls++
+    await onSubmitted('job-1')
+    return failure('upstream_timeout', 'unknown')
+  }
+  await t.rejects(one.ask(asked), { code: 'upstream_timeout' })
+  one.parts.upstream.segment = plain
+  const [{ callId = '', cacheKey: key = '' } = {}] = one.planned
+  one.calls.set(callId, {
+    state: 'unknown',
+    at: 999_000,
+    team: 'vision',
+    jobId: 'job-1',
+    reservation: one.reservation,
+    cacheKey: key,
+  })
+}
+
+t.test('a job that is slow twice is not submitted again', async t => {
+  const one = world()
+  await openJob(one)
+  const resume = one.parts.upstream.resume
+  one.parts.upstream.resume = async () => failure('upstream_timeout', 'unknown')
+  await t.rejects(one.ask(), { code: 'upstream_timeout' })
+  one.parts.upstream.resume = resume
+  await one.ask()
+  t.equal(one.state.calls, 1, 'submitted once')
+  t.equal(one.planned.length, 1, JSON.stringify(one.planned.map(p => p.purchase)))
+})
+
+t.test('a successor that dies while it polls leaves the job to the next', async t => {
+  const shared = shop()
+  const one = world({ patienceMs: 1_000 }, shared)
+  one.calls.set('dead', {
+    state: 'reserved',
+    at: 999_000,
+    team: 'vision',
+    jobId: 'job-1',
+    reservation: one.reservation,
+    cacheKey: KEY,
+  })
+  shared.leases.names.set(KEY, {
+    token: 'dead',
+    beat: 3,
+    note: JSON.stringify({ callId: 'dead', at: 999_000, team: 'vision', scope: '' }),
+  })
+  one.parts.upstream.resume = () => new Promise(() => {})
+  void one.ask().catch(() => {})
+  while (shared.leases.names.get(KEY)?.token === 'dead')
+    await settled()
+    // The process dies: no beats any more.
+  ;(one.flights as unknown as { close(): Promise<void> }).close()
+  const two = world({}, shared)
+  await two.ask()
+  t.equal(two.state.calls, 0, 'not submitted again')
+})
+
+t.test('an Idempotency-Key for another question does not get, nor keep, the picture of the first', async t => {
+  const one = world()
+  await openJob(one, request({ cache: noCache, idempotencyKey: 'k' }))
+  const other = request({ cache: noCache, idempotencyKey: 'k', params: DOG })
+  const answer = await one.ask(other).catch((error: GatewayError) => error.code)
+  t.comment(String(typeof answer === 'string' ? answer : answer.how))
+  t.notOk(
+    one.steps.includes('resume job-1') && one.cache.has(cacheKey(DIGEST, DOG, '')),
+    'the dog question holds the picture of the cup',
+  )
+})
+
+t.test('respond-async that cannot be honoured does not cut the wait short', async t => {
+  const { parts } = world()
+  const prefer = { respondAsync: true }
+  const patienceOf = (asked: SegmentRequest, of: PipelineParts) => toQuestion(asked, of).endsAt - performance.now()
+  for (const cache of [noCache, noStore]) t.ok(patienceOf(request({ cache, prefer }), parts) > 1_000)
+  t.ok(patienceOf(request({ prefer }), world({ coalesce: false }).parts) > 1_000)
+  t.ok(patienceOf(request({ prefer }), parts) <= 250)
+})
+
+t.test('COALESCE=off: what was accepted is found running', async t => {
+  const one = world({ coalesce: false, patienceMs: 2_000 })
+  const { promise, open } = gate()
+  const plain = one.upstream.segment
+  one.upstream.segment = async () => {
+    await promise
+    return plain()
+  }
+  const asking = segment(request({ prefer: { respondAsync: true, waitMs: 5 } }), one.parts).then(
+    a => a.how,
+    (e: GatewayError) => e.code,
+  )
+  const how = await asking
+  const state = await lookUpResult(KEY, aCaller(), one.parts).then(
+    s => s.how as string,
+    (e: GatewayError) => e.code,
+  )
+  t.not(`${how} ${state}`, 'accepted unknown_result')
+  open()
+})
+
+t.test("another team's budget is not told at /results/{id}", async t => {
+  const one = world()
+  one.parts.ledger.reserve = async () => {
+    throw new GatewayError('budget_exhausted', 'Team vision has booked 4.9 of its daily budget of 5 credits.', {
+      retryAfterSeconds: 86_000,
+    })
+  }
+  await t.rejects(one.ask(), { code: 'budget_exhausted' })
+  await t.rejects(lookUpResult(KEY, aCaller({ id: 'other' }), one.parts), { code: 'unknown_result' })
+})
+
+t.test('what was bought while one waited is new enough, whatever age it asked for, in other processes too', async t => {
+  const shared = shop()
+  const worlds = [1, 2, 3].map(() => world({}, shared))
+  const { promise, open } = gate()
+  for (const each of worlds) {
+    const plain = each.upstream.segment
+    each.upstream.segment = async () => {
+      await promise
+      // Time goes on between the purchase and the look of those who waited.
+      for (const other of worlds) other.state.now += 1_000
+      const outcome = await plain()
+      for (const other of worlds) other.parts.now = () => other.state.now + 5_000 * Number(other !== each)
+      return outcome
+    }
+  }
+  const zero = request({ cache: { ...NO_DIRECTIVES, maxAgeSeconds: 0 } })
+  const asked = worlds.flatMap(each => [each.ask(zero), each.ask(zero)])
+  await settled()
+  open()
+  await Promise.all(asked)
+  t.equal(
+    worlds.reduce((sum, { state }) => sum + state.calls, 0),
+    1,
+  )
+})
+
+t.test('the ledger says no-store/no-cache also with an Idempotency-Key', async t => {
+  const one = world()
+  await one.ask(request({ cache: noStore, idempotencyKey: 'a' }))
+  await one.ask(request({ cache: noCache, idempotencyKey: 'b' }))
+  t.same(
+    one.planned.map(p => p.purchase),
+    ['no-store', 'no-cache'],
+  )
+})
+
+t.test('an older result that waited does not replace a newer one', async t => {
+  const blobs = new Map<string, string>()
+  let isDown = true
+  const cache = new ResultCache({
+    memoryBytes: 0,
+    store: {
+      get: async key => (blobs.has(key) ? { meta: blobs.get(key) as string, body: Buffer.from('x') } : undefined),
+      put: async (key, blob) => {
+        if (isDown) throw new StoreError('down')
+        blobs.set(key, blob.meta)
+      },
+      has: async () => true,
+      delete: async () => true,
+    },
+    isStoreUp: () => !isDown,
+    keepSeconds: 100,
+    unsavedBytes: 1e6,
+    onStoreFailure: () => {},
+    onLost: () => {},
+  })
+  await cache.keep('k', kept('old', 1))
+  isDown = false
+  await cache.keep('k', kept('new', 2))
+  await cache.unsaved.flush()
+  t.equal(JSON.parse(blobs.get('k') as string).storedAt, 2)
+})
+
+t.test('under CACHE_SCOPE=team another team is not told that a flight is under way here', async t => {
+  const one = world({ cacheScope: 'team' })
+  const { promise, open } = gate()
+  const plain = one.upstream.segment
+  one.upstream.segment = async () => {
+    await promise
+    return plain()
+  }
+  const asking = one.ask()
+  await settled()
+  const key = cacheKey(DIGEST, request().params, 'vision')
+  t.same(await lookUpResult(key, aCaller(), one.parts), { how: 'running' })
+  await t.rejects(lookUpResult(key, aCaller({ id: 'other' }), one.parts), { code: 'unknown_result' })
+  open()
+  await asking
+})
