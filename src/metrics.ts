@@ -16,6 +16,8 @@ export interface Gauges {
   priceEstimate(): Nanocredits
   budgets(): Promise<{ team: string; window: 'daily' | 'monthly'; remaining: Nanocredits }[]>
   unsavedSteps(): number
+  unsavedResults(): { results: number; bytes: number }
+  breakerOpen(): boolean
 }
 
 /** What happened to one HTTP request. Durations in milliseconds. */
@@ -81,6 +83,19 @@ export class Metrics {
     this.#histograms.queueWait.observe(waitedMs / 1000)
   }
 
+  /** This process took a seat in a flight that is shared with others. */
+  seated(role: 'leader' | 'follower' | 'takeover' | 'unguarded'): void {
+    this.#counters.flights.inc({ role })
+  }
+
+  resultLost(why: 'no room' | 'refused'): void {
+    this.#counters.lostResults.inc({ why: why.replace(' ', '_') })
+  }
+
+  orphanEnded(fate: string): void {
+    this.#counters.orphans.inc({ fate })
+  }
+
   storeFailed(doing: string): void {
     this.#counters.storeFailures.inc({ doing })
   }
@@ -98,6 +113,13 @@ function counters(register: Registry) {
     saved: counter('credits_saved_total', 'Credits not spent again, by how.', 'team', 'how'),
     unknown: counter('credits_unknown_total', 'Credits booked for calls whose outcome is unknown.', 'team'),
     upstream: counter('upstream_requests_total', 'Attempts at Segmind by status, or by what prevented one.', 'code'),
+    flights: counter(
+      'flights_total',
+      'Seats in flights shared by all processes: who bought, who waited, who took over.',
+      'role',
+    ),
+    lostResults: counter('lost_results_total', 'Paid answers that the store never got.', 'why'),
+    orphans: counter('orphaned_calls_total', 'Calls of processes that died, by what became of them.', 'fate'),
     storeFailures: counter('store_failures_total', 'Steps the store did not do.', 'doing'),
   }
 }
@@ -138,6 +160,11 @@ function registerGauges(register: Registry, gauges: Gauges): void {
     Number(gauges.teamsFileOk()),
   )
   single(`${PREFIX}_unsaved_ledger_steps`, 'Ledger steps waiting for the store.', gauges.unsavedSteps)
+  single(`${PREFIX}_unsaved_results`, 'Paid answers waiting for the store.', () => gauges.unsavedResults().results)
+  single(`${PREFIX}_unsaved_result_bytes`, 'Their bytes.', () => gauges.unsavedResults().bytes)
+  single(`${PREFIX}_breaker_open`, 'Whether Segmind is not called because it keeps failing.', () =>
+    Number(gauges.breakerOpen()),
+  )
   single('segmind_remaining_credits', 'Balance of the account.', () => credits(gauges.balance()?.remaining))
   single('segmind_remaining_credits_timestamp_seconds', 'When Segmind said so.', () => {
     const at = gauges.balance()?.at

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { Coalescer } from './cache/coalescer.js'
 import { ResultCache } from './cache/result-cache.js'
+import { SharedFlights } from './cache/shared-flights.js'
 import type { Settings } from './config.js'
 import { type Accounts, openAccounts } from './credits/accounts.js'
 import { UploadBudget } from './http/upload-budget.js'
@@ -8,7 +9,7 @@ import { HeldImages } from './images/held-images.js'
 import { createImageFetcher, type ImageFetcher } from './images/image-url.js'
 import { Metrics } from './metrics.js'
 import { FairQueue } from './schedule/fair-queue.js'
-import type { Purchase } from './segment/acceptance.js'
+import type { Purchase } from './segment/ports.js'
 import { createSegmindClient, type SegmindClient } from './segmind/client.js'
 import type { Store } from './storage.js'
 import { type OpenedStore, openStore } from './store/open-store.js'
@@ -36,6 +37,7 @@ export interface Parts extends GatewayOptions {
   results: ResultCache
   images: HeldImages
   flights: Coalescer<Purchase>
+  leases: SharedFlights
   turns: FairQueue
   uploads: UploadBudget
   isDraining: boolean
@@ -60,6 +62,15 @@ function createFailureLog(log: FastifyBaseLogger, metrics: Metrics): OnFailure {
 }
 
 const IMAGE_URL_TIMEOUT_MS = 15_000
+/** Largest picture that is taken from Segmind, and how long fetching one may take. */
+const OUTPUT_BYTES = 64 * 1024 ** 2
+const OUTPUT_TIMEOUT_MS = 60_000
+/** Bound of the paid answers that wait for a store that is down. */
+const UNSAVED_RESULT_BYTES = 256 * 1024 ** 2
+/** Clocks of replicas may differ, and the loop of a process may be late. */
+const ORPHAN_MARGIN_MS = 30_000
+/** How long Segmind keeps the record of a job. */
+const JOB_RECORD_MS = 3_600_000
 
 /** Builds every part once, in order; each that needs closing is put on `closers` as soon as it is open. */
 export async function buildParts(options: GatewayOptions, closers: Closers): Promise<Parts> {
@@ -68,9 +79,12 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
   const onFailure = createFailureLog(log, metrics)
   const opened = await openLoggedStore(options)
   closers.push(() => opened.store.close())
+  closers.push(() => opened.spool.close())
   const teams = await watchLoggedTeams(options)
   closers.push(() => teams.stop())
-  const client = createClient(options, metrics)
+  const outputs = createOutputFetcher()
+  closers.push(() => outputs.close())
+  const client = createClient(options, metrics, outputs)
   closers.push(() => client.close())
   const fetcher = createImageFetcher({
     enabled: settings.images.urls,
@@ -79,21 +93,23 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
     timeoutMs: IMAGE_URL_TIMEOUT_MS,
   })
   closers.push(() => fetcher.close())
-  const accounts = openBooks(options, opened.store, client, metrics, onFailure)
+  const accounts = openBooks(options, opened, { client, metrics, onFailure })
   closers.push(() => closeAccounts(accounts, log))
-  const { store } = opened
-  return {
+  const parts: Parts = {
     ...options,
     metrics,
     opened,
-    store,
+    store: opened.store,
     teams,
     client,
     fetcher,
     accounts,
-    ...buildCaches(options, store, metrics, onFailure),
+    leases: shareFlights(options, opened.store, { metrics, onFailure, isDraining: () => parts.isDraining }),
+    ...buildCaches(options, opened.store, metrics, onFailure),
     isDraining: false,
   }
+  closers.push(() => parts.leases.close())
+  return parts
 }
 
 function openLoggedStore({ settings, log }: GatewayOptions): Promise<OpenedStore> {
@@ -113,26 +129,48 @@ function watchLoggedTeams({ settings, log }: GatewayOptions): Promise<WatchedTea
   })
 }
 
-function createClient({ settings, upstream }: GatewayOptions, metrics: Metrics): SegmindClient {
+/** Pictures of jobs lie at public addresses that Segmind names: fetched like any address that somebody else has chosen. */
+function createOutputFetcher(): ImageFetcher {
+  return createImageFetcher({ enabled: true, hosts: [], maxImageBytes: OUTPUT_BYTES, timeoutMs: OUTPUT_TIMEOUT_MS })
+}
+
+function createClient(
+  { settings, upstream, log }: GatewayOptions,
+  metrics: Metrics,
+  outputs: ImageFetcher,
+): SegmindClient {
+  const { api, timeoutMs, maxConcurrency, retryServerErrors } = settings.segmind
   return createSegmindClient({
     ...upstream,
-    timeoutMs: settings.segmind.timeoutMs,
-    maxConcurrency: settings.segmind.maxConcurrency,
+    api,
+    timeoutMs,
+    maxConcurrency,
+    retryServerErrors,
+    fetchOutput: async url => Buffer.concat((await outputs.fetchImage(url)).chunks),
     onAttempt: ({ status, code, durationMs }) =>
       metrics.upstreamAnswered(status === 200 && code !== 'ok' ? code : String(status ?? code), durationMs),
+    onBreaker: breaker => log.warn({ breaker }, 'the breaker in front of Segmind has changed'),
   })
+}
+
+/** How old a reservation is that no process can have under way any more, milliseconds. */
+function orphanAfterMs({ server, queue, segmind }: Settings): number {
+  // Counted from the plan: it may follow another leader first, then poll that one's job; its own is submitted and polled, each in its own time.
+  const jobsMs = 3 * segmind.timeoutMs + 2 * OUTPUT_TIMEOUT_MS
+  return server.clientTimeoutMs + queue.timeoutMs + jobsMs + ORPHAN_MARGIN_MS
 }
 
 function openBooks(
   { settings, log }: GatewayOptions,
-  store: Store,
-  client: SegmindClient,
-  metrics: Metrics,
-  onFailure: OnFailure,
+  { store, spool, isSpoolDurable }: OpenedStore,
+  { client, metrics, onFailure }: { client: SegmindClient; metrics: Metrics; onFailure: OnFailure },
 ): Accounts {
   return openAccounts({
     store: store.ledger,
     isStoreUp: () => store.isUp(),
+    spool,
+    isSpoolDurable,
+    orphanAfterMs: orphanAfterMs(settings),
     priceEstimate: settings.credits.priceEstimate,
     timeZone: settings.credits.timeZone,
     whenStoreIsDown: settings.credits.budgetFail,
@@ -142,16 +180,42 @@ function openBooks(
     onAnswered: (team, how, cost) => metrics.answered(team, how, cost),
     onAskFailure: error => log.warn({ err: error }, 'Segmind did not tell its balance'),
     onStoreFailure: onFailure,
+    onStepLost: (step, error) => log.error({ step, err: error }, 'the store refuses a ledger step: it is lost'),
+    onOrphan: ({ callId, team, requestId, resultId, jobId }, fate) => {
+      metrics.orphanEnded(fate)
+      log.warn({ callId, team, requestId, resultId, jobId, fate }, 'a call whose process is gone has been ended')
+    },
   })
 }
 
-function buildCaches({ settings }: GatewayOptions, store: Store, metrics: Metrics, onFailure: OnFailure) {
+function shareFlights(
+  { settings, log }: GatewayOptions,
+  store: Store,
+  { metrics, onFailure, isDraining }: { metrics: Metrics; onFailure: OnFailure; isDraining(): boolean },
+): SharedFlights {
+  return new SharedFlights({
+    store: store.leases,
+    ttlMs: orphanAfterMs(settings) + JOB_RECORD_MS,
+    isDraining,
+    onSeat: role => metrics.seated(role),
+    onStoreFailure: onFailure,
+    onTakenAway: name => log.warn({ resultId: name }, 'another process has taken over a purchase under way here'),
+  })
+}
+
+function buildCaches({ settings, log }: GatewayOptions, store: Store, metrics: Metrics, onFailure: OnFailure) {
   return {
     results: new ResultCache({
       memoryBytes: settings.cache.memoryBytes,
       store: store.results,
+      isStoreUp: () => store.isUp(),
       keepSeconds: settings.cache.ttlSeconds + settings.cache.staleSeconds,
+      unsavedBytes: UNSAVED_RESULT_BYTES,
       onStoreFailure: (error, doing) => onFailure(error, `results: ${doing}`),
+      onLost: (resultId, { body }, why) => {
+        metrics.resultLost(why)
+        log.error({ resultId, bytes: body.length, why }, 'a paid answer is lost to the store')
+      },
     }),
     images: new HeldImages({
       store: store.images,
@@ -171,6 +235,7 @@ function buildCaches({ settings }: GatewayOptions, store: Store, metrics: Metric
 }
 
 async function closeAccounts(accounts: Accounts, log: FastifyBaseLogger): Promise<void> {
-  const lost = await accounts.close()
-  if (lost > 0) log.error({ lost }, 'ledger steps the store did not take are lost')
+  const { kept, lost } = await accounts.close()
+  if (kept > 0) log.warn({ steps: kept }, 'ledger steps the store did not take wait on disk for the next start')
+  if (lost > 0) log.error({ steps: lost }, 'ledger steps the store did not take are lost')
 }

@@ -2,7 +2,9 @@ import type { AppParts } from './http/app.js'
 import type { Gauges } from './metrics.js'
 import type { Parts } from './parts.js'
 import { createImageCheck } from './segment/image.js'
-import type { PipelineParts } from './segment/pipeline.js'
+import type { PipelineParts } from './segment/ports.js'
+import { landOrphan } from './segment/purchase.js'
+import type { LedgerEntry } from './storage.js'
 import { createOperatorCheck } from './teams/operator-key.js'
 
 /** What the HTTP shell gets to see. */
@@ -13,7 +15,12 @@ export function appPartsOf(parts: Parts): AppParts {
     log: parts.log,
     trustProxy: settings.server.trustProxy,
     keys: { authenticate: teams.authenticate, isOperator },
-    health: { isDraining: () => parts.isDraining, isStoreUp: store.isUp, isTeamsFileOk: teams.isOk },
+    health: {
+      isDraining: () => parts.isDraining,
+      isStoreUp: store.isUp,
+      isTeamsFileOk: teams.isOk,
+      breaker: () => parts.client.breaker,
+    },
     segment: {
       pipeline: pipelinePartsOf(parts),
       uploads: parts.uploads,
@@ -53,6 +60,17 @@ export function gaugesOf(parts: Parts): Gauges {
     priceEstimate: () => accounts.price.current(),
     budgets: () => accounts.allowance.budgets(teams.teams()),
     unsavedSteps: () => accounts.unsaved.size,
+    unsavedResults: () => ({ results: results.unsaved.size, bytes: results.unsaved.bytes }),
+    breakerOpen: () => parts.client.breaker !== 'closed',
+  }
+}
+
+/** How a job is ended whose process is gone. */
+export function createResume(parts: Parts): (entry: LedgerEntry) => Promise<void> {
+  const pipeline = pipelinePartsOf(parts)
+  return async ({ callId, at, resultId, purchase }) => {
+    const call = await parts.accounts.ledger.find(callId, at)
+    if (call) await landOrphan({ call, cacheKey: resultId, isKept: purchase !== 'no-store' }, pipeline)
   }
 }
 
@@ -62,6 +80,7 @@ function pipelinePartsOf(parts: Parts): PipelineParts {
     results: parts.results,
     images: parts.images,
     flights: parts.flights,
+    leases: parts.leases,
     checkImage: createImageCheck({ maxPixels: settings.images.maxPixels }),
     ledger: accounts.ledger,
     turns: parts.turns,
@@ -72,5 +91,6 @@ function pipelinePartsOf(parts: Parts): PipelineParts {
     staleSeconds: settings.cache.staleSeconds,
     patienceMs: settings.server.clientTimeoutMs,
     cacheScope: settings.cache.scope,
+    coalesce: settings.cache.coalesce,
   }
 }

@@ -55,10 +55,23 @@ t.test('an empty environment gives the documented defaults and the sandbox', asy
       trustProxy: false,
       shutdownTimeoutMs: 130_000,
     },
-    segmind: { apiKey: undefined, baseUrl: 'https://api.segmind.com', timeoutMs: 120_000, maxConcurrency: 8 },
+    segmind: {
+      apiKey: undefined,
+      baseUrl: 'https://api.segmind.com',
+      api: 'v1',
+      timeoutMs: 120_000,
+      retryServerErrors: true,
+      maxConcurrency: 8,
+    },
     queue: { max: 256, timeoutMs: 30_000 },
     store: { redisUrl: undefined, dataDir: './data', maxBytes: 10 * 1024 ** 3 },
-    cache: { ttlSeconds: 2_592_000, staleSeconds: 604_800, scope: 'shared', memoryBytes: 256 * 1024 ** 2 },
+    cache: {
+      ttlSeconds: 2_592_000,
+      staleSeconds: 604_800,
+      scope: 'shared',
+      coalesce: true,
+      memoryBytes: 256 * 1024 ** 2,
+    },
     images: { ttlSeconds: 86_400, maxBytes: 20 * 1024 ** 2, maxPixels: 50_000_000, urls: true, urlHosts: undefined },
     upload: { memoryBytes: 512 * 1024 ** 2, base64Default: false },
     teams: { file: 'data/teams.yaml', isDefaultFile: true, adminKey: undefined },
@@ -236,15 +249,12 @@ t.test('the sandbox is the upstream where it is asked for, and outside productio
 
 t.test('settings of later versions are refused unless they are at their default', async t => {
   const refused: [string, string][] = [
-    ['SEGMIND_API', 'v2'],
     ['SEGMIND_REQUESTS_PER_MINUTE', '60'],
     ['REDIS_CLUSTER', 'a:1,b:2'],
     ['REDIS_SENTINELS', 'a:1'],
     ['REDIS_MASTER_NAME', 'main'],
     ['RESERVE_CREDITS', '5'],
     ['ALERT_WEBHOOK_URL', 'https://hooks.example.com/secret'],
-    ['COALESCE', 'off'],
-    ['RETRY_SERVER_ERRORS', 'false'],
     ['CHARGEBACK', 'split'],
     ['RESULT_URL_TTL', '60'],
     ['ALLOW_NO_SELECTION', 'true'],
@@ -255,11 +265,8 @@ t.test('settings of later versions are refused unless they are at their default'
     t.match(problemsOf({ [name]: text }), [new RegExp(`^${name}: .*not supported by this version$`)], `${name}=${text}`)
   }
   const defaults = {
-    SEGMIND_API: 'v1',
     SEGMIND_REQUESTS_PER_MINUTE: '0',
     RESERVE_CREDITS: '0.0',
-    COALESCE: 'true',
-    RETRY_SERVER_ERRORS: 'yes',
     CHARGEBACK: 'first-payer',
     RESULT_URL_TTL: '3600',
     ALLOW_NO_SELECTION: '0',

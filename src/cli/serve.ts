@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { Logger } from 'pino'
 import { loadSettings, type Settings } from '../config.js'
-import { type Gateway, startGateway } from '../gateway.js'
+import { type Gateway, isNothing, startGateway } from '../gateway.js'
 import { createLog } from '../log.js'
 import { startSandbox } from '../sandbox/server.js'
 import { firstTeam } from './first-team.js'
@@ -21,14 +21,14 @@ export async function run(args: string[], io: CliIo): Promise<number> {
   const upstream = await openUpstream(settings)
   try {
     const gateway = await startGateway({ settings, log, upstream })
-    const signal = untilSignal(log)
+    const signal = untilSignal(log, gateway)
     if (!settings.production || settings.sandbox) io.stdout(startBlock({ ...describe(settings, gateway), key }))
     log.info({ url: gateway.url, metrics: gateway.metricsUrl, sandbox: settings.sandbox }, 'listening')
     await signal
-    const lostCalls = await gateway.stop()
+    const unfinished = await gateway.stop()
     log.info('stopped')
     // What nobody waits for any longer would keep the process alive.
-    if (lostCalls > 0) process.exit(1)
+    if (!isNothing(unfinished)) process.exit(1)
     return 0
   } finally {
     await upstream.close()
@@ -54,16 +54,17 @@ function describe(settings: Settings, gateway: Gateway) {
   }
 }
 
-/** Resolves at the first SIGINT or SIGTERM; the second one ends the process, saying so. */
-function untilSignal(log: Logger): Promise<void> {
+/** Resolves at the first SIGINT or SIGTERM; the second one ends the process, saying what that loses. */
+function untilSignal(log: Logger, gateway: Gateway): Promise<void> {
   return new Promise(resolve => {
     let isStopping = false
     const onSignal = (signal: NodeJS.Signals) => {
       if (isStopping) {
-        log.error(
-          { signal },
-          'second signal: ended at once; answers of paid calls under way are lost, their charge stays booked as reserved',
-        )
+        const lost = gateway.unfinished()
+        const what = isNothing(lost)
+          ? 'second signal: ended at once, nothing that was paid for is lost'
+          : 'second signal: ended at once; the answers of these paid calls are lost, their charge stays booked'
+        log.error({ signal, ...lost }, what)
         process.exit(1)
       }
       isStopping = true

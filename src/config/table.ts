@@ -56,7 +56,19 @@ export const SETTINGS = {
   segmind: {
     apiKey: secret('SEGMIND_API_KEY', token, 'The shared Segmind key. Needed in production, unless SANDBOX=true.'),
     baseUrl: setting('SEGMIND_BASE_URL', httpUrl, 'https://api.segmind.com', 'Where Segmind is.'),
+    api: setting(
+      'SEGMIND_API',
+      oneOf('v1', 'v2'),
+      'v1',
+      'How Segmind is called: v1 waits for the answer; v2 submits a job and polls it.',
+    ),
     timeoutMs: setting('SEGMIND_TIMEOUT_MS', wholeNumber(1, HOUR_MS), '120000', 'How long one upstream call may take.'),
+    retryServerErrors: setting(
+      'RETRY_SERVER_ERRORS',
+      flag,
+      'true',
+      'Whether 500, 502 and 504 of Segmind, which it does not bill, are tried once more.',
+    ),
     maxConcurrency: setting('SEGMIND_MAX_CONCURRENCY', wholeNumber(1, 10_000), '8', 'Upstream calls at the same time.'),
   },
   queue: {
@@ -69,7 +81,12 @@ export const SETTINGS = {
       redisUrl,
       'Redis for results, images and the ledger; without it they are in DATA_DIR.',
     ),
-    dataDir: setting('DATA_DIR', path, './data', 'Folder of the embedded store.'),
+    dataDir: setting(
+      'DATA_DIR',
+      path,
+      './data',
+      'Folder of the embedded store; with Redis, of what waits for a Redis that is down.',
+    ),
     maxBytes: setting('STORE_MAX_BYTES', bytes(MIB, 1024 * GIB), '10GiB', 'Room for the embedded store.'),
   },
   cache: {
@@ -85,6 +102,7 @@ export const SETTINGS = {
       '604800',
       'How long it is kept after that.',
     ),
+    coalesce: setting('COALESCE', flag, 'on', 'Whether identical requests at the same time share one purchase.'),
     scope: setting('CACHE_SCOPE', oneOf('shared', 'team'), 'shared', 'Who shares results: all teams, or each its own.'),
     memoryBytes: setting('MEMORY_CACHE_BYTES', bytes(0, 64 * GIB), '256MiB', 'Results kept in memory; 0 keeps none.'),
   },
@@ -156,15 +174,12 @@ export interface LaterSetting {
 }
 
 export const LATER_SETTINGS: readonly LaterSetting[] = [
-  { name: 'SEGMIND_API', form: oneOf('v1'), default: 'v1' },
   { name: 'SEGMIND_REQUESTS_PER_MINUTE', form: wholeNumber(0, 1e9), default: '0' },
   { name: 'REDIS_CLUSTER', form: anyText, default: undefined },
   { name: 'REDIS_SENTINELS', form: anyText, default: undefined },
   { name: 'REDIS_MASTER_NAME', form: anyText, default: undefined },
   { name: 'RESERVE_CREDITS', form: { accepts: '0', read: text => Number(text) }, default: '0' },
   { name: 'ALERT_WEBHOOK_URL', form: anyText, default: undefined },
-  { name: 'COALESCE', form: flag, default: 'on' },
-  { name: 'RETRY_SERVER_ERRORS', form: flag, default: 'true' },
   { name: 'CHARGEBACK', form: oneOf('first-payer'), default: 'first-payer' },
   { name: 'RESULT_URL_TTL', form: wholeNumber(0, 1e9), default: '3600' },
   { name: 'ALLOW_NO_SELECTION', form: flag, default: 'false' },

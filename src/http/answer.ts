@@ -1,12 +1,13 @@
 import type { FastifyReply } from 'fastify'
 import { formatCredits, type Nanocredits } from '../nanocredits.js'
 import type { SegmentAnswer } from '../segment/pipeline.js'
-import type { CacheDirectives } from '../segment/types.js'
+import type { CacheDirectives, CacheKey } from '../segment/types.js'
 
 /** How a result is shown to this caller. */
 export interface Rendering {
   base64: boolean
-  imageDigest: string
+  /** Absent where it is not known. */
+  imageDigest: string | undefined
   ignoredFields: readonly string[]
   directives: CacheDirectives
   remaining: Nanocredits | undefined
@@ -25,18 +26,56 @@ export function sendAnswer(reply: FastifyReply, answer: SegmentAnswer, rendering
   return reply.type('application/json; charset=utf-8').send(`{"image":"${result.body.toString('base64')}"}`)
 }
 
+/** Seconds after which it makes sense to ask for a result that is on its way. */
+const RUNNING_RETRY_AFTER_SECONDS = 2
+
+/** 202: the result is on its way (RFC 9110 §15.3.3). */
+export function sendRunning(reply: FastifyReply, id: CacheKey): FastifyReply {
+  return reply
+    .code(202)
+    .headers({ 'x-result-id': id, 'retry-after': String(RUNNING_RETRY_AFTER_SECONDS), 'cache-control': 'no-store' })
+    .send({ status: 'running', resultId: id })
+}
+
+/** 202 with the address where the result will be (RFC 7240 §4.1). */
+export function sendAccepted(
+  reply: FastifyReply,
+  id: CacheKey,
+  { base64, imageDigest }: { base64: boolean; imageDigest: string },
+): FastifyReply {
+  const location = `/results/${id}${base64 ? '?base64=true' : ''}`
+  reply.headers({ location, 'preference-applied': 'respond-async', 'x-image-id': `sha256:${imageDigest}` })
+  return sendRunning(reply, id)
+}
+
+/** Whether the caller has it already: `If-None-Match` (RFC 9110 §13.1.2). */
+export function isNotModified(ifNoneMatch: string | undefined, answer: SegmentAnswer, rendering: Rendering): boolean {
+  const known = (ifNoneMatch ?? '').split(',').map(tag => tag.trim().replace(/^W\//, ''))
+  return known.includes('*') || known.includes(etagOf(answer, rendering))
+}
+
+/** 304: the headers of the answer without it. */
+export function sendNotModified(reply: FastifyReply, answer: SegmentAnswer, rendering: Rendering): FastifyReply {
+  return reply.code(304).headers(answerHeaders(answer, rendering)).send()
+}
+
+function etagOf({ result }: SegmentAnswer, { base64 }: Rendering): string {
+  return `"${result.etag}${base64 ? '-base64' : ''}"`
+}
+
 function answerHeaders(answer: SegmentAnswer, rendering: Rendering): Record<string, string> {
-  const { result, key, charged } = answer
+  const { key, charged } = answer
   const { ignoredFields, remaining } = rendering
   return {
     'cache-status': cacheStatus(answer, rendering),
     'x-cache': X_CACHE[answer.how],
     'x-result-id': key,
-    'x-image-id': `sha256:${rendering.imageDigest}`,
+    ...(rendering.imageDigest === undefined ? {} : { 'x-image-id': `sha256:${rendering.imageDigest}` }),
     'x-cost': formatCredits(charged),
     ...(remaining === undefined ? {} : { 'x-remaining-credits': formatCredits(remaining) }),
     ...(ignoredFields.length === 0 ? {} : { 'x-ignored-fields': ignoredFields.join(', ') }),
-    etag: `"${result.etag}${rendering.base64 ? '-base64' : ''}"`,
+    ...(answer.isReplay ? { 'idempotent-replayed': 'true' } : {}),
+    etag: etagOf(answer, rendering),
     age: String(Math.floor(ageSeconds(answer, rendering))),
     'cache-control': 'private, no-transform',
     'x-content-type-options': 'nosniff',

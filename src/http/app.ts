@@ -12,6 +12,7 @@ import { Exchanges } from './exchanges.js'
 import { addFacts, beginFacts, type Finished } from './facts.js'
 import { addHealthRoutes, type Health } from './health-routes.js'
 import { addRateLimits } from './rate-limits.js'
+import { addResultsRoute } from './results-route.js'
 import { addSegmentRoute, type SegmentRouteParts } from './segment-route.js'
 import { addUsageRoute, type UsageParts } from './usage-route.js'
 
@@ -79,6 +80,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     team.addHook('onRequest', limits.perTeam)
     await team.register(multipart)
     await addSegmentRoute(team, parts.segment)
+    addResultsRoute(team, parts.segment)
     addUsageRoute(team, parts.usage)
   })
   await app.register(

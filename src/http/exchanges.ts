@@ -26,12 +26,20 @@ interface Connection {
 /** The requests under way on each connection: there are several where a client does not wait for an answer before it sends the next request. */
 export class Exchanges {
   readonly #connections = new WeakMap<Socket, Connection>()
+  #underWay = 0
+
+  /** Requests that are being received or answered. */
+  get underWay(): number {
+    return this.#underWay
+  }
 
   begin(request: FastifyRequest, reply: FastifyReply): Exchange {
     const connection = this.#connectionOf(request.raw.socket)
     const exchange = new OpenExchange(request, reply)
     connection.open.add(exchange)
     connection.latest = exchange
+    this.#underWay++
+    exchange.whenOver(() => this.#underWay--)
     reply.raw.once('close', () => end(connection, exchange))
     return exchange
   }

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { ErrorCode } from '../errors.js'
+import { type ErrorCode, GatewayError } from '../errors.js'
 import { formatCredits, type Nanocredits } from '../nanocredits.js'
 import type { Caller } from '../segment/types.js'
 import { addressOf } from './address.js'
@@ -22,6 +22,10 @@ export interface Facts {
 }
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Requests that are being received or answered. */
+    requestsUnderWay(): number
+  }
   interface FastifyRequest {
     facts: Facts
   }
@@ -46,6 +50,7 @@ export interface FactsParts {
 
 /** Gives every request its facts, its `X-Request-Id`, one log line when it is over, and one call of `onFinished`. */
 export function addFacts(app: FastifyInstance, parts: FactsParts): void {
+  app.decorate('requestsUnderWay', () => parts.exchanges.underWay)
   app.decorateRequest('facts', null as unknown as Facts)
   app.decorateRequest('exchange', null as unknown as Exchange)
   app.addHook('onRequest', async (request, reply) => beginFacts(request, reply, parts))
@@ -57,6 +62,13 @@ export function beginFacts(request: FastifyRequest, reply: FastifyReply, { excha
   reply.header('x-request-id', request.id)
   request.exchange = exchanges.begin(request, reply)
   request.exchange.whenOver(() => finish(request, reply, onFinished))
+}
+
+/** Whose request it is, behind a door that asked for a key. */
+export function callerOf(request: FastifyRequest): Caller {
+  const { caller } = request.facts
+  if (!caller) throw new GatewayError('internal_error', 'A request reached its route before it was known whose it is.')
+  return caller
 }
 
 /** What is counted and logged for a client that left before its answer, after nginx's custom. */

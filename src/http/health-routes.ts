@@ -4,11 +4,13 @@ export interface Health {
   isDraining(): boolean
   isStoreUp(): boolean
   isTeamsFileOk(): boolean
+  /** `closed`: calls go to Segmind; `open`: they are not tried; `probing`: it is being asked whether it is back. */
+  breaker(): 'closed' | 'open' | 'probing'
 }
 
 /**
- * `/healthz`: the process lives. `/readyz`: it takes requests (503 while draining). A store that is down or a refused teams
- * file is told in the detail but does not make the gateway unready: it goes on with what it has.
+ * `/healthz`: the process lives. `/readyz`: it takes requests (503 while draining). A store that is down, a refused teams
+ * file or an open breaker is told in the detail but does not make the gateway unready: it goes on with what it has, hits above all.
  */
 export function addHealthRoutes(app: FastifyInstance, health: Health): void {
   app.route({
@@ -29,6 +31,7 @@ export function addHealthRoutes(app: FastifyInstance, health: Health): void {
           checks: {
             store: health.isStoreUp() ? 'up' : 'down',
             teamsFile: health.isTeamsFileOk() ? 'ok' : 'refused',
+            breaker: health.breaker(),
           },
         })
     },

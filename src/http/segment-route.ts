@@ -5,12 +5,16 @@ import type { Nanocredits } from '../nanocredits.js'
 import { parseCacheControl } from '../segment/cache-control.js'
 import { type ImageSource, imageTooLarge } from '../segment/image-source.js'
 import { parseParams } from '../segment/params.js'
-import { type PipelineParts, type RequestedImage, segment } from '../segment/pipeline.js'
-import type { Caller, ImageBytes, Team } from '../segment/types.js'
+import { segment } from '../segment/pipeline.js'
+import type { PipelineParts } from '../segment/ports.js'
+import { parsePrefer } from '../segment/prefer.js'
+import type { RequestedImage } from '../segment/question.js'
+import type { ImageBytes, Team } from '../segment/types.js'
 import { maxUploadBytes, type ReceivedForm, type UploadLimits } from '../segment/upload.js'
 import { receiveJson } from '../segment/upload-json.js'
 import { type MultipartOptions, receiveMultipart, type UploadPart } from '../segment/upload-multipart.js'
-import { sendAnswer } from './answer.js'
+import { sendAccepted, sendAnswer } from './answer.js'
+import { callerOf } from './facts.js'
 import { receiveBody } from './receive-body.js'
 import type { Hold, UploadBudget } from './upload-budget.js'
 
@@ -75,12 +79,14 @@ async function answer(request: FastifyRequest, reply: FastifyReply, parts: Segme
   facts.uploadBytes = form.uploadBytes
 
   const directives = parseCacheControl(request.headers['cache-control'])
+  const prefer = parsePrefer(request.headers.prefer)
   const holdUntil = (work: Promise<unknown>) => request.hold.until(work)
-  const question = { requestId: request.id, caller, image, params, cache: directives, holdUntil }
-  const answered = await segment(question, parts.pipeline)
+  const question = { requestId: request.id, caller, image, params, cache: directives, prefer, holdUntil }
+  const answered = await segment({ ...question, ...idempotencyKeyOf(request) }, parts.pipeline)
+  facts.resultId = answered.key
+  if (answered.how === 'accepted') return sendAccepted(reply, answered.key, { base64, imageDigest: image.digest })
   facts.cache = answered.how
   facts.charged = answered.charged
-  facts.resultId = answered.key
   facts.upstreamMs = answered.timing.upstreamMs
 
   return sendAnswer(reply, answered, {
@@ -93,6 +99,16 @@ async function answer(request: FastifyRequest, reply: FastifyReply, parts: Segme
     now: parts.pipeline.now(),
     freshSeconds: parts.pipeline.freshSeconds,
   })
+}
+
+const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/
+
+/** `Idempotency-Key`, any text of the caller's choice. Throws `invalid_request`. */
+function idempotencyKeyOf({ headers }: FastifyRequest): { idempotencyKey?: string } {
+  const idempotencyKey = headers['idempotency-key']
+  if (idempotencyKey === undefined) return {}
+  if (typeof idempotencyKey === 'string' && IDEMPOTENCY_KEY.test(idempotencyKey)) return { idempotencyKey }
+  throw new GatewayError('invalid_request', 'Idempotency-Key takes 1–255 printable ASCII characters.')
 }
 
 /** Reads the body to its end, in the form its content type names. */
@@ -148,10 +164,4 @@ function holdUpload(request: FastifyRequest, uploads: UploadBudget, maxBytes: nu
 function declaredBytes(request: FastifyRequest): number | undefined {
   const declared = request.headers['content-length']
   return declared === undefined ? undefined : Number(declared)
-}
-
-function callerOf(request: FastifyRequest): Caller {
-  const { caller } = request.facts
-  if (!caller) throw new GatewayError('internal_error', 'A request reached its route before it was known whose it is.')
-  return caller
 }

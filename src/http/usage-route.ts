@@ -3,6 +3,7 @@ import { GatewayError } from '../errors.js'
 import { type Nanocredits, toCredits } from '../nanocredits.js'
 import type { Team } from '../segment/types.js'
 import { StoreError, type UsageDay } from '../storage.js'
+import { callerOf } from './facts.js'
 
 export interface UsageParts {
   usage(month: string, team: string): Promise<UsageDay[]>
@@ -18,8 +19,7 @@ const STORE_RETRY_AFTER_SECONDS = 5
 export function addUsageRoute(app: FastifyInstance, parts: UsageParts): void {
   app.get('/usage', async (request, reply) => {
     reply.header('cache-control', 'no-store')
-    const team = request.facts.caller?.team
-    if (!team) throw new GatewayError('internal_error', 'A statement was asked for before it was known by whom.')
+    const { team } = callerOf(request)
     const month = readMonth(request.query, parts.currentMonth())
     const days = await parts.usage(month, team.id).catch((error: unknown) => {
       throw error instanceof StoreError ? notNow(error) : error

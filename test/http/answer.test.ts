@@ -22,7 +22,7 @@ function rendered(answer: Partial<SegmentAnswer>, rendering: Partial<Rendering> 
   const timing = { cacheMs: 1, queueMs: 2.25, upstreamMs: 1700.04 }
   sendAnswer(
     reply as unknown as FastifyReply,
-    { how: 'hit', key: 'k', result, charged: 0, stored: true, timing, ...answer },
+    { how: 'hit', key: 'k', result, charged: 0, stored: true, isReplay: false, timing, ...answer },
     {
       base64: false,
       imageDigest: 'd',

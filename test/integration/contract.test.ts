@@ -14,7 +14,7 @@ import { segmentForm, startTestGateway, type TestGateway, type TestGatewayOption
 import { type Answer, ask, connectTo, type Question } from '../support/raw-client.js'
 
 /** Codes of later issues: no source may raise them yet. `segment/acceptance.ts` knows how to react to some of them. */
-const LATER_CODES = ['unknown_result', 'credits_reserved']
+const LATER_CODES = ['credits_reserved']
 /** Routes without a place in the document: the way to /docs and the parts of its page, and the operators' door, which leads nowhere yet. */
 const UNDOCUMENTED_ROUTES = [/^\/$/, /^\/docs\/$/, /^\/docs\/(json|yaml)$/, /^\/docs\/static\//, /^\/admin\/\*$/]
 
@@ -45,12 +45,13 @@ t.beforeEach(test => {
 
 /** Every answer of every scenario is held against the document. */
 function checked(method: string, path: string, answer: Answer): Answer {
-  scenario.strictSame(
-    contract.complaintsAbout({ ...answer, method, path: path.split('?', 1)[0] ?? '' }),
-    [],
-    `${method} ${path}`,
-  )
+  scenario.strictSame(contract.complaintsAbout({ ...answer, method, path: templateOf(path) }), [], `${method} ${path}`)
   return answer
+}
+
+/** An address as the document writes it. */
+function templateOf(path: string): string {
+  return (path.split('?', 1)[0] ?? '').replace(/^\/results\/[^/]+$/, '/results/{id}')
 }
 
 async function get(gateway: TestGateway, path: string, question: Question = {}): Promise<Answer> {
@@ -97,7 +98,7 @@ const small = await start({
     CACHE_TTL_SECONDS: '60',
   },
   teams: {
-    vision: {},
+    vision: { limits: { requests_per_minute: 1_000_000 } },
     hasty: { limits: { requests_per_minute: 1 } },
     poor: { budget: { daily: 0 } },
     gone: { disabled: true },
@@ -199,10 +200,10 @@ t.test('limits of a team and of an address', async t => {
 t.test('Segmind fails in every way it knows', async () => {
   const rows: [wanted: string, ...answers: FakeAnswer[]][] = [
     ['422 upstream_rejected', { status: 422, body: { error: 'prompt is not nice' } }],
-    ['502 upstream_failed', { status: 500 }],
+    ['502 upstream_failed', { status: 500 }, { status: 500 }],
     ['502 upstream_unauthorized', { status: 401 }],
     ['503 credits_exhausted', { status: 406, body: { error: 'Insufficient credits' } }],
-    ['503 upstream_busy', { status: 429 }, { status: 429 }, { status: 429 }],
+    ['503 upstream_busy', { status: 429, headers: { 'retry-after': '60' } }],
     ['504 upstream_timeout', { how: 'hang' }],
   ]
   for (const [wanted, ...answers] of rows) {
@@ -212,6 +213,64 @@ t.test('Segmind fails in every way it knows', async () => {
   await small.upstream.goDown()
   await refused('503 upstream_unavailable', segment(small))
   await small.upstream.comeUp()
+})
+
+const NO_RESULT = '0'.repeat(64)
+
+t.test('a result that is fetched later', async t => {
+  const later = { prefer: 'respond-async, wait=0' }
+  const gate = small.upstream.hold()
+  const accepted = await segment(small, {}, later)
+  t.equal(accepted.status, 202)
+  const path = accepted.headers.location ?? ''
+  t.equal((await get(small, path)).status, 202)
+  t.equal((await get(small, path, { method: 'HEAD' })).status, 202)
+  gate.open()
+  const found = await ended(small, path)
+  t.equal(found.status, 200)
+  t.equal((await get(small, path, { method: 'HEAD' })).status, 200)
+  await get(small, `${path}?base64=true`)
+  const known = { 'if-none-match': found.headers.etag ?? '' }
+  t.equal((await get(small, path, { headers: known })).status, 304)
+  t.equal((await get(small, path, { method: 'HEAD', headers: known })).status, 304)
+
+  const failures: [wanted: string, ...answers: FakeAnswer[]][] = [
+    ['422 upstream_rejected', { status: 422, body: { error: 'no' } }],
+    ['502 upstream_failed', { status: 500 }, { status: 500 }],
+    ['504 upstream_timeout', { how: 'hang' }],
+  ]
+  for (const [wanted, ...answers] of failures) {
+    small.upstream.script(...answers)
+    const held = small.upstream.hold()
+    const { headers } = await segment(small, {}, later)
+    held.open()
+    await refused(wanted, ended(small, headers.location ?? ''))
+  }
+  small.upstream.script({ body: await smallPng() }, { body: await smallWebp() })
+  for (let picture = 0; picture < 2; picture++)
+    await get(small, `/results/${(await segment(small)).headers['x-result-id']}`)
+  await refused('404 unknown_result', get(small, `/results/${NO_RESULT}`))
+  t.equal((await get(small, `/results/${NO_RESULT}`, { method: 'HEAD' })).status, 404)
+  await refused('400 invalid_parameter', get(small, `${path}?base64=perhaps`))
+  await refused('401 unauthorized', get(await start(), path, { headers: { 'x-api-key': 'wrong' } }))
+  await refused('403 forbidden', get(small, path, { headers: as('gone') }))
+  await refused('429 rate_limited', get(small, path, { headers: as('hasty') }))
+  await refused('500 internal_error', get(small, path, { headers: { 'x-bug': 'yes' } }))
+})
+
+/** Asks until it is no longer on its way. */
+async function ended(gateway: TestGateway, path: string): Promise<Answer> {
+  let answer = await get(gateway, path)
+  while (answer.status === 202) answer = await get(gateway, path)
+  return answer
+}
+
+t.test('a request that bypasses the cache, sent twice', async t => {
+  const once = { 'cache-control': 'no-store', 'idempotency-key': 'order 1' }
+  await segment(small, { prompt: 'a bird' }, once)
+  const again = await segment(small, { prompt: 'a bird' }, once)
+  t.equal(again.headers['idempotent-replayed'], 'true')
+  await refused('422 idempotency_key_reused', segment(small, { prompt: 'a fish' }, once))
 })
 
 t.test('a statement', async t => {
@@ -242,7 +301,7 @@ t.test('a result past its time, when Segmind fails', async t => {
   const gateway = await start({ env: { CACHE_TTL_SECONDS: '60' } })
   await segment(gateway, { prompt: 'a dog' })
   aheadMs = 61_000
-  gateway.upstream.script({ status: 500 })
+  gateway.upstream.script({ status: 500 }, { status: 500 })
   t.equal((await segment(gateway, { prompt: 'a dog' })).headers['x-cache'], 'STALE')
 })
 
@@ -255,6 +314,7 @@ t.test('a caller whose patience ends, and a gateway that shuts down', async t =>
   await get(gateway, '/readyz', { method: 'HEAD' })
   await refused('503 shutting_down', segment(gateway))
   await refused('503 shutting_down', get(gateway, '/usage'))
+  await refused('503 shutting_down', get(gateway, `/results/${NO_RESULT}`))
   gate.open()
   await stopping
 })
@@ -264,6 +324,7 @@ t.test('a store that does not answer', async () => {
   const gateway = await start({ redisUrl: closed, teams: { vision: { budget: { daily: 1 } } } })
   await refused('503 store_unavailable', segment(gateway))
   await refused('503 store_unavailable', get(gateway, '/usage'))
+  await refused('503 store_unavailable', get(gateway, `/results/${NO_RESULT}`))
 })
 
 t.test('the document promises nothing that was not seen above', async t => {
@@ -273,11 +334,14 @@ t.test('the document promises nothing that was not seen above', async t => {
 t.test('the document and the gateway have the same routes', async t => {
   const undocumented = [...routes].filter(route => {
     const [, path = ''] = route.split(' ')
-    return !contract.operations.includes(route) && !UNDOCUMENTED_ROUTES.some(pattern => pattern.test(path))
+    return (
+      !contract.operations.includes(route.replace(':id', '{id}')) &&
+      !UNDOCUMENTED_ROUTES.some(pattern => pattern.test(path))
+    )
   })
   t.strictSame(undocumented, [], 'every route is documented')
   t.strictSame(
-    contract.operations.filter(operation => !routes.has(operation)),
+    contract.operations.filter(operation => !routes.has(operation.replace('{id}', ':id'))),
     [],
     'every documented operation is a route',
   )

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { stringify } from 'yaml'
@@ -34,7 +36,7 @@ t.test('SIGTERM waits for a paid call whose client has left, books and keeps it,
   t.equal(upstream.calls.length, 1)
 })
 
-t.test('a stop that takes too long ends all the same and says how many paid calls were lost', async t => {
+t.test('a stop that takes too long ends all the same and names the paid calls that were lost', async t => {
   const { env, key, upstream } = await setUp(t)
   const gateway = await startGatewayProcess({ ...env, SHUTDOWN_TIMEOUT_MS: '50' })
   upstream.script(() => ({ how: 'hang' }))
@@ -42,7 +44,26 @@ t.test('a stop that takes too long ends all the same and says how many paid call
   await upstream.arrived(1)
   t.equal(await gateway.end('SIGTERM'), 1)
   await asked
-  t.ok(gateway.lines.some(line => line.includes('"paidCalls":1') && line.includes('lost')))
+  const last = gateway.lines.map(line => (line.startsWith('{') ? JSON.parse(line) : {})).find(({ calls }) => calls)
+  t.match(last, {
+    level: 'error',
+    msg: /gave up waiting.*lost/,
+    calls: [{ callId: /^[0-9a-f-]{36}$/, team: 'vision', requestId: /./, resultId: /^[0-9a-f]{64}$/ }],
+    results: [],
+    ledgerSteps: 0,
+  })
+})
+
+t.test('a connection over which nothing was ever sent is not waited for', async t => {
+  const { env, key } = await setUp(t)
+  const gateway = await startGatewayProcess({ ...env, SHUTDOWN_TIMEOUT_MS: '600000' })
+  const idle = connect(Number(new URL(gateway.url).port), '127.0.0.1')
+  await once(idle, 'connect')
+  const closed = once(idle, 'close')
+  // Another one, so that the first has surely been accepted.
+  await (await ask(gateway.url, key)).arrayBuffer()
+  t.equal(await gateway.end('SIGTERM'), 0)
+  await closed
 })
 
 t.test('a second signal ends it at once', async t => {

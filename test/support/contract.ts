@@ -139,7 +139,10 @@ function observe(seen: Seen, pointer: string, reader: Reader, fit: (pointer: str
     if (!documentedHeaders.has(name) && !CONNECTION_LEVEL.has(name))
       complaints.push(`the header ${name} is undocumented`)
   }
-  const body = seen.method === 'HEAD' ? { kept: [], complaints: [] } : observeBody(seen, pointer, reader, fit)
+  const body =
+    seen.method === 'HEAD' || seen.status === 304
+      ? { kept: [], complaints: [] }
+      : observeBody(seen, pointer, reader, fit)
   return { kept: [...kept, ...body.kept], complaints: [...complaints, ...body.complaints] }
 }
 
