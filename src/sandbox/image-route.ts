@@ -1,23 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { formatCredits, type Nanocredits } from '../nanocredits.js'
-import { type Account, costOf } from './account.js'
-import { collectParts, type Fields, type Order, readOrder } from './order.js'
-import type { Segmenter } from './segmenter.js'
-import { PRETENDED, type Triggers } from './triggers.js'
-
-/** What the route works with. */
-export interface Desk {
-  account: Account
-  segmenter: Segmenter
-  /** Added to the time that each picture takes. */
-  latencyMs: number
-  /** Milliseconds since 1970. */
-  now: () => number
-  wait: (milliseconds: number, until: AbortSignal) => Promise<void>
-  /** Ends waits when the sandbox closes. */
-  closing: AbortSignal
-}
+import { costOf } from './account.js'
+import { type Desk, meet, NO_PICTURE, pretend, receiveOrder, segment } from './desk.js'
+import type { Order } from './order.js'
+import type { Triggers } from './triggers.js'
 
 /**
  * Answers `POST /v1/sam-v2-image` (SEGMIND.md): reads the order, holds credits, segments, bills, answers in the form asked for.
@@ -25,8 +12,7 @@ export interface Desk {
  */
 export async function answerImage(desk: Desk, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const startedAt = desk.now()
-  const fields = request.isMultipart() ? await collectParts(request.parts()) : request.body
-  const order = readOrder(typeof fields === 'object' && fields !== null ? (fields as Fields) : {})
+  const order = await receiveOrder(request, 'v1')
   if ('status' in order) return reply.code(order.status).send({ error: order.error })
   if (order.triggers.delayMs) await desk.wait(order.triggers.delayMs, desk.closing)
   if (order.triggers.status !== undefined) return pretend(desk, reply, order.triggers.status)
@@ -43,27 +29,6 @@ export async function answerImage(desk: Desk, request: FastifyRequest, reply: Fa
   billHeaders(reply, { cost, remaining: desk.account.balance, seconds: (desk.now() - startedAt) / 1000 })
   const body = inForm(reply, Buffer.from(outcome.jpeg), order)
   return order.triggers.fate ? meet(order.triggers.fate, reply, body) : reply.send(body)
-}
-
-async function segment(desk: Desk, order: Order) {
-  if (desk.latencyMs > 0) await desk.wait(desk.latencyMs, desk.closing)
-  const { image, points, removed, overlay } = order
-  return desk.segmenter.segment({
-    image,
-    points,
-    removed,
-    overlay,
-    ...(order.prompt === undefined ? {} : { prompt: order.prompt }),
-  })
-}
-
-function pretend(desk: Desk, reply: FastifyReply, name: string): FastifyReply {
-  const { status, body, resetSeconds } = PRETENDED[name] ?? { status: 500, body: {} }
-  if (resetSeconds !== undefined) {
-    reply.header('x-rate-limit-reset-at-utc', new Date(desk.now() + resetSeconds * 1000).toISOString())
-  }
-  if (typeof body === 'string') reply.type('text/html; charset=utf-8')
-  return reply.code(status).send(body)
 }
 
 function billHeaders(reply: FastifyReply, bill: { cost: Nanocredits; remaining: Nanocredits; seconds: number }): void {
@@ -87,19 +52,7 @@ function inForm(reply: FastifyReply, jpeg: Buffer, { base64, triggers }: Order):
     json: () => Buffer.from(JSON.stringify({ image: jpeg.toString('base64') })),
     'data-uri': () => Buffer.from(JSON.stringify({ image: `data:image/jpeg;base64,${jpeg.toString('base64')}` })),
     'base64-text': () => Buffer.from(jpeg.toString('base64')),
-    garbage: () => Buffer.from('this is not a picture'),
+    garbage: () => NO_PICTURE,
   }
   return bodies[form]()
-}
-
-/** Ends the connection the way a trigger wants, after the call was billed: the outcome that a client cannot know. */
-function meet(fate: NonNullable<Triggers['fate']>, reply: FastifyReply, body: Buffer): FastifyReply {
-  reply.hijack()
-  const { raw } = reply
-  if (fate === 'reset') raw.socket?.resetAndDestroy()
-  if (fate === 'cut') {
-    raw.writeHead(200, { ...(reply.getHeaders() as Record<string, string>), 'content-length': body.length })
-    raw.write(body.subarray(0, Math.floor(body.length / 2)), () => raw.destroy())
-  }
-  return reply
 }

@@ -1,6 +1,6 @@
 import type { MultipartFile, MultipartValue } from '@fastify/multipart'
 import type { Point } from '../segment/types.js'
-import { readTriggers, type Triggers } from './triggers.js'
+import { type Api, readTriggers, type Triggers } from './triggers.js'
 
 /** A request to `sam-v2-image`, read and checked. */
 export interface Order {
@@ -25,7 +25,7 @@ export interface Refused {
 export type Fields = Record<string, unknown>
 
 /** Reads a request's fields in the strict form that SEGMIND.md documents, so that a client which strays from it is told. */
-export function readOrder(fields: Fields): Order | Refused {
+export function readOrder(fields: Fields, api: Api = 'v1'): Order | Refused {
   const image = readImage(fields.image)
   if (!Buffer.isBuffer(image)) return image
   const texts = readTexts(fields)
@@ -36,7 +36,7 @@ export function readOrder(fields: Fields): Order | Refused {
   const removed = readPoints('remove_coordinates', texts.remove_coordinates)
   if ('status' in points) return points
   if ('status' in removed) return removed
-  const wanted = readTriggers(texts.prompt ?? '')
+  const wanted = readTriggers(texts.prompt ?? '', api)
   if ('problem' in wanted) return refused(400, wanted.problem)
   const asked = (texts.prompt ?? '').trim() !== ''
   if (!asked && points.length === 0) return refused(400, 'prompt or coordinates is required')

@@ -1,3 +1,6 @@
+/** Answer at once, or submit and poll. */
+export type Api = 'v1' | 'v2'
+
 /** What a prompt asks the sandbox to pretend (docs/sandbox.md, Triggers). */
 export interface Triggers {
   /** A row of `PRETENDED`. */
@@ -8,6 +11,8 @@ export interface Triggers {
   fate?: 'cut' | 'hang' | 'reset'
   /** The form of the answer, against what was asked for. */
   form?: 'garbage' | 'base64-text' | 'data-uri'
+  /** The job ends as failed. */
+  fails?: true
 }
 
 /** An error that can be asked for. */
@@ -39,17 +44,23 @@ export const PRETENDED: Readonly<Record<string, Pretended>> = {
   '504': { status: 504, body: { error: 'Gateway timeout' } },
 }
 
+/** Triggers that only one of the two knows. */
+const ONLY: Readonly<Record<string, Api>> = { 'base64-text': 'v1', 'data-uri': 'v1', fail: 'v2' }
 const MAX_DELAY_MS = 600_000
 const TRIGGER = /sandbox:([a-z0-9-]+)(?:=([a-z0-9-]*))?[\s;,]*/gi
 
 /**
  * Takes the triggers out of a prompt. Several may be given, between spaces, commas or semicolons; the rest is the real prompt, `undefined` when nothing is left.
- * Answers a sentence instead of triggers that do not exist.
+ * Answers a sentence instead of triggers that do not exist, or not in this API.
  */
-export function readTriggers(text: string): { prompt: string | undefined; triggers: Triggers } | { problem: string } {
+export function readTriggers(
+  text: string,
+  api: Api = 'v1',
+): { prompt: string | undefined; triggers: Triggers } | { problem: string } {
   const triggers: Triggers = {}
   for (const [, name = '', value] of text.matchAll(TRIGGER)) {
-    const found = readTrigger(name.toLowerCase(), value?.toLowerCase())
+    const word = name.toLowerCase()
+    const found = (ONLY[word] ?? api) === api && readTrigger(word, value?.toLowerCase())
     if (!found) return { problem: `unknown sandbox trigger "${name}${value === undefined ? '' : `=${value}`}"` }
     Object.assign(triggers, found)
   }
@@ -64,6 +75,7 @@ function readTrigger(name: string, value: string | undefined): Triggers | undefi
   }
   if (value !== undefined) return undefined
   if (name === 'cut' || name === 'hang' || name === 'reset') return { fate: name }
+  if (name === 'fail') return { fails: true }
   if (name === 'garbage' || name === 'base64-text' || name === 'data-uri') return { form: name }
   return undefined
 }

@@ -33,3 +33,13 @@ for (const text of [
     t.match(read, { problem: /unknown sandbox trigger/ })
   })
 }
+
+t.test('what is for one API only is unknown to the other', async t => {
+  t.strictSame(readTriggers('sandbox:fail cat', 'v2'), { prompt: 'cat', triggers: { fails: true } })
+  t.match(readTriggers('sandbox:fail cat', 'v1'), { problem: 'unknown sandbox trigger "fail"' })
+  t.match(readTriggers('sandbox:fail=1', 'v2'), { problem: 'unknown sandbox trigger "fail=1"' })
+  for (const form of ['base64-text', 'data-uri']) {
+    t.match(readTriggers(`sandbox:${form}`, 'v1'), { triggers: { form } })
+    t.match(readTriggers(`sandbox:${form}`, 'v2'), { problem: `unknown sandbox trigger "${form}"` })
+  }
+})
