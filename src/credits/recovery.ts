@@ -1,4 +1,5 @@
 import type { Nanocredits } from '../nanocredits.js'
+import { JOB_AGE_MS } from '../segment/purchase.js'
 import type { LedgerEntry, LedgerStore, SettledCall } from '../storage.js'
 import type { UnsavedSteps } from './unsaved.js'
 
@@ -26,8 +27,6 @@ export type OrphanFate = 'resumed' | 'unknown'
 const SPREAD = 0.2
 /** Entries that one sweep looks at. */
 const SWEEP_LIMIT = 100
-/** How long Segmind surely still knows a job. */
-const JOB_AGE_MS = 55 * 60_000
 /** Jobs polled at once: they come on top of the purchases under way. */
 const MAX_RESUMING = 4
 

@@ -16,7 +16,7 @@ export interface Led {
 }
 
 /** How long Segmind surely still knows a job. */
-const JOB_AGE_MS = 55 * 60_000
+export const JOB_AGE_MS = 55 * 60_000
 
 /** Goes on with what a leader before has left, else spends money: check, reserve, wait for a turn, call, book, keep. The only way to Segmind. */
 export async function buy(question: Question, led: Led, parts: PipelineParts): Promise<Purchase> {

@@ -11,6 +11,7 @@ import {
   DIGEST,
   failure,
   gate,
+  held,
   KEY,
   kept,
   NO_DIRECTIVES,
@@ -108,12 +109,7 @@ t.test('respond-async that cannot be honoured does not cut the wait short', asyn
 
 t.test('COALESCE=off: what was accepted is found running', async t => {
   const one = world({ coalesce: false, patienceMs: 2_000 })
-  const { promise, open } = gate()
-  const plain = one.upstream.segment
-  one.upstream.segment = async () => {
-    await promise
-    return plain()
-  }
+  const calls = held(one)
   const asking = segment(request({ prefer: { respondAsync: true, waitMs: 5 } }), one.parts).then(
     a => a.how,
     (e: GatewayError) => e.code,
@@ -124,7 +120,7 @@ t.test('COALESCE=off: what was accepted is found running', async t => {
     (e: GatewayError) => e.code,
   )
   t.not(`${how} ${state}`, 'accepted unknown_result')
-  open()
+  calls.open()
 })
 
 t.test("another team's budget is not told at /results/{id}", async t => {
@@ -203,17 +199,12 @@ t.test('an older result that waited does not replace a newer one', async t => {
 
 t.test('under CACHE_SCOPE=team another team is not told that a flight is under way here', async t => {
   const one = world({ cacheScope: 'team' })
-  const { promise, open } = gate()
-  const plain = one.upstream.segment
-  one.upstream.segment = async () => {
-    await promise
-    return plain()
-  }
+  const calls = held(one)
   const asking = one.ask()
   await settled()
   const key = cacheKey(DIGEST, request().params, 'vision')
   t.same(await lookUpResult(key, aCaller(), one.parts), { how: 'running' })
   await t.rejects(lookUpResult(key, aCaller({ id: 'other' }), one.parts), { code: 'unknown_result' })
-  open()
+  calls.open()
   await asking
 })

@@ -7,6 +7,7 @@ import {
   answered,
   failure,
   gate,
+  held,
   KEY,
   kept,
   NO_DIRECTIVES,
@@ -21,17 +22,6 @@ const DEAD = {
   token: 'dead',
   beat: 3,
   note: JSON.stringify({ callId: 'dead', at: 999_000, team: 'vision', scope: '' }),
-}
-
-/** Holds the calls of a world until its gate is opened. */
-function held({ upstream }: ReturnType<typeof world>) {
-  const { promise, open } = gate()
-  const plain = upstream.segment
-  upstream.segment = async () => {
-    await promise
-    return plain()
-  }
-  return { open }
 }
 
 function earlierCall(of: ReturnType<typeof world>, changes: Partial<EarlierCall> = {}): EarlierCall {

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { GatewayError } from '../../src/errors.js'
 import { segment } from '../../src/segment/pipeline.js'
 import { lookUpResult } from '../../src/segment/result-lookup.js'
-import { failure, gate, KEY, kept, request, settled, shop, world } from '../support/pipeline-world.js'
+import { failure, held, KEY, kept, request, settled, shop, world } from '../support/pipeline-world.js'
 import { aCaller } from '../support/team.js'
 
 const caller = aCaller()
@@ -19,17 +19,12 @@ t.test('a result that is there is answered, one that has expired is not', async 
 t.test('one on its way is running, here and in another process', async t => {
   const shared = shop()
   const [one, other] = [world({}, shared), world({}, shared)]
-  const { promise, open } = gate()
-  const plain = one.upstream.segment
-  one.upstream.segment = async () => {
-    await promise
-    return plain()
-  }
+  const calls = held(one)
   const asked = one.ask()
   await settled()
   t.same(await lookUpResult(KEY, caller, one.parts), { how: 'running' })
   t.same(await lookUpResult(KEY, caller, other.parts), { how: 'running' })
-  open()
+  calls.open()
   await asked
   t.match(await lookUpResult(KEY, caller, other.parts), { how: 'hit' })
   t.equal(one.state.calls + other.state.calls, 1)
@@ -46,16 +41,11 @@ t.test('what a purchase failed with is told, or an answer past its time', async 
 
 t.test('under CACHE_SCOPE=team another team finds nothing under an id it has heard of', async t => {
   const one = world({ cacheScope: 'team' })
-  const { promise, open } = gate()
-  const plain = one.upstream.segment
-  one.upstream.segment = async () => {
-    await promise
-    return plain()
-  }
+  const calls = held(one)
   const asked = one.ask()
   await settled()
   const [name = ''] = [...one.leases.names.keys()]
-  open()
+  calls.open()
   await asked
   t.match(await lookUpResult(name, caller, one.parts), { how: 'hit' })
   await t.rejects(lookUpResult(name, aCaller({ id: 'other' }), one.parts), { code: 'unknown_result' })

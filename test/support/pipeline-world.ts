@@ -154,6 +154,17 @@ export function gate<T = void>() {
   return { promise, open }
 }
 
+/** Holds the calls of a world until its gate is opened. */
+export function held({ upstream }: ReturnType<typeof world>) {
+  const { promise, open } = gate()
+  const plain = upstream.segment
+  upstream.segment = async () => {
+    await promise
+    return plain()
+  }
+  return { open }
+}
+
 export const settled = () => new Promise(resolve => setImmediate(resolve))
 export const failure = (code: ErrorCode, billed: 'no' | 'yes' | 'unknown', bill: Bill = {}): UpstreamOutcome => ({
   kind: 'failed',
