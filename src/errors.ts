@@ -42,7 +42,7 @@ export const ERRORS = {
   overloaded: kind(503, 'The gateway has too much to do', true),
   upstream_unavailable: kind(503, 'Segmind is not available', true),
   upstream_busy: kind(503, 'Segmind is limiting the rate of requests', true),
-  store_unavailable: kind(503, 'The budget cannot be checked now', true),
+  store_unavailable: kind(503, 'The store, without which this cannot be decided, does not answer', true),
   shutting_down: kind(503, 'The gateway is shutting down', true),
   upstream_slow: kind(504, 'The answer takes longer than the gateway lets callers wait', true),
   upstream_timeout: kind(504, 'Segmind did not answer in time', true),

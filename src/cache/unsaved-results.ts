@@ -31,7 +31,7 @@ const MAX_REFUSALS_OF_ALL = 600
 
 /**
  * Paid answers that the store could not take, kept in memory until it is back, oldest first. They are bounded in bytes: when a
- * new one does not fit, the oldest are given up. They are lost when the process is killed before that; `waiting` says which.
+ * new one does not fit, the oldest are given up. They are lost when the process is killed before that; `keys` says which.
  */
 export class UnsavedResults {
   readonly #options: UnsavedResultsOptions
@@ -40,6 +40,7 @@ export class UnsavedResults {
   #taken = 0
   #timer: NodeJS.Timeout | undefined
   #flushing: Promise<void> | undefined
+  #isClosed = false
 
   constructor(options: UnsavedResultsOptions) {
     this.#options = options
@@ -93,7 +94,9 @@ export class UnsavedResults {
     return this.#flushing
   }
 
+  /** Nothing is tried by itself any more. */
   close(): void {
+    this.#isClosed = true
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
@@ -146,6 +149,7 @@ export class UnsavedResults {
   }
 
   #wake(): void {
+    if (this.#isClosed) return
     this.#timer ??= setTimeout(async () => {
       await this.flush()
       this.#timer = undefined

@@ -109,3 +109,23 @@ t.test('one that is replaced while it is written stays until the newer one is wr
   t.same(await Promise.all([first, second]), [true, true])
   t.equal(written.get('a')?.storedAt, 2)
 })
+
+t.test('closing during a try ends it: nothing is tried after that', async t => {
+  const { unsaved, state, failures } = waitingRoom({ retryMs: 1 })
+  Object.assign(state, { isUp: true, refuses: true })
+  void unsaved.add('a', result(100), 60)
+  const alive = setInterval(() => {}, 1_000)
+  t.teardown(() => clearInterval(alive))
+  // Closed while a try that its timer has begun is being refused.
+  await new Promise<void>(resolve => {
+    const { push } = failures
+    failures.push = (...items) => {
+      unsaved.close()
+      resolve()
+      return push.apply(failures, items)
+    }
+  })
+  const tried = failures.length
+  for (let turn = 0; turn < 200; turn++) await new Promise(resolve => setImmediate(resolve))
+  t.equal(failures.length, tried)
+})
