@@ -90,6 +90,8 @@ export class Ledger {
     try {
       const outcome = await this.#options.store.reserve(call, team.budget ?? {})
       if (outcome.ok) return { isWritten: true }
+      if (outcome.window === 'floor')
+        throw new GatewayError('credits_reserved', 'The remaining credits are reserved for protected teams.')
       throw this.#exhausted(team, outcome.window, outcome.booked, call.at)
     } catch (error) {
       if (!(error instanceof StoreError)) throw error

@@ -10,7 +10,8 @@ export async function doStep(store: LedgerStore, step: LedgerStep): Promise<void
     case 'note':
       return store.note(step.call)
     case 'settle':
-      return store.settle(step.call, step.settled)
+      await store.settle(step.call, step.settled)
+      return
     case 'release':
       return store.release(step.call, { mayStillArrive: step.mayStillArrive })
   }

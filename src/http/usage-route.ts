@@ -51,6 +51,7 @@ const nothing: Figures = {
   unknown: 0,
   reservedCalls: 0,
   reserved: 0,
+  shared: 0,
 }
 
 function add(sum: Figures, day: Figures): Figures {

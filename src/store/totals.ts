@@ -1,5 +1,5 @@
 import type { Nanocredits } from '../nanocredits.js'
-import { StoreError, type TeamActivity, type UsageDay } from '../storage.js'
+import { type AccountBook, StoreError, type TeamActivity, type UsageDay } from '../storage.js'
 
 /** What is counted about one team on one day; both stores keep these beside the entries, so that reading them never means adding up calls. */
 export const COUNTERS = [
@@ -14,6 +14,7 @@ export const COUNTERS = [
   'unknown',
   'reservedCalls',
   'reserved',
+  'shared',
 ] as const satisfies (keyof UsageDay)[]
 
 export type Counter = (typeof COUNTERS)[number]
@@ -51,3 +52,16 @@ export function checkAmounts(amounts: Record<string, number | undefined>): void 
     throw new StoreError(`${name} is ${amount}, which is not an amount that can be booked`)
   }
 }
+
+/** The counters of the account as both stores keep them; what is reserved is counted beside them. */
+export const ACCOUNT_COUNTERS = [
+  'sequence',
+  'spent',
+  'reserved',
+  'calls',
+  'estimatedCalls',
+  'unknownAt',
+] as const satisfies (keyof AccountBook)[]
+
+/** Costs that are remembered for the price of the next call. */
+export const COSTS_REMEMBERED = 200

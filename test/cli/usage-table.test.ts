@@ -14,6 +14,7 @@ const NONE = {
   unknown: 0,
   reservedCalls: 0,
   reserved: 0,
+  shared: 0,
 }
 
 const day = (day: string, team: string, figures: Partial<UsageDay>): UsageDay => ({ day, team, ...NONE, ...figures })

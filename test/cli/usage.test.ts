@@ -20,6 +20,7 @@ const DAY: UsageDay = {
   unknown: 0,
   reservedCalls: 0,
   reserved: 0,
+  shared: 0,
 }
 
 /** A store whose ledger answers one day of every month, and what became of it. */

@@ -6,6 +6,7 @@ import { createBudgetCalendar } from '../../src/credits/windows.js'
 import type { PlannedCall } from '../../src/segment/ports.js'
 import type { Caller } from '../../src/segment/types.js'
 import {
+  type AccountBook,
   type CallEntry,
   type LedgerEntry,
   type LedgerStep,
@@ -154,6 +155,11 @@ function mortal<T extends object>(methods: T, life: { isAlive: boolean }): T {
   return Object.fromEntries(mortals)
 }
 
+/** What these tests do not ask about. */
+const EMPTY: AccountBook = {
+  ...{ sequence: 0, spent: 0, reserved: 0, reservedCalls: 0, calls: 0, estimatedCalls: 0, unknownAt: 0 },
+}
+
 /** The contract of `LedgerStore`, in plain objects. */
 function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
   const { entries } = world
@@ -180,14 +186,15 @@ function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
     reserve: (call, limits) =>
       reach('reserve', call.callId, () => {
         const before = booked(call)
-        if (entries.has(call.callId) || world.marks.has(call.callId)) return { ok: true, booked: before }
+        if (entries.has(call.callId) || world.marks.has(call.callId))
+          return { ok: true, booked: before, account: EMPTY }
         for (const window of ['daily', 'monthly'] as const) {
           const limit = limits[window]
           if (limit !== undefined && before[window] + call.estimate > limit)
-            return { ok: false, window, booked: before }
+            return { ok: false, window, booked: before, account: EMPTY }
         }
         put(call, { state: 'reserved' })
-        return { ok: true, booked: booked(call) }
+        return { ok: true, booked: booked(call), account: EMPTY }
       }),
     note: call =>
       reach('note', call.callId, () => {
@@ -197,9 +204,10 @@ function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
     settle: (call, settled) =>
       reach('settle', call.callId, () => {
         const state = entries.get(call.callId)?.state ?? 'reserved'
-        if (world.marks.has(call.callId) && settled.outcome === 'unknown') return
+        if (world.marks.has(call.callId) && settled.outcome === 'unknown') return EMPTY
         if (state === 'reserved' || (state === 'unknown' && settled.outcome === 'charged'))
           put(call, { state: settled.outcome, settled })
+        return EMPTY
       }),
     release: (call, options) =>
       reach('release', call.callId, () => {
@@ -219,6 +227,10 @@ function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
           .sort((one, other) => one.at - other.at)
           .slice(0, limit),
       ),
+    unknown: async () => [],
+    account: async () => EMPTY,
+    recentCosts: async () => [],
+    share: async () => {},
     booked: async team => booked({ team }),
     addActivity: async () => {},
     usage: async () => [],

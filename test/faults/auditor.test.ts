@@ -127,7 +127,7 @@ function usageOf(ledger: readonly LedgerEntry[]): History['usage'] {
   const teams = [...new Set(ledger.map(({ team }) => team))]
   return teams.map(team => {
     const figures = { requests: 0, hits: 0, coalesced: 0, savedByCache: 0, savedByCoalescing: 0 }
-    const money = { paidCalls: 0, charged: 0, unknownCalls: 0, unknown: 0, reservedCalls: 0, reserved: 0 }
+    const money = { paidCalls: 0, charged: 0, unknownCalls: 0, unknown: 0, reservedCalls: 0, reserved: 0, shared: 0 }
     for (const { state, settled, estimate } of ledger.filter(entry => entry.team === team)) {
       money[state] += settled?.cost ?? estimate
       money[({ charged: 'paidCalls', unknown: 'unknownCalls', reserved: 'reservedCalls' } as const)[state]]++

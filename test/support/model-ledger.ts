@@ -1,4 +1,5 @@
 import {
+  type AccountBook,
   type BalanceSample,
   type CallEntry,
   type LedgerEntry,
@@ -14,8 +15,9 @@ export function modelLedger() {
   /** Calls that were released before their reservation arrived. */
   const marks = new Set<string>()
   const activity: { team: string; day: string; activity: TeamActivity }[] = []
-  const state: { isDown: boolean; mayHaveHappened: boolean; balance: BalanceSample | undefined } = {
+  const state: { isDown: boolean; mayHaveHappened: boolean; balance: BalanceSample | undefined; sequence: number } = {
     isDown: false,
+    sequence: 0,
     mayHaveHappened: false,
     balance: undefined,
   }
@@ -30,18 +32,26 @@ export function modelLedger() {
     daily: sum(where({ team, day })),
     monthly: sum(where({ team, month })),
   })
-  const hold = (call: CallEntry) => calls.set(call.callId, { ...call, state: 'reserved' })
+  const account = (): AccountBook => accountOf([...calls.values()], state.sequence)
+  const hold = (call: CallEntry) => {
+    state.sequence++
+    calls.set(call.callId, { ...call, state: 'reserved' })
+  }
   const store: LedgerStore = {
     async reserve(call, limits) {
       up()
       const now = booked(call.team, call)
-      if (calls.has(call.callId) || marks.has(call.callId)) return { ok: true, booked: now }
+      if (calls.has(call.callId) || marks.has(call.callId)) return { ok: true, booked: now, account: account() }
       for (const window of ['daily', 'monthly'] as const) {
         const limit = limits[window]
-        if (limit !== undefined && now[window] + call.estimate > limit) return { ok: false, window, booked: now }
+        if (limit !== undefined && now[window] + call.estimate > limit)
+          return { ok: false, window, booked: now, account: account() }
       }
+      const left = (state.balance?.remaining ?? 0) - account().reserved - call.estimate
+      if (limits.floor !== undefined && state.balance && left < limits.floor)
+        return { ok: false, window: 'floor', booked: now, account: account() }
       hold(call)
-      return { ok: true, booked: booked(call.team, call) }
+      return { ok: true, booked: booked(call.team, call), account: account() }
     },
     async note(call) {
       up()
@@ -51,15 +61,17 @@ export function modelLedger() {
     async settle(call, settled) {
       up()
       const known = calls.get(call.callId)?.state
-      if (known === 'charged') return
-      if (settled.outcome === 'unknown' && (known === 'unknown' || marks.has(call.callId))) return
+      if (known === 'charged') return account()
+      if (settled.outcome === 'unknown' && (known === 'unknown' || marks.has(call.callId))) return account()
+      state.sequence++
       marks.delete(call.callId)
       calls.set(call.callId, { ...call, state: settled.outcome, settled })
+      return account()
     },
     async release(call, options) {
       up()
       if (calls.get(call.callId)?.state === 'charged') return
-      calls.delete(call.callId)
+      if (calls.delete(call.callId)) state.sequence++
       if (options?.mayStillArrive) marks.add(call.callId)
     },
     async entry(day, callId) {
@@ -70,6 +82,24 @@ export function modelLedger() {
       up()
       const old = where({ state: 'reserved' }).filter(({ at }) => at <= before)
       return old.sort((one, other) => one.at - other.at).slice(0, limit)
+    },
+    async unknown(since, limit) {
+      up()
+      const at = (entry: LedgerEntry) => entry.settled?.settledAt ?? 0
+      const found = where({ state: 'unknown' }).filter(entry => at(entry) >= since)
+      return found.sort((one, other) => at(one) - at(other)).slice(0, limit)
+    },
+    async account() {
+      up()
+      return account()
+    },
+    async recentCosts() {
+      up()
+      const told = where({ state: 'charged' }).filter(({ settled }) => settled?.costSource !== 'estimate')
+      return told.map(({ settled }) => settled?.cost ?? 0).reverse()
+    },
+    async share() {
+      up()
     },
     async booked(team, windows) {
       up()
@@ -104,13 +134,24 @@ export function modelLedger() {
   return { store, calls, activity, state }
 }
 
+function accountOf(entries: LedgerEntry[], sequence: number): AccountBook {
+  const reserved = entries.filter(({ state }) => state === 'reserved')
+  const ended = entries.filter(({ state }) => state !== 'reserved')
+  const isEstimate = ({ state, settled }: LedgerEntry) => state === 'unknown' || settled?.costSource === 'estimate'
+  const unknownAt = ended.filter(({ state }) => state === 'unknown').map(({ settled }) => settled?.settledAt ?? 0)
+  return {
+    ...{ sequence, spent: sum(ended), reserved: sum(reserved), reservedCalls: reserved.length },
+    ...{ calls: ended.length, estimatedCalls: ended.filter(isEstimate).length, unknownAt: Math.max(0, ...unknownAt) },
+  }
+}
+
 function statement(team: string, day: string, entries: LedgerEntry[]): UsageDay {
   const of = (state: LedgerEntry['state']) => entries.filter(entry => entry.state === state)
   return {
     ...{ team, day, requests: 0, hits: 0, coalesced: 0, savedByCache: 0, savedByCoalescing: 0 },
     ...{ paidCalls: of('charged').length, charged: sum(of('charged')) },
     ...{ unknownCalls: of('unknown').length, unknown: sum(of('unknown')) },
-    ...{ reservedCalls: of('reserved').length, reserved: sum(of('reserved')) },
+    ...{ reservedCalls: of('reserved').length, reserved: sum(of('reserved')), shared: 0 },
   }
 }
 

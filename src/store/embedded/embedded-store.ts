@@ -4,6 +4,7 @@ import { type BlobsOptions, createBlobs, purgeExpired } from './blobs.js'
 import { openEnvironment, prepareFolder } from './environment.js'
 import { createLeases } from './leases.js'
 import { createLedger } from './ledger.js'
+import { createRecords } from './records.js'
 
 export interface EmbeddedStoreOptions {
   /** Made (for this user only) when it is not there. Must be on a local disk. */
@@ -37,14 +38,21 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   const index = openBlobIndex(environment)
   const blobs: BlobsOptions = { environment, index, maxBytes, touchAfterMs, now, onProblem }
   const leases = createLeases(money, now)
-  const purge = () => Promise.all([purgeExpired(blobs), leases.purge()]).catch(error => onProblem(error, 'purge'))
+  const ledger = createLedger(money, now)
+  const records = createRecords(money, now)
+  const purge = () =>
+    Promise.all([purgeExpired(blobs), leases.purge(), ledger.purge(), records.purge()]).catch(error =>
+      onProblem(error, 'purge'),
+    )
   const timer = setInterval(purge, purgeEveryMs)
   timer.unref()
 
   return {
     results: createBlobs(blobs, 'result'),
     images: createBlobs(blobs, 'image'),
-    ledger: createLedger(money),
+    requests: createBlobs(blobs, 'request'),
+    ledger,
+    records,
     leases,
     isUp: () => money.isUp() && environment.isUp(),
     size: async () => environment.read(() => index.held()),

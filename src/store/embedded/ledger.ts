@@ -1,34 +1,46 @@
-import type {
-  Booked,
-  BudgetLimits,
-  CallEntry,
-  LedgerEntry,
-  LedgerStore,
-  ReserveOutcome,
-  SettledCall,
-} from '../../storage.js'
-import {
-  ACTIVITY_COUNTERS,
-  bookedIn,
-  byDayThenTeam,
-  type Counter,
-  checkAmounts,
-  type Totals,
-  toTotals,
-} from '../totals.js'
+import type { BudgetLimits, CallEntry, LedgerStore, ReserveOutcome, SettledCall } from '../../storage.js'
+import { ACTIVITY_COUNTERS, COSTS_REMEMBERED, checkAmounts } from '../totals.js'
 import type { Environment } from './environment.js'
+import {
+  accountOf,
+  addToMonth,
+  type Books,
+  bookedBy,
+  count,
+  floorHolds,
+  known,
+  openBooks,
+  RELEASED,
+  recordBalance,
+  setUnknownAt,
+  tally,
+} from './ledger-books.js'
+import { createReads } from './ledger-reads.js'
+import { createSharing } from './sharing.js'
+
+export interface EmbeddedLedger extends LedgerStore {
+  /** Takes out what is remembered no longer. */
+  purge(): Promise<void>
+}
 
 /** The ledger's steps, each inside one transaction, with the semantics of the Redis scripts. */
-export function createLedger(environment: Environment): LedgerStore {
+export function createLedger(environment: Environment, now: () => number): EmbeddedLedger {
   const books = openBooks(environment)
+  const sharing = createSharing(environment, now, (of, amount) => count(books, of, { shared: amount }))
   return {
+    ...createReads(environment, books),
+    ...sharing,
     async reserve(call, limits) {
       checkAmounts({ at: call.at, estimate: call.estimate, ...limits })
       return environment.write(() => reserve(books, call, limits))
     },
     async settle(call, settled) {
-      checkAmounts({ cost: settled.cost, estimate: call.estimate })
-      await environment.write(() => settle(books, call, settled))
+      const { cost, settledAt } = settled
+      checkAmounts({ cost, settledAt, estimate: call.estimate })
+      return environment.write(() => {
+        settle(books, call, settled)
+        return accountOf(books)
+      })
     },
     async note(call) {
       checkAmounts({ at: call.at, estimate: call.estimate })
@@ -37,17 +49,8 @@ export function createLedger(environment: Environment): LedgerStore {
     async release(call, options) {
       await environment.write(() => {
         const isFinal = books.calls.get([call.day, call.callId])?.state === 'charged'
-        takeOut(books, call)
+        if (takeOut(books, call)) tally(books, { sequence: 1 })
         if (!isFinal && options?.mayStillArrive) books.calls.put([call.day, call.callId], RELEASED)
-      })
-    },
-    async entry(day, callId) {
-      return environment.read(() => known(books.calls.get([day, callId])))
-    },
-    async open(before, limit) {
-      return environment.read(() => {
-        const found = books.open.getKeys({ start: [0], end: [before, '~'], limit })
-        return [...found].flatMap(([, day, callId]) => known(books.calls.get([day, callId])) ?? [])
       })
     },
     async booked(team, windows) {
@@ -58,68 +61,27 @@ export function createLedger(environment: Environment): LedgerStore {
       const wanted = ACTIVITY_COUNTERS.filter(name => activity[name] > 0).map(name => [name, activity[name]] as const)
       if (wanted.length > 0) await environment.write(() => count(books, { team, day }, Object.fromEntries(wanted)))
     },
-    async usage(month, team) {
-      const range = { start: [`${month}-`], end: [`${month}-~`] }
-      const days = environment.read(() => [...books.totals.getRange(range)])
-      const rows = days.map(({ key: [day, name], value }) => ({ team: name, day, ...toTotals(value) }))
-      return rows.filter(row => team === undefined || row.team === team).sort(byDayThenTeam)
-    },
-    async entries(day) {
-      const range = { start: [day], end: [`${day}~`] }
-      return environment.read(() => [...books.calls.getRange(range)].flatMap(({ value }) => known(value) ?? []))
-    },
-    async recordBalance({ remaining, at }) {
-      checkAmounts({ at, remaining: Math.abs(remaining) })
-      await environment.write(() => {
-        const known = books.balance.get('balance')?.at ?? -1
-        // More than a minute ahead: written by a clock that was wrong.
-        if (known <= at || known > at + 60_000) books.balance.put('balance', { remaining, at })
-      })
-    },
-    async balance() {
-      return environment.read(() => books.balance.get('balance'))
+    async recordBalance(sample) {
+      const { remaining, at, since = at, slack = 0 } = sample
+      checkAmounts({ at, since, slack, remaining: Math.abs(remaining) })
+      await environment.write(() => recordBalance(books, { remaining, at, since, slack }))
     },
   }
-}
-
-/** What is left of a call that was released before its reservation arrived. */
-const RELEASED = { state: 'released' } as const
-
-type Books = ReturnType<typeof openBooks>
-
-function openBooks({ root }: Environment) {
-  return {
-    /** By day and call id. */
-    calls: root.openDB<LedgerEntry | typeof RELEASED, string[]>('calls', {}),
-    /** Calls still reserved, by the time they were reserved at, day and call id. */
-    open: root.openDB<true, [number, string, string]>('open', {}),
-    /** By day and team. */
-    totals: root.openDB<Partial<Totals>, [string, string]>('totals', {}),
-    /** What is booked in all, by month and team. */
-    months: root.openDB<number, [string, string]>('months', {}),
-    balance: root.openDB<{ remaining: number; at: number }, string>('balance', {}),
-  }
-}
-
-interface Windows {
-  team: string
-  day: string
-  month: string
-}
-
-function bookedBy(books: Books, { team, day, month }: Windows): Booked {
-  return { daily: bookedIn(books.totals.get([day, team])), monthly: books.months.get([month, team]) ?? 0 }
 }
 
 function reserve(books: Books, call: CallEntry, limits: BudgetLimits): ReserveOutcome {
   const booked = bookedBy(books, call)
-  if (books.calls.get([call.day, call.callId])) return { ok: true, booked }
+  const refused = (window: 'daily' | 'monthly' | 'floor') =>
+    ({ ok: false, window, booked, account: accountOf(books) }) as const
+  if (books.calls.get([call.day, call.callId])) return { ok: true, booked, account: accountOf(books) }
   const daily = booked.daily + call.estimate
   const monthly = booked.monthly + call.estimate
-  if (limits.daily !== undefined && daily > limits.daily) return { ok: false, window: 'daily', booked }
-  if (limits.monthly !== undefined && monthly > limits.monthly) return { ok: false, window: 'monthly', booked }
+  if (limits.daily !== undefined && daily > limits.daily) return refused('daily')
+  if (limits.monthly !== undefined && monthly > limits.monthly) return refused('monthly')
+  if (!floorHolds(books, call, limits.floor)) return refused('floor')
+  tally(books, { sequence: 1 })
   book(books, call)
-  return { ok: true, booked: { daily, monthly } }
+  return { ok: true, booked: { daily, monthly }, account: accountOf(books) }
 }
 
 function book(books: Books, call: CallEntry): void {
@@ -127,18 +89,20 @@ function book(books: Books, call: CallEntry): void {
   books.open.put([call.at, call.day, call.callId], true)
   count(books, call, { reservedCalls: 1, reserved: call.estimate })
   addToMonth(books, call, call.estimate)
+  tally(books, { reserved: call.estimate })
 }
 
 function note(books: Books, call: CallEntry): void {
   const old = books.calls.get([call.day, call.callId])
   if (old && old.state !== 'reserved') return
+  tally(books, { sequence: 1 })
   // Booked anew, since the estimate and the time may be others now.
   takeOut(books, call)
   book(books, call)
 }
 
 function settle(books: Books, call: CallEntry, settled: SettledCall): void {
-  const { outcome, cost } = settled
+  const { outcome, cost, settledAt } = settled
   const old = books.calls.get([call.day, call.callId])
   if (old?.state === 'charged' || (outcome === 'unknown' && (old?.state === 'unknown' || old?.state === 'released')))
     return
@@ -146,35 +110,26 @@ function settle(books: Books, call: CallEntry, settled: SettledCall): void {
   books.calls.put([call.day, call.callId], { ...call, state: outcome, settled })
   count(books, call, outcome === 'charged' ? { paidCalls: 1, charged: cost } : { unknownCalls: 1, unknown: cost })
   addToMonth(books, call, cost)
+  const isEstimate = outcome === 'unknown' || settled.costSource === 'estimate'
+  tally(books, { sequence: 1, spent: cost, calls: 1, ...(isEstimate && { estimatedCalls: 1 }) })
+  if (outcome === 'unknown') {
+    books.unknown.put([settledAt, call.day, call.callId], true)
+    setUnknownAt(books, settledAt)
+  } else if (!isEstimate)
+    books.costs.put('costs', [cost, ...(books.costs.get('costs') ?? [])].slice(0, COSTS_REMEMBERED))
 }
 
-/** Takes an entry out that is reserved or unknown; what is charged or not there stays as it is. */
-function takeOut(books: Books, { day, callId }: CallEntry): void {
+/** Takes an entry out that is reserved or unknown; what is charged or not there stays as it is. Answers whether one was. */
+function takeOut(books: Books, { day, callId }: CallEntry): boolean {
   const old = known(books.calls.get([day, callId]))
-  if (!old || old.state === 'charged') return
-  const amount = old.state === 'reserved' ? old.estimate : (old.settled?.cost ?? 0)
+  if (!old || old.state === 'charged') return false
+  const isReserved = old.state === 'reserved'
+  const amount = isReserved ? old.estimate : (old.settled?.cost ?? 0)
   books.calls.remove([day, callId])
   books.open.remove([old.at, day, callId])
-  count(
-    books,
-    old,
-    old.state === 'reserved' ? { reservedCalls: -1, reserved: -amount } : { unknownCalls: -1, unknown: -amount },
-  )
+  books.unknown.remove([old.settled?.settledAt ?? 0, day, callId])
+  count(books, old, isReserved ? { reservedCalls: -1, reserved: -amount } : { unknownCalls: -1, unknown: -amount })
   addToMonth(books, old, -amount)
-}
-
-/** An entry, and not the mark of one that was released before its reservation arrived. */
-function known(entry: LedgerEntry | typeof RELEASED | undefined): LedgerEntry | undefined {
-  return entry && entry.state !== 'released' ? entry : undefined
-}
-
-function count(books: Books, { day, team }: Omit<Windows, 'month'>, amounts: Partial<Totals>): void {
-  const totals = { ...books.totals.get([day, team]) }
-  for (const [name, amount] of Object.entries(amounts) as [Counter, number][])
-    totals[name] = (totals[name] ?? 0) + amount
-  books.totals.put([day, team], totals)
-}
-
-function addToMonth(books: Books, { month, team }: Windows, amount: number): void {
-  books.months.put([month, team], (books.months.get([month, team]) ?? 0) + amount)
+  tally(books, isReserved ? { reserved: -amount } : { spent: -amount, calls: -1, estimatedCalls: -1 })
+  return true
 }

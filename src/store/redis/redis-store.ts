@@ -5,6 +5,7 @@ import { channelUnder, createLeases } from './leases.js'
 import { createLedger } from './ledger.js'
 import { listenForNotices } from './notices.js'
 import { createRateLimitClient, type RateLimitClient } from './rate-limit-client.js'
+import { createRecords } from './records.js'
 
 export interface RedisStoreOptions {
   /** `redis://` or `rediss://`. */
@@ -51,7 +52,9 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
   return {
     results: createBlobs({ connection, prefix: `${keyPrefix}:result`, onProblem }),
     images: createBlobs({ connection, prefix: `${keyPrefix}:image`, onProblem }),
+    requests: createBlobs({ connection, prefix: `${keyPrefix}:request`, onProblem }),
     ledger: createLedger(connection, keyPrefix),
+    records: createRecords(connection, `${keyPrefix}:record`),
     leases,
     rateLimitClient: createRateLimitClient(connection, `${keyPrefix}:rate`),
     isUp: connection.isUp,

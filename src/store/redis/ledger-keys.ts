@@ -1,0 +1,38 @@
+import type { CallEntry, LedgerEntry } from '../../storage.js'
+
+export type Keys = ReturnType<typeof keysUnder>
+
+/** Where the ledger lies. All share the hash tag `{prefix}`, so a cluster keeps them on one node, where a script may touch them together. */
+export function keysUnder(prefix: string) {
+  const ledger = `{${prefix}:ledger}`
+  return {
+    calls: (day: string) => `${ledger}:calls:${day}`,
+    totals: (day: string) => `${ledger}:totals:${day}`,
+    booked: (month: string) => `${ledger}:booked:${month}`,
+    open: `${ledger}:open`,
+    balance: `${ledger}:balance`,
+    account: `${ledger}:account`,
+    unknown: `${ledger}:unknown`,
+    costs: `${ledger}:costs`,
+    share: (resultId: string) => `${ledger}:share:${resultId}`,
+  }
+}
+
+/** What is left of a call that was released before its reservation arrived. */
+export const RELEASED = 'released:0:{}'
+
+export function memberOf({ day, callId }: CallEntry): string {
+  return `${day}/${callId}`
+}
+
+export function encodeReserved(call: CallEntry): string {
+  return encodeEntry({ ...call, state: 'reserved' }, call.estimate)
+}
+
+export function encodeEntry(entry: LedgerEntry, amount: number): string {
+  return `${entry.state}:${amount}:${JSON.stringify(entry)}`
+}
+
+export function decodeEntry(value: string): LedgerEntry | undefined {
+  return value === RELEASED ? undefined : (JSON.parse(value.slice(value.indexOf('{'))) as LedgerEntry)
+}
