@@ -73,6 +73,27 @@ export const credits: Form<Nanocredits> = {
   read: text => within(parseCredits(text) ?? Number.NaN, 1, fromCredits(1000)),
 }
 
+/** An amount that may be none: what is kept back. */
+export const reserve: Form<Nanocredits> = {
+  accepts: 'a decimal number of credits, at most 1000000',
+  read: text => within(parseCredits(text) ?? Number.NaN, 0, fromCredits(1_000_000)),
+}
+
+/** Where alerts go; the whole address may be a secret, as Slack's is. */
+export const webhookUrl: Form<string> = {
+  accepts: 'an http:// or https:// URL',
+  read: text => parseUrl(text, ['http:', 'https:'])?.href,
+}
+
+/** A signing key as Standard Webhooks writes it: `whsec_` and 24 to 64 bytes in base64. */
+export const webhookSecret: Form<string> = {
+  accepts: 'whsec_ followed by 24 to 64 bytes in base64',
+  read: text => {
+    const [, base64 = ''] = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(text) ?? []
+    return within(Buffer.from(base64, 'base64').length, 24, 64) === undefined ? undefined : text
+  },
+}
+
 export const timeZone: Form<string> = {
   accepts: 'an IANA time zone name such as UTC or Europe/Berlin',
   read: text => (/^[A-Za-z]/.test(text) && isTimeZone(text) ? text : undefined),

@@ -11,6 +11,7 @@ const TITLES: Record<SliceName, string> = {
   upload: 'Uploads',
   teams: 'Teams',
   credits: 'Credits',
+  alerts: 'Alerts',
   log: 'Log',
   mode: 'Mode',
 }

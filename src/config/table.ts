@@ -10,10 +10,13 @@ import {
   oneOf,
   path,
   redisUrl,
+  reserve,
   secretly,
   timeZone,
   token,
   trustProxy,
+  webhookSecret,
+  webhookUrl,
   wholeNumber,
 } from './forms.js'
 import type { Secret } from './secret.js'
@@ -114,6 +117,12 @@ export const SETTINGS = {
       'How long an image is kept by its id; 0 keeps none.',
     ),
     maxBytes: setting('MAX_IMAGE_BYTES', bytes(1, 256 * MIB), '20MiB', 'The largest image accepted.'),
+    pixelDigest: setting(
+      'PIXEL_DIGEST',
+      flag,
+      'false',
+      'Whether bought images are decoded to tell equal pixels under other bytes in the waste report.',
+    ),
     maxPixels: setting('MAX_IMAGE_PIXELS', wholeNumber(1, 1e9), '50000000', 'The most pixels an image may have.'),
     urls: setting('IMAGE_URLS', flag, 'true', 'Whether images may be given as http(s) URLs.'),
     urlHosts: optional(
@@ -132,11 +141,7 @@ export const SETTINGS = {
       path,
       'Teams and their keys. Default: teams.yaml in DATA_DIR; needed in production, unless SANDBOX=true.',
     ),
-    adminKey: secret(
-      'ADMIN_KEY',
-      token,
-      "The operators' key, for everything under /admin (nothing yet in this version).",
-    ),
+    adminKey: secret('ADMIN_KEY', token, "The operators' key, for everything under /admin."),
   },
   credits: {
     priceEstimate: setting(
@@ -147,6 +152,26 @@ export const SETTINGS = {
     ),
     timeZone: setting('BUDGET_TIMEZONE', timeZone, 'UTC', 'Where budget days and months begin.'),
     budgetFail: setting('BUDGET_FAIL', oneOf('closed', 'open'), 'closed', 'Budgeted teams while the store is down.'),
+    reserve: setting(
+      'RESERVE_CREDITS',
+      reserve,
+      '0',
+      'Credits of the account that only teams marked protected may spend; 0 keeps none back.',
+    ),
+    chargeback: setting(
+      'CHARGEBACK',
+      oneOf('first-payer', 'split'),
+      'first-payer',
+      'Who bears an answer that several teams use: who bought it, or all of them in equal parts.',
+    ),
+  },
+  alerts: {
+    webhookUrl: secret('ALERT_WEBHOOK_URL', webhookUrl, 'Where alerts are posted as signed JSON (Standard Webhooks).'),
+    webhookSecret: secret(
+      'ALERT_WEBHOOK_SECRET',
+      webhookSecret,
+      'Key they are signed with. Default: one made once, kept in the store.',
+    ),
   },
   log: {
     level: setting(
@@ -178,9 +203,6 @@ export const LATER_SETTINGS: readonly LaterSetting[] = [
   { name: 'REDIS_CLUSTER', form: anyText, default: undefined },
   { name: 'REDIS_SENTINELS', form: anyText, default: undefined },
   { name: 'REDIS_MASTER_NAME', form: anyText, default: undefined },
-  { name: 'RESERVE_CREDITS', form: { accepts: '0', read: text => Number(text) }, default: '0' },
-  { name: 'ALERT_WEBHOOK_URL', form: anyText, default: undefined },
-  { name: 'CHARGEBACK', form: oneOf('first-payer'), default: 'first-payer' },
   { name: 'RESULT_URL_TTL', form: wholeNumber(0, 1e9), default: '3600' },
   { name: 'ALLOW_NO_SELECTION', form: flag, default: 'false' },
   { name: 'WORKERS', form: wholeNumber(1, 1e9), default: '1' },

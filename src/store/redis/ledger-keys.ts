@@ -18,6 +18,12 @@ export function keysUnder(prefix: string) {
   }
 }
 
+/** In the order of `KEYS` in the scripts. */
+export function scriptKeys(keys: Keys, { day, month }: { day: string; month: string }): string[] {
+  const { open, account, unknown, costs, balance } = keys
+  return [keys.calls(day), keys.totals(day), keys.booked(month), open, account, unknown, costs, balance]
+}
+
 /** What is left of a call that was released before its reservation arrived. */
 export const RELEASED = 'released:0:{}'
 

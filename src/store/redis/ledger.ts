@@ -1,7 +1,7 @@
 import type { AccountBook, Booked, LedgerStore, ReserveOutcome } from '../../storage.js'
 import { ACCOUNT_COUNTERS, ACTIVITY_COUNTERS, COSTS_REMEMBERED, checkAmounts } from '../totals.js'
 import type { Connection } from './connection.js'
-import { encodeEntry, encodeReserved, keysUnder, memberOf, RELEASED } from './ledger-keys.js'
+import { encodeEntry, encodeReserved, keysUnder, memberOf, RELEASED, scriptKeys } from './ledger-keys.js'
 import { createReads } from './ledger-reads.js'
 import {
   ADD_ACTIVITY,
@@ -22,19 +22,7 @@ import { createSharing } from './sharing.js'
 export function createLedger(connection: Connection, prefix: string): LedgerStore {
   const scripts = defineScripts(connection)
   const keys = keysUnder(prefix)
-  const { open, account, unknown, costs, balance } = keys
-  const keysOf = (call: { day: string; month: string }) =>
-    [
-      keys.calls(call.day),
-      keys.totals(call.day),
-      keys.booked(call.month),
-      open,
-      account,
-      unknown,
-      costs,
-      balance,
-    ] as const
-
+  const keysOf = (call: { day: string; month: string }) => scriptKeys(keys, call)
   return {
     ...createReads(connection, keys),
     async reserve(call, limits) {
@@ -75,7 +63,7 @@ export function createLedger(connection: Connection, prefix: string): LedgerStor
     },
     async recordBalance({ remaining, at, since = at, slack = 0 }) {
       checkAmounts({ at, since, slack, remaining: Math.abs(remaining) })
-      await scripts.recordBalance(balance, at, remaining, since, slack)
+      await scripts.recordBalance(keys.balance, at, remaining, since, slack)
     },
   }
 }
