@@ -14,6 +14,11 @@ export interface Gauges {
   teamsFileOk(): boolean
   balance(): { remaining: Nanocredits; at: number } | undefined
   priceEstimate(): Nanocredits
+  drift(): Nanocredits | undefined
+  runwaySeconds(): number | undefined
+  creditState(): 'normal' | 'reserve' | 'empty' | undefined
+  /** Nanocredits a second, by window. */
+  burn(): Partial<Record<string, number>>
   budgets(): Promise<{ team: string; window: 'daily' | 'monthly'; remaining: Nanocredits }[]>
   unsavedSteps(): number
   unsavedResults(): { results: number; bytes: number }
@@ -135,9 +140,12 @@ function histograms(register: Registry) {
   }
 }
 
+const STATES = ['normal', 'reserve', 'empty'] as const
+
 type Sample = [labels: Record<string, string>, value: number | undefined]
 
-function registerGauges(register: Registry, gauges: Gauges): void {
+/** How a gauge is made: read when Prometheus asks. */
+function gaugeMakers(register: Registry) {
   const gauge = (name: string, help: string, labelNames: string[], read: () => Sample[] | Promise<Sample[]>) =>
     new Gauge({
       name,
@@ -152,8 +160,18 @@ function registerGauges(register: Registry, gauges: Gauges): void {
     })
   const single = (name: string, help: string, read: () => number | undefined) =>
     gauge(name, help, [], () => [[{}, read()]])
-  const credits = (amount: Nanocredits | undefined) => (amount === undefined ? undefined : toCredits(amount))
+  return { gauge, single }
+}
 
+type Makers = ReturnType<typeof gaugeMakers>
+
+function registerGauges(register: Registry, gauges: Gauges): void {
+  const makers = gaugeMakers(register)
+  registerOperation(makers, gauges)
+  registerCredits(makers, gauges)
+}
+
+function registerOperation({ gauge, single }: Makers, gauges: Gauges): void {
   single(`${PREFIX}_upstream_in_flight`, 'Calls at Segmind now.', gauges.upstreamInFlight)
   single(`${PREFIX}_store_up`, 'Whether the store answers.', () => Number(gauges.storeUp()))
   single(`${PREFIX}_teams_file_ok`, 'Whether the teams file was accepted when last read.', () =>
@@ -165,12 +183,6 @@ function registerGauges(register: Registry, gauges: Gauges): void {
   single(`${PREFIX}_breaker_open`, 'Whether Segmind is not called because it keeps failing.', () =>
     Number(gauges.breakerOpen()),
   )
-  single('segmind_remaining_credits', 'Balance of the account.', () => credits(gauges.balance()?.remaining))
-  single('segmind_remaining_credits_timestamp_seconds', 'When Segmind said so.', () => {
-    const at = gauges.balance()?.at
-    return at === undefined ? undefined : at / 1000
-  })
-  single('segmind_price_estimate_credits', 'What a call is expected to cost.', () => credits(gauges.priceEstimate()))
   gauge(`${PREFIX}_queue_depth`, 'Purchases waiting for a turn.', ['team'], () =>
     [...gauges.queueDepth()].map(([team, depth]) => [{ team }, depth]),
   )
@@ -180,6 +192,29 @@ function registerGauges(register: Registry, gauges: Gauges): void {
     )
   cacheGauge('bytes', 'Bytes of cached results.')
   cacheGauge('entries', 'Cached results.')
+}
+
+function registerCredits({ gauge, single }: Makers, gauges: Gauges): void {
+  const credits = (amount: Nanocredits | undefined) => (amount === undefined ? undefined : toCredits(amount))
+  single('segmind_remaining_credits', 'Balance of the account.', () => credits(gauges.balance()?.remaining))
+  single('segmind_remaining_credits_timestamp_seconds', 'When Segmind said so.', () => {
+    const at = gauges.balance()?.at
+    return at === undefined ? undefined : at / 1000
+  })
+  single('segmind_price_estimate_credits', 'What a call is expected to cost.', () => credits(gauges.priceEstimate()))
+  single(
+    'segmind_credit_drift_credits',
+    'Credits that left the account and nobody booked, since the first balance.',
+    () => credits(gauges.drift()),
+  )
+  single('segmind_credit_runway_seconds', 'How long the balance lasts at the fastest known rate.', gauges.runwaySeconds)
+  gauge('segmind_credit_state', 'Whether the credits are in this state.', ['state'], () => {
+    const now = gauges.creditState()
+    return now ? STATES.map(state => [{ state }, Number(state === now)]) : []
+  })
+  gauge('segmind_credit_burn_credits_per_second', 'How fast credits go, over a window.', ['window'], () =>
+    Object.entries(gauges.burn()).map(([window, rate]) => [{ window }, rate === undefined ? undefined : rate / 1e9]),
+  )
   gauge(`${PREFIX}_budget_remaining_credits`, 'What a team may still book.', ['team', 'window'], async () =>
     (await gauges.budgets()).map(({ team, window, remaining }) => [{ team, window }, toCredits(remaining)]),
   )

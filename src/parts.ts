@@ -3,14 +3,16 @@ import { Coalescer } from './cache/coalescer.js'
 import { ResultCache } from './cache/result-cache.js'
 import { SharedFlights } from './cache/shared-flights.js'
 import type { Settings } from './config.js'
-import { type Accounts, openAccounts } from './credits/accounts.js'
+import type { Accounts } from './credits/accounts.js'
 import { UploadBudget } from './http/upload-budget.js'
 import { HeldImages } from './images/held-images.js'
 import { createImageFetcher, type ImageFetcher } from './images/image-url.js'
 import { Metrics } from './metrics.js'
+import { closeAccounts, openMoney, orphanAfterMs } from './money.js'
 import { FairQueue } from './schedule/fair-queue.js'
 import type { Purchase } from './segment/ports.js'
 import { createSegmindClient, type SegmindClient } from './segmind/client.js'
+import { SharedKey } from './segmind/shared-key.js'
 import type { Store } from './storage.js'
 import { type OpenedStore, openStore } from './store/open-store.js'
 import { type WatchedTeams, watchTeams } from './teams/watch.js'
@@ -20,6 +22,8 @@ export interface GatewayOptions {
   log: FastifyBaseLogger
   /** Segmind, or its stand-in. */
   upstream: { baseUrl: string; apiKey: string }
+  /** Milliseconds since 1970; for tests. */
+  now?: () => number
 }
 
 /** What is to be closed when the gateway stops, in reverse order of opening. */
@@ -27,11 +31,13 @@ export type Closers = (() => Promise<unknown> | unknown)[]
 
 /** Everything a request can meet, built once and in order. */
 export interface Parts extends GatewayOptions {
+  now(): number
   metrics: Metrics
   opened: OpenedStore
   store: Store
   teams: WatchedTeams
   client: SegmindClient
+  sharedKey: SharedKey
   fetcher: ImageFetcher
   accounts: Accounts
   results: ResultCache
@@ -67,14 +73,13 @@ const OUTPUT_BYTES = 64 * 1024 ** 2
 const OUTPUT_TIMEOUT_MS = 60_000
 /** Bound of the paid answers that wait for a store that is down. */
 const UNSAVED_RESULT_BYTES = 256 * 1024 ** 2
-/** Clocks of replicas may differ, and the loop of a process may be late. */
-const ORPHAN_MARGIN_MS = 30_000
 /** How long Segmind keeps the record of a job. */
 const JOB_RECORD_MS = 3_600_000
 
 /** Builds every part once, in order; each that needs closing is put on `closers` as soon as it is open. */
 export async function buildParts(options: GatewayOptions, closers: Closers): Promise<Parts> {
   const { settings, log } = options
+  const { now = Date.now } = options
   const metrics = new Metrics()
   const onFailure = createFailureLog(log, metrics)
   const opened = await openLoggedStore(options)
@@ -84,7 +89,12 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
   closers.push(() => teams.stop())
   const outputs = createOutputFetcher()
   closers.push(() => outputs.close())
-  const client = createClient(options, metrics, outputs)
+  const sharedKey = new SharedKey()
+  const client = createClient(options, outputs, told => {
+    metrics.upstreamAnswered(told.label, told.durationMs)
+    sharedKey.called(told.code)
+    accounts.attempted({ code: told.code, sentAt: now() - told.durationMs })
+  })
   closers.push(() => client.close())
   const fetcher = createImageFetcher({
     enabled: settings.images.urls,
@@ -93,15 +103,20 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
     timeoutMs: IMAGE_URL_TIMEOUT_MS,
   })
   closers.push(() => fetcher.close())
-  const accounts = openBooks(options, opened, { client, metrics, onFailure })
+  const accounts = openMoney({
+    ...{ settings, log, opened, client, sharedKey, metrics, onFailure, now },
+    outputTimeoutMs: OUTPUT_TIMEOUT_MS,
+  })
   closers.push(() => closeAccounts(accounts, log))
   const parts: Parts = {
     ...options,
+    now,
     metrics,
     opened,
     store: opened.store,
     teams,
     client,
+    sharedKey,
     fetcher,
     accounts,
     leases: shareFlights(options, opened.store, { metrics, onFailure, isDraining: () => parts.isDraining }),
@@ -134,10 +149,17 @@ function createOutputFetcher(): ImageFetcher {
   return createImageFetcher({ enabled: true, hosts: [], maxImageBytes: OUTPUT_BYTES, timeoutMs: OUTPUT_TIMEOUT_MS })
 }
 
+/** One attempt at Segmind: its error code or `ok`, what it is counted as, and how long it took. */
+interface Told {
+  code: string
+  label: string
+  durationMs: number
+}
+
 function createClient(
   { settings, upstream, log }: GatewayOptions,
-  metrics: Metrics,
   outputs: ImageFetcher,
+  onTold: (told: Told) => void,
 ): SegmindClient {
   const { api, timeoutMs, maxConcurrency, retryServerErrors } = settings.segmind
   return createSegmindClient({
@@ -147,44 +169,11 @@ function createClient(
     maxConcurrency,
     retryServerErrors,
     fetchOutput: async url => Buffer.concat((await outputs.fetchImage(url)).chunks),
-    onAttempt: ({ status, code, durationMs }) =>
-      metrics.upstreamAnswered(status === 200 && code !== 'ok' ? code : String(status ?? code), durationMs),
-    onBreaker: breaker => log.warn({ breaker }, 'the breaker in front of Segmind has changed'),
-  })
-}
-
-/** How old a reservation is that no process can have under way any more, milliseconds. */
-function orphanAfterMs({ server, queue, segmind }: Settings): number {
-  // Counted from the plan: it may follow another leader first, then poll that one's job; its own is submitted and polled, each in its own time.
-  const jobsMs = 3 * segmind.timeoutMs + 2 * OUTPUT_TIMEOUT_MS
-  return server.clientTimeoutMs + queue.timeoutMs + jobsMs + ORPHAN_MARGIN_MS
-}
-
-function openBooks(
-  { settings, log }: GatewayOptions,
-  { store, spool, isSpoolDurable }: OpenedStore,
-  { client, metrics, onFailure }: { client: SegmindClient; metrics: Metrics; onFailure: OnFailure },
-): Accounts {
-  return openAccounts({
-    store: store.ledger,
-    isStoreUp: () => store.isUp(),
-    spool,
-    isSpoolDurable,
-    orphanAfterMs: orphanAfterMs(settings),
-    priceEstimate: settings.credits.priceEstimate,
-    timeZone: settings.credits.timeZone,
-    whenStoreIsDown: settings.credits.budgetFail,
-    askBalance: async () => (await client.balance()).remaining,
-    now: Date.now,
-    onBooked: (team, outcome, cost) => metrics.booked(team, outcome, cost),
-    onAnswered: (team, how, cost) => metrics.answered(team, how, cost),
-    onAskFailure: error => log.warn({ err: error }, 'Segmind did not tell its balance'),
-    onStoreFailure: onFailure,
-    onStepLost: (step, error) => log.error({ step, err: error }, 'the store refuses a ledger step: it is lost'),
-    onOrphan: ({ callId, team, requestId, resultId, jobId }, fate) => {
-      metrics.orphanEnded(fate)
-      log.warn({ callId, team, requestId, resultId, jobId, fate }, 'a call whose process is gone has been ended')
+    onAttempt({ status, code, durationMs }) {
+      const label = status === 200 && code !== 'ok' ? code : String(status ?? code)
+      onTold({ code, label, durationMs })
     },
+    onBreaker: breaker => log.warn({ breaker }, 'the breaker in front of Segmind has changed'),
   })
 }
 
@@ -195,7 +184,7 @@ function shareFlights(
 ): SharedFlights {
   return new SharedFlights({
     store: store.leases,
-    ttlMs: orphanAfterMs(settings) + JOB_RECORD_MS,
+    ttlMs: orphanAfterMs(settings, OUTPUT_TIMEOUT_MS) + JOB_RECORD_MS,
     isDraining,
     onSeat: role => metrics.seated(role),
     onStoreFailure: onFailure,
@@ -232,10 +221,4 @@ function buildCaches({ settings, log }: GatewayOptions, store: Store, metrics: M
     }),
     uploads: new UploadBudget(settings.upload.memoryBytes),
   }
-}
-
-async function closeAccounts(accounts: Accounts, log: FastifyBaseLogger): Promise<void> {
-  const { kept, lost } = await accounts.close()
-  if (kept > 0) log.warn({ steps: kept }, 'ledger steps the store did not take wait on disk for the next start')
-  if (lost > 0) log.error({ steps: lost }, 'ledger steps the store did not take are lost')
 }

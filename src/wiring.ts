@@ -1,4 +1,6 @@
+import { timeOfDay } from './credits/account/runway.js'
 import type { AppParts } from './http/app.js'
+import type { CreditFacts } from './http/credits-route.js'
 import type { Gauges } from './metrics.js'
 import type { Parts } from './parts.js'
 import { createImageCheck } from './segment/image.js'
@@ -20,6 +22,10 @@ export function appPartsOf(parts: Parts): AppParts {
       isStoreUp: store.isUp,
       isTeamsFileOk: teams.isOk,
       breaker: () => parts.client.breaker,
+      credits: () => ({
+        state: accounts.account.state.current?.name ?? 'unknown',
+        balance: accounts.account.balance.state,
+      }),
     },
     segment: {
       pipeline: pipelinePartsOf(parts),
@@ -34,12 +40,33 @@ export function appPartsOf(parts: Parts): AppParts {
         await accounts.journal.flush()
         return store.ledger.usage(month, team)
       },
-      currentMonth: () => accounts.calendar.windows(Date.now()).month,
+      currentMonth: () => accounts.calendar.windows(parts.now()).month,
       remaining: team => accounts.allowance.remaining(team),
     },
+    credits: () => creditFactsOf(parts),
     rateLimitRedis: parts.opened.rateLimitClient,
-    now: Date.now,
+    now: parts.now,
     onFinished: finished => parts.metrics.requested(finished),
+  }
+}
+
+/** The account as operators see it. */
+function creditFactsOf({ accounts, settings }: Parts): CreditFacts {
+  const { balance, state, price, burn, runway, reconciler } = accounts.account
+  const { record } = reconciler
+  const { estimate, change } = { estimate: price.current(), change: price.change }
+  const current = state.current
+  return {
+    balance: { state: balance.state, ...balance.latest },
+    ...(current && {
+      state: { name: current.name, since: current.since, ...(current.before && { before: current.before }) },
+    }),
+    reserve: settings.credits.reserve,
+    burn,
+    ...(runway && { runway: { ...runway, timeOfDay: timeOfDay(runway.emptyAt, settings.credits.timeZone) } }),
+    ...(record && { agreed: { at: record.anchor.at, drift: record.drift, topUps: record.topUps } }),
+    price: { estimate, ...(change && { change }) },
+    events: record?.events ?? [],
   }
 }
 
@@ -56,8 +83,12 @@ export function gaugesOf(parts: Parts): Gauges {
     },
     storeUp: () => store.isUp(),
     teamsFileOk: () => teams.isOk(),
-    balance: () => accounts.balance.latest,
-    priceEstimate: () => accounts.price.current(),
+    balance: () => accounts.account.balance.latest,
+    priceEstimate: () => accounts.account.price.current(),
+    drift: () => accounts.account.drift,
+    runwaySeconds: () => accounts.account.runway?.seconds,
+    creditState: () => accounts.account.state.current?.name,
+    burn: () => accounts.account.burn,
     budgets: () => accounts.allowance.budgets(teams.teams()),
     unsavedSteps: () => accounts.unsaved.size,
     unsavedResults: () => ({ results: results.unsaved.size, bytes: results.unsaved.bytes }),
@@ -86,7 +117,7 @@ function pipelinePartsOf(parts: Parts): PipelineParts {
     turns: parts.turns,
     upstream: parts.client,
     journal: accounts.journal,
-    now: Date.now,
+    now: parts.now,
     freshSeconds: settings.cache.ttlSeconds,
     staleSeconds: settings.cache.staleSeconds,
     patienceMs: settings.server.clientTimeoutMs,

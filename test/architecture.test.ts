@@ -32,7 +32,8 @@ const RINGS: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['config'],
   'metrics.ts': BASE,
   // where they meet
-  'parts.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts', 'log.ts'],
+  'money.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts'],
+  'parts.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts', 'money.ts', 'log.ts'],
   'wiring.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts', 'parts.ts'],
   'gateway.ts': [...DOMAIN, 'http', 'config.ts', 'parts.ts', 'wiring.ts'],
   // what people start
@@ -53,7 +54,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'env-schema': ['config'],
   'ipaddr.js': ['images'],
   'lru-cache': ['cache', 'images'],
-  fastify: ['http', 'sandbox', 'parts.ts', 'gateway.ts'],
+  fastify: ['http', 'sandbox', 'money.ts', 'parts.ts', 'gateway.ts'],
   '@fastify/multipart': ['http', 'sandbox'],
   '@fastify/rate-limit': ['http'],
   '@fastify/swagger': ['http'],

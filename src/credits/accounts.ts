@@ -1,17 +1,19 @@
 import type { Nanocredits } from '../nanocredits.js'
 import type { How } from '../segment/ports.js'
-import type { LedgerEntry, LedgerStep, LedgerStore, StepSpool } from '../storage.js'
+import type { LedgerEntry, LedgerStep, LedgerStore, RecordStore, StepSpool } from '../storage.js'
+import { Account } from './account/account.js'
+import type { CreditState } from './account/credit-state.js'
+import type { AccountEvent } from './account/record.js'
 import { Allowance } from './allowance.js'
-import { Balance } from './balance.js'
 import { Journal } from './journal.js'
 import { Ledger } from './ledger.js'
-import { PriceEstimate } from './price.js'
 import { type OrphanFate, Recovery } from './recovery.js'
 import { type LeftSteps, UnsavedSteps } from './unsaved.js'
 import { type BudgetCalendar, createBudgetCalendar } from './windows.js'
 
 export interface AccountsOptions {
   store: LedgerStore
+  records: RecordStore
   isStoreUp(): boolean
   /** Where steps wait that the store cannot take; whoever opened it closes it, after the books. */
   spool: StepSpool
@@ -19,8 +21,9 @@ export interface AccountsOptions {
   isSpoolDurable: boolean
   /** How old a reserved entry has to be before nobody can own it any more, milliseconds. */
   orphanAfterMs: number
-  /** `PRICE_ESTIMATE_CREDITS`, `BUDGET_TIMEZONE`, `BUDGET_FAIL`. */
+  /** `PRICE_ESTIMATE_CREDITS`, `RESERVE_CREDITS`, `BUDGET_TIMEZONE`, `BUDGET_FAIL`. */
   priceEstimate: Nanocredits
+  reserve: Nanocredits
   timeZone: string
   whenStoreIsDown: 'closed' | 'open'
   /** Segmind's free balance endpoint. */
@@ -28,6 +31,9 @@ export interface AccountsOptions {
   now(): number
   onBooked(team: string, outcome: 'charged' | 'unknown', cost: Nanocredits): void
   onAnswered(team: string, how: How, cost: Nanocredits): void
+  /** Told by the one replica that changed the state of credits for all, or recorded that the balance moved otherwise than booked. */
+  onCreditState(state: CreditState): void
+  onAccountEvent(event: AccountEvent): void
   onAskFailure(error: unknown): void
   onStoreFailure(error: unknown, doing: string): void
   /** Told of a ledger step that is given up: the store refuses it, though it takes others. */
@@ -39,12 +45,13 @@ export interface AccountsOptions {
 /** Everything about money, built once and belonging together. */
 export interface Accounts {
   calendar: BudgetCalendar
-  price: PriceEstimate
-  balance: Balance
+  account: Account
   unsaved: UnsavedSteps
   ledger: Ledger
   journal: Journal
   allowance: Allowance
+  /** Takes down what came of one attempt at Segmind: `ok`, or an error code; `sentAt`, milliseconds since 1970. */
+  attempted(attempt: { code: string; sentAt: number }): void
   /** Begins to end what dead processes have left, once there is somebody who can poll a job: `resume` polls the entry's and ends the entry. */
   startRecovery(resume: (entry: LedgerEntry) => Promise<void>): Recovery
   /** Writes what is counted or could not be written before; answers the ledger steps that the store still did not take. */
@@ -53,31 +60,38 @@ export interface Accounts {
 
 const RETRY_MS = 1_000
 const JOURNAL_MS = 1_000
-const BALANCE_MS = 15_000
+const ACCOUNT_MS = 15_000
+/** After the store was away, others may still write what happened meanwhile: the books are behind for so long. */
+const CATCH_UP_MS = 30_000
 const SWEEP_MS = 15_000
 
 /** Opens the books: asks for the balance at once and again whenever it has grown old, and writes what an earlier process could not. */
-export function openAccounts(options: AccountsOptions): Accounts {
+export function openAccounts(given: AccountsOptions): Accounts {
+  const { options, isCaughtUp } = watchingStore(given)
   const { store, now } = options
   const calendar = createBudgetCalendar(options.timeZone)
-  const price = new PriceEstimate(options.priceEstimate)
-  const balance = openBalance(options)
   const unsaved = openUnsaved(options)
-  const allowance = new Allowance({ store, calendar, now, balance: () => balance.latest?.remaining })
+  const isSettled = () => unsaved.size === 0 && isCaughtUp()
+  const account = openAccount(options, { calendar, isSettled })
+  const { reserve } = options
+  const allowance = new Allowance({ store, calendar, now, reserve, balance: () => account.balance.latest?.remaining })
   const journal = openJournal(options, calendar)
-  const ledger = openLedger(options, { calendar, price, balance, unsaved, allowance })
-  const timer = setInterval(() => void balance.refresh(), BALANCE_MS).unref()
-  void balance.refresh()
+  const ledger = openLedger(options, { calendar, account, unsaved, allowance })
+  const timer = setInterval(() => void account.refresh(), ACCOUNT_MS).unref()
+  void account.refresh()
   void unsaved.flush()
   let recovery: Recovery | undefined
   return {
     calendar,
-    price,
-    balance,
+    account,
     unsaved,
     ledger,
     journal,
     allowance,
+    attempted({ code, sentAt }) {
+      if (code === 'ok') void account.state.tell({ kind: 'accepted', at: sentAt })
+      if (code === 'credits_exhausted') void account.state.tell({ kind: 'refused', at: now() })
+    },
     startRecovery(resume) {
       void recovery?.close()
       recovery = openRecovery(options, { unsaved, ledger, allowance, resume })
@@ -86,9 +100,24 @@ export function openAccounts(options: AccountsOptions): Accounts {
     },
     async close() {
       clearInterval(timer)
-      const [, left] = await Promise.all([journal.flush(), unsaved.close(), recovery?.close()])
+      const [, left] = await Promise.all([journal.flush(), unsaved.close(), recovery?.close(), account.idle()])
       return left
     },
+  }
+}
+
+/** The same options, and whether the store has answered for long enough that all replicas have written what it missed. */
+function watchingStore(options: AccountsOptions): { options: AccountsOptions; isCaughtUp(): boolean } {
+  let failedAt = Number.NEGATIVE_INFINITY
+  return {
+    options: {
+      ...options,
+      onStoreFailure(error, doing) {
+        failedAt = options.now()
+        options.onStoreFailure(error, doing)
+      },
+    },
+    isCaughtUp: () => options.now() - failedAt >= CATCH_UP_MS,
   }
 }
 
@@ -104,14 +133,18 @@ function openUnsaved(options: AccountsOptions): UnsavedSteps {
   })
 }
 
-function openBalance(options: AccountsOptions): Balance {
-  const { store, now } = options
-  return new Balance({
-    store,
-    now,
-    ask: options.askBalance,
-    onAskFailure: options.onAskFailure,
-    onShareFailure: error => options.onStoreFailure(error, 'balance: share'),
+function openAccount(
+  options: AccountsOptions,
+  { calendar, isSettled }: { calendar: BudgetCalendar; isSettled(): boolean },
+): Account {
+  const { store, records, now, priceEstimate, reserve, askBalance, onAskFailure, onStoreFailure } = options
+  return new Account({
+    ...{ store, records, calendar, priceEstimate, reserve, askBalance, now, isSettled, onAskFailure, onStoreFailure },
+    onState: options.onCreditState,
+    onEvent: options.onAccountEvent,
+    onResolved({ entry, cost }) {
+      if (cost > 0) options.onBooked(entry.team, 'charged', cost)
+    },
   })
 }
 
@@ -128,14 +161,12 @@ function openJournal(options: AccountsOptions, calendar: BudgetCalendar): Journa
 
 function openLedger(
   options: AccountsOptions,
-  { balance, allowance, ...parts }: Pick<Accounts, 'calendar' | 'price' | 'balance' | 'unsaved' | 'allowance'>,
+  parts: Pick<Accounts, 'calendar' | 'account' | 'unsaved' | 'allowance'>,
 ): Ledger {
+  const { calendar, account, unsaved, allowance } = parts
+  const { store, now, reserve, whenStoreIsDown } = options
   return new Ledger({
-    ...parts,
-    store: options.store,
-    now: options.now,
-    whenStoreIsDown: options.whenStoreIsDown,
-    onBalance: remaining => balance.record(remaining),
+    ...{ calendar, account, unsaved, store, now, reserve, whenStoreIsDown },
     onBooked: bookedInto(allowance, options),
     onStoreFailure: (error, doing) => options.onStoreFailure(error, `ledger: ${doing}`),
   })

@@ -7,6 +7,8 @@ export interface AllowanceOptions {
   store: { booked(team: string, windows: { day: string; month: string }): Promise<Booked> }
   calendar: BudgetCalendar
   balance(): Nanocredits | undefined
+  /** `RESERVE_CREDITS`: what only protected teams may spend. */
+  reserve: Nanocredits
   now(): number
 }
 
@@ -25,7 +27,8 @@ export class Allowance {
   /** Undefined when nothing is known: neither a balance nor a budget. Up to one second old; the store's failure leaves the budgets out. */
   async remaining(team: Team): Promise<Nanocredits | undefined> {
     const { daily, monthly } = team.budget ?? {}
-    const known = [this.#options.balance()]
+    const balance = this.#options.balance()
+    const known = [balance !== undefined && !team.protected ? balance - this.#options.reserve : balance]
     if (daily !== undefined || monthly !== undefined) {
       const booked = await this.#booked(team.id)
       if (booked && daily !== undefined) known.push(daily - booked.daily)

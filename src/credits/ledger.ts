@@ -1,13 +1,23 @@
 import { GatewayError } from '../errors.js'
-import { formatCredits } from '../nanocredits.js'
+import { formatCredits, type Nanocredits } from '../nanocredits.js'
 import type { EarlierCall, PlannedCall, Reservation } from '../segment/ports.js'
 import type { Team } from '../segment/types.js'
-import { type Booked, type CallEntry, StoreError } from '../storage.js'
-import { CallReservation, type ReservationParts } from './reservation.js'
+import { type AccountBook, type Booked, type CallEntry, StoreError } from '../storage.js'
+import { creditsReserved } from './account/gate.js'
+import { type AccountEars, CallReservation, type ReservationParts } from './reservation.js'
 import type { BudgetCalendar } from './windows.js'
+
+/** What is known of the account before a call is made. */
+export interface LedgerAccount extends AccountEars {
+  price: { learn(cost: Nanocredits): void; current(): Nanocredits }
+  gate: { admit(team: Team): void }
+}
 
 export interface LedgerOptions extends ReservationParts {
   calendar: BudgetCalendar
+  account: LedgerAccount
+  /** `RESERVE_CREDITS`: what teams that are not protected leave in the account. */
+  reserve: Nanocredits
   /** `BUDGET_FAIL`: what happens to a team with a budget while the store cannot be asked. */
   whenStoreIsDown: 'closed' | 'open'
 }
@@ -27,14 +37,19 @@ export class Ledger {
     this.#options = options
   }
 
-  /** Throws `budget_exhausted` (with `Retry-After` until the window ends), or `store_unavailable` for a team with a budget. */
+  /** Throws `credits_exhausted`, or `credits_reserved` for a team that is not protected. */
+  admit(team: Team): void {
+    this.#options.account.gate.admit(team)
+  }
+
+  /** Throws `credits_reserved`, `budget_exhausted` (with `Retry-After` until the window ends), or `store_unavailable` for a team with a budget. */
   async reserve(planned: PlannedCall): Promise<Reservation> {
     const call = this.#entryOf(planned)
     const onEnded = () => void this.#own.delete(call.callId)
     this.#own.set(call.callId, call)
     try {
-      const { isWritten } = await this.#reserve(call, planned.caller.team)
-      return new CallReservation(call, this.#options, { waits: !isWritten, onEnded })
+      const reserved = await this.#reserve(call, planned.caller.team)
+      return new CallReservation(call, this.#options, reserved ? { reserved, onEnded } : { waits: true, onEnded })
     } catch (error) {
       onEnded()
       throw error
@@ -81,23 +96,26 @@ export class Ledger {
       at,
       ...this.#options.calendar.windows(at),
       resultId: cacheKey,
-      estimate: this.#options.price.current(),
+      estimate: this.#options.account.price.current(),
       ...(purchase !== 'first' && { purchase }),
     }
   }
 
-  async #reserve(call: CallEntry, team: Team): Promise<{ isWritten: boolean }> {
+  /** Answers nothing where the step waits for the store. */
+  async #reserve(call: CallEntry, team: Team): Promise<AccountBook | undefined> {
+    const { store, reserve, onStoreFailure } = this.#options
     try {
-      const outcome = await this.#options.store.reserve(call, team.budget ?? {})
-      if (outcome.ok) return { isWritten: true }
-      if (outcome.window === 'floor')
-        throw new GatewayError('credits_reserved', 'The remaining credits are reserved for protected teams.')
+      const keepsBack = reserve > 0 && !team.protected
+      const outcome = await store.reserve(call, { ...team.budget, ...(keepsBack && { floor: reserve }) })
+      if (outcome.ok) return outcome.account
+      // Calls under way may take what is left down to the reserve.
+      if (outcome.window === 'floor') throw creditsReserved()
       throw this.#exhausted(team, outcome.window, outcome.booked, call.at)
     } catch (error) {
       if (!(error instanceof StoreError)) throw error
-      this.#options.onStoreFailure(error, 'reserve')
+      onStoreFailure(error, 'reserve')
       await this.#orGoOn(error, call, team)
-      return { isWritten: false }
+      return undefined
     }
   }
 

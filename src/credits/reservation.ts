@@ -1,26 +1,35 @@
 import type { Nanocredits } from '../nanocredits.js'
 import type { Bill, Reservation } from '../segment/ports.js'
-import type { CallEntry, LedgerEntry, LedgerStep, LedgerStore, SettledCall } from '../storage.js'
-import type { PriceEstimate } from './price.js'
+import type { AccountBook, CallEntry, LedgerEntry, LedgerStep, LedgerStore, SettledCall } from '../storage.js'
+import type { Answered } from './account/account.js'
 import { doStep } from './steps.js'
 import type { UnsavedSteps } from './unsaved.js'
 
 export interface ReservationParts {
   store: LedgerStore
   unsaved: UnsavedSteps
-  price: PriceEstimate
+  account: AccountEars
   now(): number
-  /** Told what Segmind said the account holds. */
-  onBalance(remaining: Nanocredits): Promise<void>
   /** Told what was booked, for the metrics. */
   onBooked(team: string, outcome: SettledCall['outcome'], cost: Nanocredits): void
   onStoreFailure(error: unknown, doing: LedgerStep['kind']): void
+}
+
+/** What the account hears of each call. */
+export interface AccountEars {
+  /** Told what Segmind said the account holds. */
+  answered(answer: Answered): Promise<void>
+  /** What a call cost that did not say so; undefined where the balance does not show it surely. */
+  costFromBalance(remaining: Nanocredits, reserved: AccountBook, notes: number): Promise<Nanocredits | undefined>
+  price: { learn(cost: Nanocredits): void }
 }
 
 /** Where a reservation comes from. */
 export interface ReservationOrigin {
   /** Its first step waits for the store: those that follow wait behind it. */
   waits?: boolean
+  /** The account as it was once this call was reserved. */
+  reserved?: AccountBook
   /** The entry of an earlier holder that it ends. */
   earlier?: LedgerEntry
   /** Told once, when the end is written or as safe as it can be. */
@@ -35,6 +44,10 @@ export class CallReservation implements Reservation {
   #waits: boolean
   #written: Promise<void> = Promise.resolve()
   #ended: Promise<Nanocredits> | undefined
+  #shown: Promise<Nanocredits | undefined> | undefined
+  #notes = 0
+  /** The account as it was once this call had ended. */
+  #endedBook: AccountBook | undefined
 
   constructor(call: CallEntry, parts: ReservationParts, origin: ReservationOrigin = {}) {
     this.#call = call
@@ -45,19 +58,20 @@ export class CallReservation implements Reservation {
     if (charged !== undefined) this.#ended = Promise.resolve(charged)
   }
 
-  costOf(bill: Bill): Nanocredits {
-    return finalCost(this.#origin) ?? bill.cost ?? this.#call.estimate
+  async costOf(bill: Bill): Promise<Nanocredits> {
+    return finalCost(this.#origin) ?? (await this.#priceOf(bill)).cost
   }
 
   async submitted(jobId: string): Promise<void> {
     if (this.#ended) return
     this.#call = { ...this.#call, jobId }
+    this.#notes++
     await this.#write({ kind: 'note', call: this.#call })
   }
 
   settle(bill: Bill): Promise<Nanocredits> {
     return this.#end(bill, async () => {
-      if (bill.cost !== undefined) this.#parts.price.learn(bill.cost)
+      if (bill.cost !== undefined) this.#parts.account.price.learn(bill.cost)
       return this.#book('charged', bill)
     })
   }
@@ -77,25 +91,56 @@ export class CallReservation implements Reservation {
     })
   }
 
-  /** Every answer may say what the account holds, a refusal above all. */
+  /** Every answer may say what the account holds, a refusal above all; it is compared with the books once the end is in them. */
   #end({ remaining }: Bill, ending: () => Promise<Nanocredits>): Promise<Nanocredits> {
-    this.#ended ??= Promise.all([ending(), remaining !== undefined && this.#parts.onBalance(remaining)])
-      .then(([cost]) => cost)
+    this.#ended ??= ending()
+      .then(async cost => {
+        if (remaining !== undefined) await this.#parts.account.answered(this.#answered(remaining))
+        return cost
+      })
       .finally(() => this.#origin.onEnded?.())
     return this.#ended
   }
 
+  #answered(remaining: Nanocredits): Answered {
+    return {
+      remaining,
+      since: this.#call.at,
+      reserved: this.#origin.reserved,
+      ended: this.#endedBook,
+      notes: this.#notes,
+    }
+  }
+
   async #book(outcome: SettledCall['outcome'], bill: Bill): Promise<Nanocredits> {
+    const { cost, costSource } = await this.#priceOf(outcome === 'charged' ? bill : {})
     const settled: SettledCall = {
       outcome,
-      cost: this.costOf(bill),
-      costSource: bill.cost === undefined ? 'estimate' : 'header',
+      cost,
+      costSource,
       settledAt: this.#parts.now(),
       ...(bill.upstreamRequestId !== undefined && { upstreamRequestId: bill.upstreamRequestId }),
     }
     this.#parts.onBooked(this.#call.team, outcome, settled.cost)
     await this.#write({ kind: 'settle', call: this.#call, settled })
     return settled.cost
+  }
+
+  /** Segmind's own figure, else what the balance shows, else the estimate. */
+  async #priceOf({ cost, remaining }: Bill): Promise<Price> {
+    if (cost !== undefined) return { cost, costSource: 'header' }
+    const shown = remaining === undefined ? undefined : await this.#shownBy(remaining)
+    if (shown !== undefined) return { cost: shown, costSource: 'balance' }
+    return { cost: this.#call.estimate, costSource: 'estimate' }
+  }
+
+  /** Asked once: the answer must not be another one when it is booked than when it was told. */
+  #shownBy(remaining: Nanocredits): Promise<Nanocredits | undefined> {
+    const { reserved } = this.#origin
+    this.#shown ??= reserved
+      ? this.#parts.account.costFromBalance(remaining, reserved, this.#notes)
+      : Promise.resolve(undefined)
+    return this.#shown
   }
 
   /** One after the other: a note that arrives behind its release would bring the call back. */
@@ -111,7 +156,9 @@ export class CallReservation implements Reservation {
   async #writeNext(step: LedgerStep): Promise<void> {
     if (!this.#waits) {
       try {
-        return await doStep(this.#parts.store, step)
+        const book = await doStep(this.#parts.store, step)
+        if (book) this.#endedBook = book
+        return
       } catch (error) {
         this.#parts.onStoreFailure(error, step.kind)
       }
@@ -121,6 +168,8 @@ export class CallReservation implements Reservation {
     await this.#parts.unsaved.add(isUnsure ? { ...step, mayStillArrive: true } : step)
   }
 }
+
+type Price = Pick<SettledCall, 'cost' | 'costSource'>
 
 /** `charged` is final. */
 function finalCost({ earlier }: ReservationOrigin): Nanocredits | undefined {

@@ -6,6 +6,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequ
 import { GatewayError } from '../errors.js'
 import { type Keys, operatorDoor, teamDoor } from './authenticate.js'
 import { answerClientError, refuseTunnel } from './client-errors.js'
+import { addCreditsRoute, type CreditFacts } from './credits-route.js'
 import { addDocsRoutes } from './docs-routes.js'
 import { addErrorHandler, sendProblem, toGatewayError } from './error-handler.js'
 import { Exchanges } from './exchanges.js'
@@ -23,6 +24,7 @@ export interface AppParts {
   health: Health
   segment: SegmentRouteParts
   usage: UsageParts
+  credits(): CreditFacts
   /** Redis for the rates, as `@fastify/rate-limit` wants it; without one each process counts for itself. */
   rateLimitRedis: unknown
   now(): number
@@ -70,12 +72,8 @@ export async function buildApp(parts: AppParts): Promise<App> {
   addHealthRoutes(app, parts.health)
   await addDocsRoutes(app)
   const limits = await addRateLimits(app, { redis: parts.rateLimitRedis })
-  const refuseWhileDraining = async () => {
-    if (parts.health.isDraining())
-      throw new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterSeconds: 5 })
-  }
   await app.register(async team => {
-    team.addHook('onRequest', refuseWhileDraining)
+    team.addHook('onRequest', async () => refuseWhileDraining(parts.health))
     team.addHook('onRequest', teamDoor(parts.keys, limits.countFailure, parts.now))
     team.addHook('onRequest', limits.perTeam)
     await team.register(multipart)
@@ -88,10 +86,21 @@ export async function buildApp(parts: AppParts): Promise<App> {
       admin.addHook('onRequest', operatorDoor(parts.keys, limits.countFailure, parts.now))
       // A scope of its own for what is not found, too: the key is asked for before it is said what is there.
       admin.setNotFoundHandler(notFound)
+      addAdminRoutes(admin, parts)
     },
     { prefix: '/admin' },
   )
   return app
+}
+
+function refuseWhileDraining(health: Health): void {
+  if (health.isDraining())
+    throw new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterSeconds: 5 })
+}
+
+/** What operators may ask, behind their door. */
+function addAdminRoutes(admin: FastifyInstance, parts: AppParts): void {
+  addCreditsRoute(admin, parts.credits)
 }
 
 /** RFC 9112 §3.2: a request of HTTP/1.1 names its host. */

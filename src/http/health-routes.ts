@@ -6,6 +6,8 @@ export interface Health {
   isTeamsFileOk(): boolean
   /** `closed`: calls go to Segmind; `open`: they are not tried; `probing`: it is being asked whether it is back. */
   breaker(): 'closed' | 'open' | 'probing'
+  /** The state of the credits, and how sure their balance is; the amount is nobody's business here. */
+  credits(): { state: 'normal' | 'reserve' | 'empty' | 'unknown'; balance: 'unknown' | 'fresh' | 'stale' }
 }
 
 /**
@@ -32,6 +34,8 @@ export function addHealthRoutes(app: FastifyInstance, health: Health): void {
             store: health.isStoreUp() ? 'up' : 'down',
             teamsFile: health.isTeamsFileOk() ? 'ok' : 'refused',
             breaker: health.breaker(),
+            credits: health.credits().state,
+            balance: health.credits().balance,
           },
         })
     },

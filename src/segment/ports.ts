@@ -44,8 +44,8 @@ export interface PlannedCall {
 
 /** Money held for a call until it is known what it cost. Exactly one of the three ends it; a second one changes nothing. */
 export interface Reservation {
-  /** What `settle` books for this bill: Segmind's own figure, else the estimate. */
-  costOf(bill: Bill): Nanocredits
+  /** What `settle` books for this bill: Segmind's own figure, else what the balance shows, else the estimate. */
+  costOf(bill: Bill): Promise<Nanocredits>
   /** Segmind has taken the call as a job: whoever comes after a crash polls that job, and submits no other. */
   submitted(jobId: string): Promise<void>
   /** The call was answered and billed. Answers what was booked: Segmind's own figure, else the estimate. */
@@ -64,7 +64,9 @@ export interface Bill {
 }
 
 export interface Ledger {
-  /** Throws `budget_exhausted` or `store_unavailable` (only for a team with a budget). */
+  /** Throws `credits_exhausted`, or `credits_reserved` for a team that is not protected: nothing need be reserved for a call that cannot be paid. */
+  admit(team: Team): void
+  /** Throws `budget_exhausted`, `credits_reserved`, or `store_unavailable` (only for a team with a budget). */
   reserve(call: PlannedCall): Promise<Reservation>
   /** The call that an earlier holder of a flight had planned; nothing when it never reserved, or gave back what it reserved. Rejects with `StoreError`. */
   find(callId: string, at: number): Promise<EarlierCall | undefined>

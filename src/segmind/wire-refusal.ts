@@ -33,6 +33,7 @@ export function refusalError(refusal: Refusal, { apiKey, now }: Reading): Gatewa
   return new GatewayError(code, detail, {
     billed: BILLED,
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+    ...(code === 'credits_exhausted' && { headers: { 'x-credit-state': 'empty' } }),
   })
 }
 

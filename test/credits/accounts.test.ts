@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { type AccountsOptions, openAccounts } from '../../src/credits/accounts.js'
+import { modelRecords } from '../support/model-records.js'
 import { aCaller } from '../support/team.js'
 import { anEntry, aPlan, ledgerWorld, NOON, ORPHAN_AFTER_MS, startProcess, until, type World } from './ledger-world.js'
 
@@ -8,17 +9,21 @@ function open(t: Test, world: World, changes: Partial<AccountsOptions> = {}) {
   t.teardown(kill)
   const accounts = openAccounts({
     store,
+    records: modelRecords(),
     spool,
     isSpoolDurable: true,
     isStoreUp: () => world.weather === 'up',
     orphanAfterMs: ORPHAN_AFTER_MS,
     priceEstimate: 100,
+    reserve: 0,
     timeZone: 'UTC',
     whenStoreIsDown: 'closed',
     askBalance: async () => 1,
     now: () => world.now,
     onBooked: (team, outcome, cost) => world.said.push(`${team} ${outcome} ${cost}`),
     onAnswered: () => {},
+    onCreditState: () => {},
+    onAccountEvent: () => {},
     onAskFailure: () => {},
     onStoreFailure: (_error, doing) => world.said.push(doing),
     onStepLost: step => world.said.push(`lost ${step.kind}`),
@@ -45,7 +50,7 @@ t.test('orphans are ended once somebody can poll jobs, and what that books shows
   world.entries.set('c1', anEntry('c1', { jobId: 'job-1' }))
   world.entries.set('c2', anEntry('c2'))
   world.entries.set('c3', anEntry('c3', { team: 'other' }))
-  await accounts.balance.record(5000)
+  await accounts.account.balance.record({ remaining: 5000, at: world.now })
   t.equal(await accounts.allowance.remaining(team), 800)
   const recovery = accounts.startRecovery(async ({ callId, at }) => {
     await (await accounts.ledger.find(callId, at))?.reservation.settle({ cost: 7 })

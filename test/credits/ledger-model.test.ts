@@ -27,6 +27,7 @@ type Command =
 
 /** One paid call, as the one who makes it sees it. */
 interface Made {
+  estimate?: number
   team: 'free' | 'capped'
   process: ReturnType<typeof startProcess>
   /** Set once the call may be made. */
@@ -103,7 +104,7 @@ function stage(luck: Iterator<number>) {
       const process = processes[index]!
       const call: Made = { team, process, isRefused: false, hasEnded: false }
       process.ledger.reserve(aPlan(`c${calls.push(call)}`, TEAMS[team])).then(
-        reservation => Object.assign(call, { reservation }),
+        async reservation => Object.assign(call, { estimate: await reservation.costOf({}), reservation }),
         () => Object.assign(call, { isRefused: true }),
       )
     },
@@ -111,7 +112,7 @@ function stage(luck: Iterator<number>) {
     end({ call: index, how }) {
       const call = calls[index]
       if (!call?.reservation || call.end) return
-      call.end = 'cost' in how ? { ...how, cost: Math.min(how.cost, call.reservation.costOf({})) } : how
+      call.end = 'cost' in how ? { ...how, cost: Math.min(how.cost, call.estimate ?? 0) } : how
       void endOf(call.reservation, call.end).then(() => Object.assign(call, { hasEnded: true }))
     },
     flush: ({ process }) => void processes[process]!.unsaved.flush(),
@@ -163,9 +164,9 @@ function endOf(reservation: Reservation, how: End): Promise<unknown> {
 }
 
 /** What Segmind may have billed at most. */
-function spentOn({ reservation, end }: Made): number {
+function spentOn({ reservation, estimate = 0, end }: Made): number {
   if (!reservation || end?.kind === 'released') return 0
-  return end?.kind === 'charged' ? end.cost : reservation.costOf({})
+  return end?.kind === 'charged' ? end.cost : estimate
 }
 
 /** How a call may stand when all is over. */

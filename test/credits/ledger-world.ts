@@ -1,5 +1,5 @@
+import { PriceEstimate } from '../../src/credits/account/price.js'
 import { Ledger } from '../../src/credits/ledger.js'
-import { PriceEstimate } from '../../src/credits/price.js'
 import { type OrphanFate, Recovery, type RecoveryOptions } from '../../src/credits/recovery.js'
 import { UnsavedSteps } from '../../src/credits/unsaved.js'
 import { createBudgetCalendar } from '../../src/credits/windows.js'
@@ -78,11 +78,16 @@ export function startProcess(world: World, changes: ProcessChanges = {}) {
   const ledger = new Ledger({
     store,
     unsaved,
-    price,
+    account: {
+      price,
+      gate: { admit: () => {} },
+      answered: async ({ remaining }) => void say(`balance ${remaining}`),
+      costFromBalance: async () => undefined,
+    },
+    reserve: 0,
     now,
     calendar: createBudgetCalendar('UTC'),
     whenStoreIsDown: changes.whenStoreIsDown ?? 'closed',
-    onBalance: async remaining => void say(`balance ${remaining}`),
     onBooked,
     onStoreFailure: (_error, doing) => say(`failed ${doing}`),
   })

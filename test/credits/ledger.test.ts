@@ -44,8 +44,8 @@ t.test('an answer that does not say what it cost is booked with the estimate', a
 t.test('costOf says what settle would book, and books nothing', async t => {
   const { ledger, world, price } = books(t)
   const reservation = await ledger.reserve(aPlan('c1'))
-  for (let bill = 0; bill < 20; bill++) t.equal(reservation.costOf({ cost: 7 }), 7)
-  t.equal(reservation.costOf({ remaining: 7 }), 100)
+  for (let bill = 0; bill < 20; bill++) t.equal(await reservation.costOf({ cost: 7 }), 7)
+  t.equal(await reservation.costOf({ remaining: 7 }), 100)
   t.equal(price.current(), 100, 'nothing is learned')
   t.strictSame(world.entries.get('c1'), anEntry('c1'))
 })
@@ -322,7 +322,7 @@ t.test('a successor ends the entry of the one before it', async t => {
     world.entries.set(callId, anEntry(callId, { jobId: 'job', purchase: 'takeover' }))
   const find = async (callId: string) => (await ledger.find(callId, NOON))!.reservation
   const first = await find('c1')
-  t.equal(first.costOf({}), 100)
+  t.equal(await first.costOf({}), 100)
   for (let bill = 0; bill < 9; bill++) price.learn(70)
   t.equal(await first.settle({ cost: 70 }), 70)
   t.equal(price.current(), 70, 'the price is learned')
@@ -352,7 +352,7 @@ t.test('a call that is charged stays so, and is not counted again', async t => {
   await (await ledger.reserve(aPlan('c1'))).settle({ cost: 70 })
   const earlier = await ledger.find('c1', NOON)
   t.equal(earlier?.state, 'charged')
-  t.equal(earlier?.reservation.costOf({ cost: 99 }), 70)
+  t.equal(await earlier?.reservation.costOf({ cost: 99 }), 70)
   t.equal(await earlier?.reservation.settle({ cost: 99 }), 70)
   await earlier?.reservation.release()
   t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 70 } })

@@ -62,7 +62,7 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
     }),
   }
   const reservation: Reservation = {
-    costOf: ({ cost }) => cost ?? 2000,
+    costOf: async ({ cost }) => cost ?? 2000,
     submitted: async jobId => void steps.push(`submitted ${jobId}`),
     settle: async (bill: Bill) => {
       steps.push(`settle ${bill.cost}`)
@@ -102,6 +102,7 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
     leases: flights,
     checkImage: async () => void steps.push('check'),
     ledger: {
+      admit: () => {},
       reserve: async call => {
         planned.push(call)
         steps.push('reserve')
