@@ -73,7 +73,8 @@ export class Balance {
     const shared = await this.#shared(store => store.balance())
     if (shared && !this.#isFromTheFuture(shared)) this.#take(shared)
     const before = await this.#shared(store => store.account())
-    const wasQuiet = before !== undefined && before.reservedCalls === 0 && before.sequence === this.#sequenceBefore
+    // Where nothing was ever booked, nothing can be on its way.
+    const wasQuiet = before?.reservedCalls === 0 && before.sequence === (this.#sequenceBefore ?? 0)
     this.#sequenceBefore = before?.sequence
     const askAfterMs = isUrgent() ? ASK_URGENTLY_AFTER_MS : ASK_AFTER_MS
     if (this.#latest && now() - this.#latest.at < askAfterMs) return

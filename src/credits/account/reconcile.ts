@@ -70,7 +70,7 @@ export function reconcile(
   if (loose && Math.abs(gone) <= loose.slack) return corrected(before, seen, gone, loose.eventId)
   const resolutions = resolve(seen.unknown, gone, { rounding, maxCost, isSure: estimated <= seen.unknown.length })
   if (resolutions.length > 0) return { resolutions }
-  const kind = kindOf(gone, estimated, maxCost)
+  const kind = kindOf(gone, { estimated, unknown: seen.unknown.length, maxCost })
   const event = { id: newId(), at: seen.at, month: seen.month, kind, amount: amountOf(kind, gone) }
   const told = agreed(before, seen, gone, event)
   if (kind !== 'estimate' || calls === 0 || calls !== estimated || seen.unknown.length > 0) return told
@@ -95,8 +95,11 @@ function resolve(
   return entry && others.length === 0 && cost > 0 && cost <= maxCost ? [{ entry, cost }] : []
 }
 
-function kindOf(gone: Nanocredits, estimated: number, maxCost: Nanocredits): DifferenceKind {
-  if (Math.abs(gone) <= estimated * maxCost) return 'estimate'
+function kindOf(
+  gone: Nanocredits,
+  { estimated, unknown, maxCost }: { estimated: number; unknown: number; maxCost: Nanocredits },
+): DifferenceKind {
+  if (Math.abs(gone) <= estimated * maxCost) return unknown > 0 ? 'unknown' : 'estimate'
   return gone < 0 ? 'topUp' : 'foreign'
 }
 

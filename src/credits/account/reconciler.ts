@@ -36,8 +36,8 @@ export interface Sample {
 const UNKNOWN_SETTLES_MS = 180_000
 const MAX_UNKNOWN = 100
 const MAX_TRIES = 5
-/** A change of price that lasts is told again after so long. */
-const PRICE_AGAIN_MS = 3_600_000
+/** While the price that was seen changes over, it is no further change in the same direction. */
+const PRICE_AGAIN_MS = 86_400_000
 
 /** Keeps the books and the account's balance together, with all replicas. Never rejects: what fails now is looked at again with the next sample. */
 export class Reconciler {
@@ -78,7 +78,8 @@ export class Reconciler {
     const at = this.#options.now()
     await this.#replace(record => {
       const last = record.events.findLast(({ kind }) => kind === 'price')
-      if (last && at - last.at < PRICE_AGAIN_MS) return undefined
+      const isSame = last !== undefined && Math.sign(last.amount) === Math.sign(to - from)
+      if (isSame && at - last.at < PRICE_AGAIN_MS) return undefined
       const { month } = this.#options.calendar.windows(at)
       const event = { id: randomUUID(), at, month, kind: 'price', amount: to - from } as const
       return { record: { ...record, events: [...record.events, event].slice(-MAX_EVENTS) }, event }

@@ -1,0 +1,212 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { type Observation, type Reconciled, reconcile } from '../../../src/credits/account/reconcile.js'
+import type { AccountRecord } from '../../../src/credits/account/record.js'
+import type { AccountBook, LedgerEntry } from '../../../src/storage.js'
+import { anEntry } from '../ledger-world.js'
+
+const MAX_COST = 20_000_000
+const terms = { maxCost: MAX_COST, newId: () => 'e' }
+
+function book(changes: Partial<AccountBook> = {}): AccountBook {
+  const nothing = { sequence: 0, spent: 0, reserved: 0, reservedCalls: 0, calls: 0, estimatedCalls: 0, unknownAt: 0 }
+  return { ...nothing, ...changes }
+}
+
+function seen(changes: Partial<Observation> = {}): Observation {
+  return { remaining: 1_000_000_000, at: 1_000, month: '2026-11', book: book(), overlap: 0, unknown: [], ...changes }
+}
+
+function lost(callId: string, cost: number): LedgerEntry {
+  return anEntry(callId, {
+    state: 'unknown',
+    settled: { outcome: 'unknown', cost, costSource: 'estimate', settledAt: 2_000 },
+  })
+}
+
+/** opening − closing + topUps = booked + drift, in every month and in all. */
+function addsUp({ months, topUps, drift, anchor }: AccountRecord): boolean {
+  const sums = Object.values(months)
+  const total = (figure: 'topUps' | 'drift') => sums.reduce((sum, month) => sum + month[figure], 0)
+  return (
+    sums.every(
+      ({ opening, closing, ...month }) =>
+        opening.remaining - closing.remaining + month.topUps === month.booked + month.drift,
+    ) &&
+    total('topUps') === topUps &&
+    total('drift') === drift &&
+    sums.at(-1)?.closing.remaining === anchor.remaining
+  )
+}
+
+const first = reconcile(undefined, seen(), terms).record as AccountRecord
+const two = { sequence: 4, spent: 3_400_000, calls: 2 }
+
+const ROWS: [
+  name: string,
+  seen: Partial<Observation>,
+  expected: { kind?: string; amount?: number; drift: number; topUps?: number },
+][] = [
+  ['what was booked is gone: they agree', { remaining: 996_600_000, book: book(two) }, { drift: 0 }],
+  ['the last digits may be rounded', { remaining: 996_599_997, book: book(two) }, { drift: 3 }],
+  [
+    'more is gone',
+    { remaining: 990_000_000, book: book(two) },
+    { kind: 'foreign', amount: 6_600_000, drift: 6_600_000 },
+  ],
+  ['more is gone though nothing was booked', { remaining: 999_999_990 }, { kind: 'foreign', amount: 10, drift: 10 }],
+  [
+    'more is there',
+    { remaining: 5_996_600_000, book: book(two) },
+    { kind: 'topUp', amount: 5_000_000_000, drift: 0, topUps: 5_000_000_000 },
+  ],
+  [
+    'calls that did not tell their cost cost otherwise',
+    { remaining: 997_000_000, book: book({ ...two, estimatedCalls: 2 }) },
+    { kind: 'estimate', amount: -400_000, drift: -400_000 },
+  ],
+  [
+    'more than they can have cost is foreign',
+    { remaining: 900_000_000, book: book({ ...two, estimatedCalls: 1 }) },
+    { kind: 'foreign', amount: 96_600_000, drift: 96_600_000 },
+  ],
+  [
+    'of two unknown calls it cannot be told which was billed',
+    {
+      remaining: 998_300_000,
+      book: book({ ...two, estimatedCalls: 2 }),
+      unknown: [lost('a', 1_700_000), lost('b', 1_700_000)],
+    },
+    { kind: 'unknown', amount: -1_700_000, drift: -1_700_000 },
+  ],
+]
+
+for (const [name, changes, { kind, amount, drift, topUps = 0 }] of ROWS) {
+  t.test(name, async t => {
+    const { record, event, resolutions } = reconcile(first, seen({ at: 3_000, ...changes }), terms)
+    t.same([event?.kind, event?.amount], [kind, amount])
+    t.match(record, { drift, topUps, anchor: { at: 3_000, remaining: changes.remaining as number } })
+    t.ok(record && addsUp(record))
+    t.same(resolutions, [])
+  })
+}
+
+t.test('unknown calls end by what the balance says, before anything is agreed on', async t => {
+  const one = lost('a', 1_700_000)
+  const at = 300_000
+  const after = (gone: number, unknown: LedgerEntry[], estimatedCalls = unknown.length): Reconciled => {
+    const spent = unknown.length * 1_700_000
+    const now = book({ sequence: 4, spent, calls: unknown.length, estimatedCalls })
+    return reconcile(first, seen({ at, remaining: 1_000_000_000 - gone, book: now, unknown }), terms)
+  }
+  t.same(after(0, [one]), { resolutions: [{ entry: one, cost: 0 }] }, 'nothing is gone: it was not billed')
+  t.same(after(2_345_678, [one]), { resolutions: [{ entry: one, cost: 2_345_678 }] }, 'it cost what is gone')
+  t.same(after(0, [one, lost('b', 1_700_000)]).resolutions.length, 2, 'none of both was billed')
+  t.same(after(MAX_COST + 10, [one]).resolutions, [], 'more than a call costs: somebody else was there')
+  t.equal(after(MAX_COST + 10, [one]).event?.kind, 'unknown')
+  t.same(after(1_700_000, [one]).resolutions, [], 'the estimate was right; nobody can tell, and the books agree')
+  t.same(after(2_000_000, [one], 2).resolutions, [], 'another call did not tell its cost either')
+})
+
+t.test('while calls are under way only what they cannot explain is told, and corrected once it is quiet', async t => {
+  const busy = { at: 2_000, overlap: 2, book: book({ sequence: 5, spent: 1_700_000, calls: 1 }) }
+  t.same(reconcile(first, seen({ ...busy, remaining: 998_300_000 - 2 * MAX_COST }), terms), { resolutions: [] })
+  const loose = reconcile(first, seen({ ...busy, remaining: 498_300_000 }), terms)
+  t.match(loose.event, { kind: 'foreign', amount: 500_000_000 })
+  t.ok(addsUp(loose.record as AccountRecord))
+  t.match(
+    loose.record?.anchor,
+    { at: first.anchor.at, remaining: 500_000_000 },
+    'the anchor stands as if it had been gone before',
+  )
+
+  // Two calls that were under way had already taken 4 000 000 of it.
+  const quiet = { at: 3_000, remaining: 498_300_000, book: book({ sequence: 9, spent: 5_700_000, calls: 3 }) }
+  const corrected = reconcile(loose.record, seen(quiet), terms)
+  t.equal(corrected.event, undefined, 'it is no further event')
+  t.match(corrected.record, { drift: 496_000_000, events: [{ kind: 'foreign', amount: 496_000_000 }] })
+  t.ok(addsUp(corrected.record as AccountRecord))
+
+  const toppedUp = reconcile(first, seen({ ...busy, remaining: 5_998_300_000 }), terms)
+  t.match(toppedUp.event, { kind: 'topUp', amount: 5_000_000_000 })
+  const exact = reconcile(toppedUp.record, seen({ ...quiet, remaining: 5_994_300_000 }), terms)
+  t.match(exact.record, { topUps: 5_000_000_000, drift: 0, events: [{ amount: 5_000_000_000 }] })
+})
+
+t.test(
+  'a look that is older than the last one says nothing, nor does a first one while calls are under way',
+  async t => {
+    const later = reconcile(first, seen({ at: 5_000, book: book({ sequence: 4 }) }), terms).record
+    t.same(reconcile(later, seen({ at: 6_000, remaining: 1, book: book({ sequence: 3 }) }), terms), { resolutions: [] })
+    t.same(reconcile(later, seen({ at: 5_000, remaining: 1, book: book({ sequence: 4 }) }), terms), { resolutions: [] })
+    t.same(reconcile(undefined, seen({ overlap: 1 }), terms), { resolutions: [] })
+  },
+)
+
+t.test('a month begins with the balance the last one ended with', async t => {
+  const next = reconcile(
+    first,
+    seen({ at: 9_000, month: '2026-12', remaining: 996_600_000, book: book(two) }),
+    terms,
+  ).record
+  t.match(next?.months['2026-12'], {
+    opening: { remaining: 1_000_000_000, at: 1_000 },
+    closing: { remaining: 996_600_000, at: 9_000 },
+    booked: 3_400_000,
+  })
+  t.ok(next && addsUp(next))
+})
+
+t.test('calls none of which tells its cost teach what they cost', async t => {
+  const none = book({ sequence: 4, spent: 4_000_000, calls: 2, estimatedCalls: 2 })
+  t.equal(reconcile(first, seen({ at: 2_000, remaining: 997_000_000, book: none }), terms).meanCost, 1_500_000)
+  const some = { ...none, calls: 3 }
+  t.equal(reconcile(first, seen({ at: 2_000, remaining: 997_000_000, book: some }), terms).meanCost, undefined)
+})
+
+t.test('whatever is seen in whatever order, what left the account is booked, drift or nothing', async t => {
+  const look = fc.record({
+    gone: fc.integer({ min: -10_000_000_000, max: 1_000_000_000 }),
+    booked: fc.integer({ min: -5_000_000, max: 50_000_000 }),
+    calls: fc.nat({ max: 5 }),
+    estimated: fc.integer({ min: -2, max: 5 }),
+    overlap: fc.constantFrom(0, 0, 1, 7),
+    steps: fc.nat({ max: 3 }),
+    month: fc.constantFrom('2026-11', '2026-12'),
+  })
+  fc.assert(
+    fc.property(fc.array(look, { maxLength: 30 }), looks => {
+      let record: AccountRecord | undefined
+      let now = seen()
+      const start = now.remaining
+      for (const { gone, booked, calls, estimated, overlap, steps, month } of looks) {
+        const { book: before } = now
+        now = seen({
+          at: now.at + 1,
+          remaining: now.remaining - gone,
+          overlap,
+          month: [month, now.month].sort().at(-1) ?? month,
+          book: book({
+            sequence: before.sequence + steps,
+            spent: before.spent + booked,
+            calls: before.calls + calls,
+            estimatedCalls: before.estimatedCalls + estimated,
+          }),
+        })
+        record = reconcile(record, now, terms).record ?? record
+        if (record && !addsUp(record)) return false
+      }
+      if (!record) return true
+      const end = reconcile(record, { ...now, at: now.at + 1, overlap: 0 }, terms).record ?? record
+      const opening = Object.values(end.months)[0]?.opening.remaining ?? 0
+      const spent = Object.values(end.months).reduce((sum, month) => sum + month.booked, 0)
+      return (
+        end.anchor.remaining === now.remaining &&
+        opening - now.remaining + end.topUps === spent + end.drift &&
+        start > 0
+      )
+    }),
+    { numRuns: 500 },
+  )
+  t.pass()
+})
