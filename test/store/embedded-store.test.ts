@@ -9,7 +9,8 @@ import t, { type Test } from 'tap'
 import type { Blob, Store } from '../../src/storage.js'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
 import { hammer } from './hammer.js'
-import { call, charged, testStore } from './store-suite.js'
+import { call, charged } from './samples.js'
+import { testStore } from './store-suite.js'
 
 const NOW = 1_764_547_200_000
 const clocks = new WeakMap<Store, { now: number }>()

@@ -1,7 +1,7 @@
 // A process of its own that reserves against one limit as fast as it can. Started by the tests with: technology, target, prefix, number.
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
 import { openRedisStore } from '../../src/store/redis/redis-store.js'
-import { call, charged } from './store-suite.js'
+import { call, charged } from './samples.js'
 
 const [, , technology = '', target = '', keyPrefix = '', attempts = '0'] = process.argv
 const store =

@@ -7,7 +7,8 @@ import type { Store } from '../../src/storage.js'
 import { openRedisStore, type RedisStore, type RedisStoreOptions } from '../../src/store/redis/redis-store.js'
 import { startRedis } from '../support/redis-server.js'
 import { hammer } from './hammer.js'
-import { call, charged, testStore } from './store-suite.js'
+import { call, charged } from './samples.js'
+import { testStore } from './store-suite.js'
 import { type ProxyOptions, startTcpProxy } from './tcp-proxy.js'
 
 const server = await startRedis()
