@@ -25,12 +25,18 @@ export async function testBlobs(t: Test, harness: Harness): Promise<void> {
   }
 
   t.test('what is not there is undefined, and has says so', async t => {
-    const { results, images } = await harness.open(t)
+    const { results, images, requests } = await harness.open(t)
     await results.put('key', { meta: '{}', body: Buffer.from('x') }, 60)
     t.equal(await results.get('other'), undefined)
     t.equal(await results.has('other'), false)
     t.equal(await results.has('key'), true)
     t.equal(await images.get('key'), undefined, 'results and images do not share keys')
+    t.equal(await requests.get('key'), undefined, 'nor do requests')
+    await requests.put('key', { meta: '{"a":1}', body: Buffer.alloc(0) }, 60)
+    t.same(await requests.get('key'), { meta: '{"a":1}', body: Buffer.alloc(0) })
+    t.match(await results.get('key'), { meta: '{}' })
+    t.equal(await requests.delete('key'), true)
+    t.equal(await results.has('key'), true)
   })
 
   t.test('a second put replaces body, description and time to live', async t => {
@@ -50,16 +56,19 @@ export async function testBlobs(t: Test, harness: Harness): Promise<void> {
     t.equal(await images.has('key'), false)
   })
 
-  t.test('a blob lives for its seconds and no longer', async t => {
-    const store = await harness.open(t)
-    await store.images.put('key', { meta: '{}', body: Buffer.from('x') }, 100)
-    await harness.elapse(store, 'image', 'key', 99)
-    t.equal(await store.images.has('key'), true)
-    await harness.elapse(store, 'image', 'key', 1)
-    t.equal(await store.images.has('key'), false)
-    t.equal(await store.images.get('key'), undefined)
-    t.equal(await store.images.delete('key'), false)
-  })
+  for (const kind of ['result', 'image', 'request'] as const) {
+    t.test(`a blob lives for its seconds and no longer: ${kind}`, async t => {
+      const store = await harness.open(t)
+      const blobs = store[`${kind}s`]
+      await blobs.put('key', { meta: '{}', body: Buffer.from('x') }, 100)
+      await harness.elapse(store, kind, 'key', 99)
+      t.equal(await blobs.has('key'), true)
+      await harness.elapse(store, kind, 'key', 1)
+      t.equal(await blobs.has('key'), false)
+      t.equal(await blobs.get('key'), undefined)
+      t.equal(await blobs.delete('key'), false)
+    })
+  }
 
   t.test('without time to live nothing is kept, and what was there goes', async t => {
     const { results } = await harness.open(t)

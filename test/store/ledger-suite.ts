@@ -365,20 +365,4 @@ export async function testStatement(t: Test, harness: Harness): Promise<void> {
     )
     t.same(await ledger.entries('2026-11-28'), [])
   })
-
-  t.test('the newest balance wins, in whatever order they arrive', async t => {
-    const { ledger } = await harness.open(t)
-    t.equal(await ledger.balance(), undefined, 'not known is not 0')
-    await ledger.recordBalance({ remaining: 500, at: 2_000 })
-    await ledger.recordBalance({ remaining: 900, at: 1_999 })
-    t.same(await ledger.balance(), { remaining: 500, at: 2_000 })
-    await ledger.recordBalance({ remaining: 0, at: 2_001 })
-    t.same(await ledger.balance(), { remaining: 0, at: 2_001 })
-    await ledger.recordBalance({ remaining: -3, at: 1_764_547_200_123 })
-    t.same(await ledger.balance(), { remaining: -3, at: 1_764_547_200_123 })
-    await ledger.recordBalance({ remaining: 7, at: 1_764_547_140_123 })
-    t.match(await ledger.balance(), { remaining: -3 }, 'a minute older is older')
-    await ledger.recordBalance({ remaining: 8, at: 1_764_547_140_122 })
-    t.match(await ledger.balance(), { remaining: 8 }, 'what lies more than a minute ahead was written by a wrong clock')
-  })
 }

@@ -1,9 +1,9 @@
 import { deepEqual } from 'node:assert/strict'
 import fc from 'fast-check'
 import type { Test } from 'tap'
-import type { AccountBook, CallEntry, LedgerEntry, LedgerStore } from '../../src/storage.js'
+import type { AccountBook, CallEntry, LedgerEntry, LedgerStore, SettledCall } from '../../src/storage.js'
 import { modelLedger } from '../support/model-ledger.js'
-import { call, charged, type Harness, money, unknown } from './samples.js'
+import { call, charged, type Harness, money, NO_ACCOUNT, unknown } from './samples.js'
 
 type Step = { do: 'reserve' | 'note' | 'settle' | 'release'; id: number; cost: number; sure: boolean }
 
@@ -44,7 +44,15 @@ function take(ledger: LedgerStore, step: Step, entry: CallEntry): Promise<unknow
       jobId: `job-${step.cost}`,
       ...(step.sure ? { estimate: step.cost, at: entry.at + 16 } : {}),
     })
-  return ledger.settle(entry, step.sure ? charged(step.cost) : unknown(step.cost))
+  const settled = step.sure ? charged(step.cost, { costSource: sourceOf(step.cost) }) : unknown(step.cost)
+  return ledger.settle(entry, { ...settled, settledAt: ENDED_AT + step.cost })
+}
+
+/** Ends of unknown fate come in another order than the steps, and some at the same time. */
+const ENDED_AT = 1_764_547_200_000
+
+function sourceOf(cost: number): SettledCall['costSource'] {
+  return (['header', 'balance', 'estimate'] as const)[cost % 3] ?? 'header'
 }
 
 /** Everything a ledger says about a call, its team and its round. */
@@ -58,11 +66,13 @@ async function sight(ledger: LedgerStore, round: number, entry: CallEntry) {
     usage: usage.filter(row => row.paidCalls + row.unknownCalls + row.reservedCalls > 0),
     entries: entries.sort((one, other) => (one.callId < other.callId ? -1 : 1)),
     open: (await ledger.open(callOf(round, 0).at + 999, 1_000)).map(open => open.callId),
+    unknown: idsOf(await ledger.unknown(0, 1_000), round),
+    lately: idsOf(await ledger.unknown(ENDED_AT + 30, 1_000), round),
   }
 }
 
-const NO_ACCOUNT: AccountBook = {
-  ...{ sequence: 0, spent: 0, reserved: 0, reservedCalls: 0, calls: 0, estimatedCalls: 0, unknownAt: 0 },
+function idsOf(entries: LedgerEntry[], round: number): string[] {
+  return entries.map(({ callId }) => callId).filter(callId => callId.startsWith(`${round}-`))
 }
 
 /** What an account has counted since it was seen before; the rounds share one. */
@@ -88,12 +98,19 @@ export async function testModel(t: Test, harness: Harness): Promise<void> {
         round++
         const model = modelLedger().store
         const before = await ledger.account()
+        let latest = before.unknownAt
         for (const step of list) {
           const entry = callOf(round, step.id)
           const outcomes = [await take(ledger, step, entry), await take(model, step, entry)]
           deepEqual(withoutAccount(outcomes[0]), withoutAccount(outcomes[1]))
           deepEqual(await sight(ledger, round, entry), await sight(model, round, entry))
-          deepEqual(gained(await ledger.account(), before), gained(await model.account(), NO_ACCOUNT))
+          const account = await ledger.account()
+          const expected = await model.account()
+          deepEqual(gained(account, before), gained(expected, NO_ACCOUNT))
+          latest = Math.max(latest, expected.unknownAt)
+          deepEqual(account.unknownAt, latest)
+          const costs = await model.recentCosts()
+          deepEqual((await ledger.recentCosts()).slice(0, costs.length), costs)
         }
       }),
       runs,
@@ -107,6 +124,7 @@ export async function testModel(t: Test, harness: Harness): Promise<void> {
       await fc.assert(
         fc.asyncProperty(steps, async list => {
           round++
+          const before = await ledger.account()
           const outcomes = await Promise.all(
             list.map(step => take(ledger, step, callOf(round, step.id)).then(outcome => ({ step, outcome }))),
           )
@@ -121,6 +139,8 @@ export async function testModel(t: Test, harness: Harness): Promise<void> {
               return false
           }
           const open = await ledger.open(callOf(round, 0).at + 999, 1_000)
+          const all = { spent: 0, reserved: 0, reservedCalls: 0, calls: 0 }
+          const months: Record<string, number> = {}
           for (const { team, day, month } of WINDOWS.map((_, id) => callOf(round, id))) {
             const entries = (await ledger.entries(day)).filter(entry => entry.team === team)
             const isHere = (entry: LedgerEntry) => entry.team === team && entry.day === day
@@ -132,9 +152,25 @@ export async function testModel(t: Test, harness: Harness): Promise<void> {
               return false
             if (row.reservedCalls + row.paidCalls + row.unknownCalls !== entries.length) return false
             const { daily } = await ledger.booked(team, { day, month })
-            if (daily !== amounts.reserved + amounts.charged + amounts.unknown) return false
+            const booked = amounts.reserved + amounts.charged + amounts.unknown
+            if (daily !== booked) return false
+            const name = `${team} ${month}`
+            months[name] = (months[name] ?? 0) + booked
+            const reservedCalls = entries.filter(({ state }) => state === 'reserved').length
+            all.spent += amounts.charged + amounts.unknown
+            all.reserved += amounts.reserved
+            all.reservedCalls += reservedCalls
+            all.calls += entries.length - reservedCalls
           }
-          return true
+          for (const { team, month } of WINDOWS.map((_, id) => callOf(round, id))) {
+            const { monthly } = await ledger.booked(team, { day: 'none', month })
+            if (monthly !== months[`${team} ${month}`]) return false
+          }
+          const now = await ledger.account()
+          const names = ['spent', 'reserved', 'reservedCalls', 'calls'] as const
+          return (
+            now.sequence - before.sequence <= list.length && names.every(name => now[name] - before[name] === all[name])
+          )
         }),
         runs,
       )
