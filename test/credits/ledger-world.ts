@@ -80,7 +80,7 @@ export function startProcess(world: World, changes: ProcessChanges = {}) {
     unsaved,
     price,
     now,
-    calendar: createBudgetCalendar('UTC'),
+    calendar: createBudgetCalendar(changes.timeZone ?? 'UTC'),
     whenStoreIsDown: changes.whenStoreIsDown ?? 'closed',
     onBalance: async remaining => void say(`balance ${remaining}`),
     onBooked,
@@ -111,6 +111,7 @@ export interface ProcessChanges {
   isSpoolDurable?: boolean
   retryMs?: number
   clockAheadMs?: number
+  timeZone?: string
   store?: Partial<LedgerStore>
   spool?: Partial<StepSpool>
   resume?: RecoveryOptions['resume']

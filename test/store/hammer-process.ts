@@ -1,18 +1,30 @@
-// A process of its own that does one thing as often and as fast as it can. Started by the tests with: technology, target, prefix.
+// A process of its own that does one thing as often and as fast as it can. Told by the tests where, and then what.
 import type { BudgetLimits, Store } from '../../src/storage.js'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
 import { openRedisStore } from '../../src/store/redis/redis-store.js'
-import type { Hammered, HammerWork } from './hammer.js'
-import { call, charged, DAY } from './samples.js'
+import type { Hammered, HammerOrder, HammerWork } from './hammer.js'
+import { call, charged, DAY, type SharedPlace } from './samples.js'
 
-const [, , technology = '', target = '', keyPrefix = ''] = process.argv
-const store =
-  technology === 'redis'
-    ? await openRedisStore({ url: target, keyPrefix, commandSilenceMs: 10_000 })
-    : await openEmbeddedStore({ dir: target, maxBytes: 1_000_000 })
+let store: Store | undefined
 
-process.once('message', async message => {
-  const { what, attempts, limit } = message as HammerWork
+process.on('message', async (order: HammerOrder) => {
+  if ('place' in order) {
+    store = await open(order.place)
+    process.send?.('ready')
+  } else if (store) {
+    const done = await work(store, order.work)
+    await store.close()
+    process.send?.(done)
+  }
+})
+
+function open({ technology, target, keyPrefix }: Omit<SharedPlace, 'open'>): Promise<Store> {
+  return technology === 'redis'
+    ? openRedisStore({ url: target, keyPrefix, commandSilenceMs: 10_000 })
+    : openEmbeddedStore({ dir: target, maxBytes: 1_000_000 })
+}
+
+async function work(store: Store, { what, attempts, limit }: HammerWork): Promise<Hammered> {
   const done: Hammered = { booked: 0, highest: 0 }
   const attempt = {
     budget: (index: number) => reserve(store, { index, limits: { daily: limit }, ends: index % 2 === 0 }, done),
@@ -21,10 +33,8 @@ process.once('message', async message => {
     share: (index: number) => share(store, index, limit),
   }[what]
   await Promise.all(Array.from({ length: attempts }, (_, index) => attempt(index)))
-  await store.close()
-  process.send?.(done, () => process.disconnect())
-})
-process.send?.('ready')
+  return done
+}
 
 async function reserve(
   { ledger }: Store,

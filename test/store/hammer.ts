@@ -10,6 +10,9 @@ export interface HammerWork {
   limit: number
 }
 
+/** What a process is told: first where, then what, at the same moment as the others. */
+export type HammerOrder = { place: Omit<SharedPlace, 'open'> } | { work: HammerWork }
+
 /** What one process got done: how many attempts succeeded, and the most it saw booked. */
 export interface Hammered {
   booked: number
@@ -18,17 +21,22 @@ export interface Hammered {
 
 const PROGRAM = fileURLToPath(new URL('./hammer-process.js', import.meta.url))
 
-/** Lets three processes do the same at the same moment. */
-export async function hammer(place: Omit<SharedPlace, 'open'>, work: HammerWork): Promise<Hammered[]> {
-  const args = [place.technology, place.target, place.keyPrefix]
-  const children = Array.from({ length: 3 }, () => fork(PROGRAM, args, { execArgv: [] }))
-  try {
-    await Promise.all(children.map(heard))
-    const results = children.map(heard)
-    for (const child of children) child.send(work)
-    return (await Promise.all(results)) as Hammered[]
-  } finally {
-    for (const child of children) child.kill('SIGKILL')
+/** Three processes that do the same at the same moment. */
+export function startHammer() {
+  const children = Array.from({ length: 3 }, () => fork(PROGRAM, { execArgv: [] }))
+  const tell = (order: HammerOrder): Promise<unknown[]> => {
+    const answers = Promise.all(children.map(heard))
+    for (const child of children) child.send(order)
+    return answers
+  }
+  return {
+    async hit({ technology, target, keyPrefix }: SharedPlace, work: HammerWork): Promise<Hammered[]> {
+      await tell({ place: { technology, target, keyPrefix } })
+      return (await tell({ work })) as Hammered[]
+    },
+    end(): void {
+      for (const child of children) child.kill('SIGKILL')
+    },
   }
 }
 

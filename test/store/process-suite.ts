@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { hammer } from './hammer.js'
+import { startHammer } from './hammer.js'
 import { call, DAY, type Harness, MONTH } from './samples.js'
 
 const LIMIT = 20_000
@@ -7,9 +7,12 @@ const LIMIT = 20_000
 const ATTEMPTS = 150
 
 export async function testProcesses(t: Test, harness: Harness): Promise<void> {
+  const hammer = startHammer()
+  t.teardown(() => hammer.end())
+
   t.test('that reserve at once get exactly what the limit allows', async t => {
     const place = await harness.share(t)
-    const hammered = await hammer(place, { what: 'budget', attempts: ATTEMPTS, limit: LIMIT })
+    const hammered = await hammer.hit(place, { what: 'budget', attempts: ATTEMPTS, limit: LIMIT })
     const { ledger } = await place.open()
     t.equal(sum(hammered), 200)
     t.equal(Math.max(...hammered.map(({ highest }) => highest)), LIMIT)
@@ -27,7 +30,7 @@ export async function testProcesses(t: Test, harness: Harness): Promise<void> {
     const place = await harness.share(t)
     const { ledger } = await place.open()
     await ledger.recordBalance({ remaining: 30_050, at: 1_000 })
-    const hammered = await hammer(place, { what: 'floor', attempts: ATTEMPTS, limit: 10_000 })
+    const hammered = await hammer.hit(place, { what: 'floor', attempts: ATTEMPTS, limit: 10_000 })
     t.equal(sum(hammered), 200)
     t.equal(Math.max(...hammered.map(({ highest }) => highest)), LIMIT)
     t.match(await ledger.account(), { reserved: LIMIT, reservedCalls: 200, sequence: 200 })
@@ -35,7 +38,7 @@ export async function testProcesses(t: Test, harness: Harness): Promise<void> {
 
   t.test('that count in one record lose no count', async t => {
     const place = await harness.share(t)
-    const hammered = await hammer(place, { what: 'record', attempts: 15, limit: 0 })
+    const hammered = await hammer.hit(place, { what: 'record', attempts: 15, limit: 0 })
     t.equal(sum(hammered), 45)
     const { records } = await place.open()
     t.match(await records.get('count'), { value: '45' })
@@ -43,7 +46,7 @@ export async function testProcesses(t: Test, harness: Harness): Promise<void> {
 
   t.test('that share an answer at once are one division', async t => {
     const place = await harness.share(t)
-    await hammer(place, { what: 'share', attempts: 4, limit: 10_007 })
+    await hammer.hit(place, { what: 'share', attempts: 4, limit: 10_007 })
     const { ledger } = await place.open()
     const rows = (await ledger.usage(MONTH)).map(({ shared }) => shared)
     t.same(rows.sort(ascending), [-12 * 769, ...Array<number>(12).fill(769)], '10007 among 13')
