@@ -163,8 +163,8 @@ export interface LedgerStore {
   /** Entries of one day, in no particular order. */
   entries(day: string): Promise<LedgerEntry[]>
   /**
-   * Keeps the newest sample: one that is older than what is there is ignored. Of two whose questions overlapped, the lower balance is kept
-   * unless they differ by more than `slack`: answers of concurrent calls arrive out of order.
+   * Keeps the newest sample: one that is older than what is there is ignored. But of two whose questions overlapped, in whatever order they
+   * are recorded, the lower balance is kept unless they differ by more than `slack`: answers of concurrent calls arrive out of order.
    */
   recordBalance(sample: BalanceSample): Promise<void>
   balance(): Promise<BalanceSample | undefined>

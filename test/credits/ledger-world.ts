@@ -86,7 +86,7 @@ export function startProcess(world: World, changes: ProcessChanges = {}) {
     },
     reserve: 0,
     now,
-    calendar: createBudgetCalendar('UTC'),
+    calendar: createBudgetCalendar(changes.timeZone ?? 'UTC'),
     whenStoreIsDown: changes.whenStoreIsDown ?? 'closed',
     onBooked,
     onStoreFailure: (_error, doing) => say(`failed ${doing}`),
@@ -116,6 +116,7 @@ export interface ProcessChanges {
   isSpoolDurable?: boolean
   retryMs?: number
   clockAheadMs?: number
+  timeZone?: string
   store?: Partial<LedgerStore>
   spool?: Partial<StepSpool>
   resume?: RecoveryOptions['resume']

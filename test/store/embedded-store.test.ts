@@ -8,21 +8,20 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import type { Blob, Store } from '../../src/storage.js'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
-import { hammer } from './hammer.js'
-import { call, charged, testStore } from './store-suite.js'
+import { openEnvironment } from '../../src/store/embedded/environment.js'
+import { call, charged } from './samples.js'
+import { testStore } from './store-suite.js'
 
 const NOW = 1_764_547_200_000
 const clocks = new WeakMap<Store, { now: number }>()
+const folders = new WeakMap<Store, string>()
 
 async function open(t: Test, options: Partial<EmbeddedStoreOptions> = {}): Promise<Store> {
   const clock = { now: NOW }
-  const store = await openEmbeddedStore({
-    dir: options.dir ?? t.testdir(),
-    maxBytes: 200_000_000,
-    now: () => clock.now,
-    ...options,
-  })
+  const dir = options.dir ?? t.testdir()
+  const store = await openEmbeddedStore({ maxBytes: 200_000_000, now: () => clock.now, ...options, dir })
   clocks.set(store, clock)
+  folders.set(store, dir)
   t.teardown(() => store.close())
   return store
 }
@@ -32,7 +31,24 @@ function elapse(store: Store, seconds: number): void {
   if (clock) clock.now += seconds * 1000
 }
 
-testStore(t, { open, elapse: async (store, _kind, _key, seconds) => elapse(store, seconds) })
+testStore(t, {
+  open,
+  elapse: async (store, _kind, _key, seconds) => elapse(store, seconds),
+  async downgrade(t, store) {
+    const dir = folders.get(store) as string
+    await store.close()
+    const money = openEnvironment(dir, 'ledger', 2 ** 30)
+    await money.write(() => {
+      for (const name of ['account', 'unknown', 'costs']) money.root.openDB(name, {}).clearSync()
+    })
+    await money.close()
+    return open(t, { dir })
+  },
+  async share(t) {
+    const target = t.testdir()
+    return { technology: 'embedded', target, keyPrefix: '', open: () => open(t, { dir: target }) }
+  },
+})
 
 const blobOf = (bytes: number): Blob => {
   const body = randomBytes(bytes)
@@ -44,19 +60,6 @@ const isWhole = (blob: Blob | undefined): boolean =>
   createHash('sha256')
     .update(blob?.body ?? '')
     .digest('hex')
-
-t.test('three processes that reserve at once get exactly what the limit allows', async t => {
-  const dir = t.testdir()
-  const hammered = await hammer({ technology: 'embedded', target: dir, keyPrefix: '', limit: 20_000 })
-  const store = await open(t, { dir })
-  t.equal(
-    hammered.reduce((sum, { booked }) => sum + booked, 0),
-    200,
-  )
-  t.equal(Math.max(...hammered.map(({ highest }) => highest)), 20_000)
-  t.same(await store.ledger.booked('vision', call('a')), { daily: 20_000, monthly: 20_000 })
-  t.equal((await store.ledger.entries(call('a').day)).length, 200)
-})
 
 t.test('what is held stays within the bound, and the file does not grow without end', async t => {
   const dir = t.testdir()

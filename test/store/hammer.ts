@@ -1,8 +1,19 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import type { SharedPlace } from './samples.js'
 
-/** What one process got: how many reservations, and the highest it saw booked. */
+export interface HammerWork {
+  /** Reserve against a daily limit, reserve above a floor, count in one record, or share an answer of that cost. */
+  what: 'budget' | 'floor' | 'record' | 'share'
+  attempts: number
+  limit: number
+}
+
+/** What a process is told: first where, then what, at the same moment as the others. */
+export type HammerOrder = { place: Omit<SharedPlace, 'open'> } | { work: HammerWork }
+
+/** What one process got done: how many attempts succeeded, and the most it saw booked. */
 export interface Hammered {
   booked: number
   highest: number
@@ -10,22 +21,22 @@ export interface Hammered {
 
 const PROGRAM = fileURLToPath(new URL('./hammer-process.js', import.meta.url))
 
-/** Lets three processes reserve against one daily limit at the same moment. */
-export async function hammer(store: {
-  technology: string
-  target: string
-  keyPrefix: string
-  limit: number
-}): Promise<Hammered[]> {
-  const args = [store.technology, store.target, store.keyPrefix, '150']
-  const children = Array.from({ length: 3 }, () => fork(PROGRAM, args, { execArgv: [] }))
-  try {
-    await Promise.all(children.map(heard))
-    const results = children.map(heard)
-    for (const child of children) child.send(store.limit)
-    return (await Promise.all(results)) as Hammered[]
-  } finally {
-    for (const child of children) child.kill('SIGKILL')
+/** Three processes that do the same at the same moment. */
+export function startHammer() {
+  const children = Array.from({ length: 3 }, () => fork(PROGRAM, { execArgv: [] }))
+  const tell = (order: HammerOrder): Promise<unknown[]> => {
+    const answers = Promise.all(children.map(heard))
+    for (const child of children) child.send(order)
+    return answers
+  }
+  return {
+    async hit({ technology, target, keyPrefix }: SharedPlace, work: HammerWork): Promise<Hammered[]> {
+      await tell({ place: { technology, target, keyPrefix } })
+      return (await tell({ work })) as Hammered[]
+    },
+    end(): void {
+      for (const child of children) child.kill('SIGKILL')
+    },
   }
 }
 

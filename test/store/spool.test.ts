@@ -10,7 +10,7 @@ import { openDiskSpool } from '../../src/store/embedded/spool.js'
 import { createMemorySpool } from '../../src/store/memory-spool.js'
 import { openStore } from '../../src/store/open-store.js'
 import { startRedis } from '../support/redis-server.js'
-import { call, charged } from './store-suite.js'
+import { call, charged } from './samples.js'
 
 const noteOf = (callId: string): LedgerStep => ({ kind: 'note', call: call(callId, { jobId: `job-${callId}` }) })
 

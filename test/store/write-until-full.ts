@@ -1,7 +1,7 @@
 // A process of its own whose files may not grow far: writes until that fails, and says how the store bore it.
 import { randomBytes } from 'node:crypto'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
-import { call, charged } from './store-suite.js'
+import { call, charged } from './samples.js'
 
 const store = await openEmbeddedStore({ dir: process.argv[2] ?? '', maxBytes: 100_000_000 })
 const body = randomBytes(1_000_000)

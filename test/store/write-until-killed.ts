@@ -1,7 +1,7 @@
 // A process of its own that writes calls and blobs, and says what was acknowledged, until somebody kills it.
 import { createHash, randomBytes } from 'node:crypto'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
-import { call, charged } from './store-suite.js'
+import { call, charged } from './samples.js'
 
 const [, , dir = '', round = ''] = process.argv
 const store = await openEmbeddedStore({ dir, maxBytes: 5_000_000 })

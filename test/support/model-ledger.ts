@@ -15,11 +15,14 @@ export function modelLedger() {
   /** Calls that were released before their reservation arrived. */
   const marks = new Set<string>()
   const activity: { team: string; day: string; activity: TeamActivity }[] = []
-  const state: { isDown: boolean; mayHaveHappened: boolean; balance: BalanceSample | undefined; sequence: number } = {
+  const state = {
     isDown: false,
-    sequence: 0,
     mayHaveHappened: false,
-    balance: undefined,
+    balance: undefined as BalanceSample | undefined,
+    sequence: 0,
+    unknownAt: 0,
+    /** The newest first. */
+    costs: [] as number[],
   }
   const up = () => {
     if (state.isDown) throw new StoreError('down', { mayHaveHappened: state.mayHaveHappened })
@@ -32,7 +35,7 @@ export function modelLedger() {
     daily: sum(where({ team, day })),
     monthly: sum(where({ team, month })),
   })
-  const account = (): AccountBook => accountOf([...calls.values()], state.sequence)
+  const account = (): AccountBook => accountOf([...calls.values()], state)
   const hold = (call: CallEntry) => {
     state.sequence++
     calls.set(call.callId, { ...call, state: 'reserved' })
@@ -66,6 +69,8 @@ export function modelLedger() {
       state.sequence++
       marks.delete(call.callId)
       calls.set(call.callId, { ...call, state: settled.outcome, settled })
+      if (settled.outcome === 'unknown') state.unknownAt = Math.max(state.unknownAt, settled.settledAt)
+      else if (settled.costSource !== 'estimate') state.costs.unshift(settled.cost)
       return account()
     },
     async release(call, options) {
@@ -87,7 +92,9 @@ export function modelLedger() {
       up()
       const at = (entry: LedgerEntry) => entry.settled?.settledAt ?? 0
       const found = where({ state: 'unknown' }).filter(entry => at(entry) >= since)
-      return found.sort((one, other) => at(one) - at(other)).slice(0, limit)
+      const name = ({ day, callId }: LedgerEntry) => `${day}/${callId}`
+      const byName = (one: LedgerEntry, other: LedgerEntry) => (name(one) < name(other) ? -1 : 1)
+      return found.sort((one, other) => at(one) - at(other) || byName(one, other)).slice(0, limit)
     },
     async account() {
       up()
@@ -95,8 +102,7 @@ export function modelLedger() {
     },
     async recentCosts() {
       up()
-      const told = where({ state: 'charged' }).filter(({ settled }) => settled?.costSource !== 'estimate')
-      return told.map(({ settled }) => settled?.cost ?? 0).reverse()
+      return state.costs.slice(0, 200)
     },
     async share() {
       up()
@@ -134,14 +140,13 @@ export function modelLedger() {
   return { store, calls, activity, state }
 }
 
-function accountOf(entries: LedgerEntry[], sequence: number): AccountBook {
+function accountOf(entries: LedgerEntry[], state: { sequence: number; unknownAt: number }): AccountBook {
   const reserved = entries.filter(({ state }) => state === 'reserved')
   const ended = entries.filter(({ state }) => state !== 'reserved')
   const isEstimate = ({ state, settled }: LedgerEntry) => state === 'unknown' || settled?.costSource === 'estimate'
-  const unknownAt = ended.filter(({ state }) => state === 'unknown').map(({ settled }) => settled?.settledAt ?? 0)
   return {
-    ...{ sequence, spent: sum(ended), reserved: sum(reserved), reservedCalls: reserved.length },
-    ...{ calls: ended.length, estimatedCalls: ended.filter(isEstimate).length, unknownAt: Math.max(0, ...unknownAt) },
+    ...{ sequence: state.sequence, spent: sum(ended), reserved: sum(reserved), reservedCalls: reserved.length },
+    ...{ calls: ended.length, estimatedCalls: ended.filter(isEstimate).length, unknownAt: state.unknownAt },
   }
 }
 

@@ -17,7 +17,7 @@ export function openBooks({ root }: Environment) {
     totals: root.openDB<Partial<Totals>, [string, string]>('totals', {}),
     /** What is booked in all, by month and team. */
     months: root.openDB<number, [string, string]>('months', {}),
-    balance: root.openDB<{ remaining: number; at: number }, string>('balance', {}),
+    balance: root.openDB<{ remaining: number; at: number; since?: number }, string>('balance', {}),
     account: root.openDB<AccountCounters, string>('account', {}),
     /** Calls that ended as unknown, by the time they ended at, day and call id. */
     unknown: root.openDB<true, [number, string, string]>('unknown', {}),
@@ -57,8 +57,7 @@ export type AccountCounters = Record<(typeof ACCOUNT_COUNTERS)[number], number>
 export function accountOf(books: Books): AccountBook {
   const counters = books.account.get('account')
   const all = Object.fromEntries(ACCOUNT_COUNTERS.map(name => [name, counters?.[name] ?? 0])) as AccountCounters
-  // What was reserved before the account was kept is not in it.
-  return { ...all, reserved: Math.max(0, all.reserved), reservedCalls: books.open.getKeysCount() }
+  return { ...all, reservedCalls: books.open.getKeysCount() }
 }
 
 export function tally(books: Books, amounts: Partial<AccountCounters>): void {
@@ -68,19 +67,32 @@ export function tally(books: Books, amounts: Partial<AccountCounters>): void {
   books.account.put('account', counters as AccountCounters)
 }
 
+/** What was reserved before the account was kept is not in it: less than nothing is nothing, and nothing is left of it once no call is. */
+export function reserveLess(books: Books, amount: number): void {
+  const reserved = books.account.get('account')?.reserved ?? 0
+  const left = books.open.getKeysCount() === 0 ? 0 : Math.max(0, reserved - amount)
+  tally(books, { reserved: left - reserved })
+}
+
 export function setUnknownAt(books: Books, unknownAt: number): void {
-  tally(books, { unknownAt: unknownAt - (books.account.get('account')?.unknownAt ?? 0) })
+  const before = books.account.get('account')?.unknownAt ?? 0
+  tally(books, { unknownAt: Math.max(0, unknownAt - before) })
 }
 
 export function recordBalance(books: Books, sample: Required<BalanceSample>): void {
   const { remaining, at, since, slack } = sample
   const known = books.balance.get('balance')
   // More than a minute ahead: written by a clock that was wrong.
-  const believed = known && known.at <= at + 60_000 ? known : undefined
-  if (believed && believed.at > at) return
-  const isOverlapping = believed !== undefined && since < believed.at
-  const isOurs = isOverlapping && remaining > believed.remaining && remaining - believed.remaining <= slack
-  books.balance.put('balance', { remaining: isOurs ? believed.remaining : remaining, at })
+  if (!known || known.at > at + 60_000) return void books.balance.put('balance', { remaining, at, since })
+  const isOlder = known.at > at
+  const isOverlapping = since < known.at && (known.since ?? known.at) < at
+  const isLower = isOverlapping && remaining < known.remaining
+  if (isOlder && !(isLower && known.remaining - remaining <= slack)) return
+  const isOurs = isOverlapping && !isLower && remaining - known.remaining <= slack
+  books.balance.put('balance', {
+    ...(isOlder ? known : { at, since }),
+    remaining: isOurs ? known.remaining : remaining,
+  })
 }
 
 export function floorHolds(books: Books, { estimate }: CallEntry, floor: number | undefined): boolean {

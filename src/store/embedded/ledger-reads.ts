@@ -43,7 +43,8 @@ export function createReads(environment: Environment, books: Books): Reads {
       return environment.read(() => [...books.calls.getRange(range)].flatMap(({ value }) => known(value) ?? []))
     },
     async balance() {
-      return environment.read(() => books.balance.get('balance'))
+      const known = environment.read(() => books.balance.get('balance'))
+      return known && { remaining: known.remaining, at: known.at }
     },
   }
 }

@@ -1,4 +1,4 @@
-import type { BudgetLimits, CallEntry, LedgerStore, ReserveOutcome, SettledCall } from '../../storage.js'
+import type { BudgetLimits, CallEntry, LedgerEntry, LedgerStore, ReserveOutcome, SettledCall } from '../../storage.js'
 import { ACTIVITY_COUNTERS, COSTS_REMEMBERED, checkAmounts } from '../totals.js'
 import type { Environment } from './environment.js'
 import {
@@ -12,6 +12,7 @@ import {
   openBooks,
   RELEASED,
   recordBalance,
+  reserveLess,
   setUnknownAt,
   tally,
 } from './ledger-books.js'
@@ -127,9 +128,17 @@ function takeOut(books: Books, { day, callId }: CallEntry): boolean {
   const amount = isReserved ? old.estimate : (old.settled?.cost ?? 0)
   books.calls.remove([day, callId])
   books.open.remove([old.at, day, callId])
-  books.unknown.remove([old.settled?.settledAt ?? 0, day, callId])
   count(books, old, isReserved ? { reservedCalls: -1, reserved: -amount } : { unknownCalls: -1, unknown: -amount })
   addToMonth(books, old, -amount)
-  tally(books, isReserved ? { reserved: -amount } : { spent: -amount, calls: -1, estimatedCalls: -1 })
+  if (isReserved) reserveLess(books, amount)
+  else takeOutUnknown(books, old, amount)
   return true
+}
+
+function takeOutUnknown(books: Books, { day, callId, settled }: LedgerEntry, amount: number): void {
+  const place: [number, string, string] = [settled?.settledAt ?? 0, day, callId]
+  // One that became unknown before the account was kept is not in it.
+  if (!books.unknown.get(place)) return
+  books.unknown.remove(place)
+  tally(books, { spent: -amount, calls: -1, estimatedCalls: -1 })
 }

@@ -11,7 +11,7 @@ import { ACCOUNT_COUNTERS } from '../totals.js'
  *   KEYS[5]  the account: a hash of `AccountBook`'s counters; `reservedCalls` is the size of KEYS[4]
  *   KEYS[6]  calls that ended as unknown, of all days: a sorted set of `day/callId` by the time they ended at
  *   KEYS[7]  the last costs that were told, newest first: a list
- *   KEYS[8]  the balance: a hash of `remaining` and `at`
+ *   KEYS[8]  the balance: a hash of `remaining`, `at` and `since`
  *
  * Lua counts in doubles, exact up to 2^53; `%.0f` writes them without an exponent. Amounts
  * are answered as text, since the client's parser rounds the largest integers. Nothing here can fail half-way: Redis does not take
@@ -33,6 +33,12 @@ local function addToMonth(team, amount)
 end
 local function tally(counter, amount)
   redis.call('HINCRBY', KEYS[5], counter, string.format('%.0f', amount))
+end
+-- What was reserved before the account was kept is not in it: less than nothing is nothing, and nothing is left of it once no call is.
+local function reserveLess(amount)
+  local left = tonumber(redis.call('HGET', KEYS[5], 'reserved') or 0) - amount
+  if left < 0 or redis.call('ZCARD', KEYS[4]) == 0 then left = 0 end
+  redis.call('HSET', KEYS[5], 'reserved', string.format('%.0f', left))
 end
 local function account()
   local of = redis.call('HMGET', KEYS[5], ${ACCOUNT_COUNTERS.map(name => `'${name}'`).join(', ')})
@@ -64,9 +70,9 @@ local function takeOut(team, state, amount, member)
   addToMonth(team, 0 - amount)
   if state == 'reserved' then
     redis.call('ZREM', KEYS[4], member)
-    tally('reserved', 0 - amount)
-  else
-    redis.call('ZREM', KEYS[6], member)
+    reserveLess(amount)
+  -- One that became unknown before the account was kept is not in it.
+  elseif redis.call('ZREM', KEYS[6], member) == 1 then
     tally('spent', 0 - amount)
     tally('calls', -1)
     tally('estimatedCalls', -1)
@@ -120,7 +126,9 @@ tally('calls', 1)
 if ARGV[8] == '1' then tally('estimatedCalls', 1) end
 if outcome == 'unknown' then
   redis.call('ZADD', KEYS[6], ARGV[7], member)
-  redis.call('HSET', KEYS[5], 'unknownAt', ARGV[7])
+  if tonumber(ARGV[7]) > tonumber(redis.call('HGET', KEYS[5], 'unknownAt') or 0) then
+    redis.call('HSET', KEYS[5], 'unknownAt', ARGV[7])
+  end
 elseif ARGV[8] == '0' then
   redis.call('LPUSH', KEYS[7], ARGV[4])
   redis.call('LTRIM', KEYS[7], 0, ARGV[9] - 1)
@@ -166,16 +174,18 @@ return 1
 
 /** KEYS[1] the balance, a hash. ARGV: at, remaining, since, slack. */
 export const RECORD_BALANCE = `
-local known = redis.call('HMGET', KEYS[1], 'at', 'remaining')
+local known = redis.call('HMGET', KEYS[1], 'at', 'remaining', 'since')
 local knownAt, knownRemaining = tonumber(known[1] or -1), tonumber(known[2] or 0)
-local at, remaining = tonumber(ARGV[1]), tonumber(ARGV[2])
+local knownSince = tonumber(known[3] or knownAt)
+local at, remaining, since, slack = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 -- More than a minute ahead: written by a clock that was wrong.
 local isBelieved = knownAt <= at + 60000
-if isBelieved and knownAt > at then return 0 end
-local isOverlapping = isBelieved and tonumber(ARGV[3]) < knownAt
-if isOverlapping and remaining > knownRemaining and remaining - knownRemaining <= tonumber(ARGV[4]) then
-  remaining = knownRemaining
-end
-redis.call('HSET', KEYS[1], 'at', ARGV[1], 'remaining', string.format('%.0f', remaining))
+local isOlder = isBelieved and knownAt > at
+local isOverlapping = isBelieved and since < knownAt and knownSince < at
+local isLower = isOverlapping and remaining < knownRemaining
+if isOlder and not (isLower and knownRemaining - remaining <= slack) then return 0 end
+if isOverlapping and not isLower and remaining - knownRemaining <= slack then remaining = knownRemaining end
+redis.call('HSET', KEYS[1], 'remaining', string.format('%.0f', remaining))
+if not isOlder then redis.call('HSET', KEYS[1], 'at', ARGV[1], 'since', ARGV[3]) end
 return 1
 `

@@ -96,7 +96,5 @@ function toBooked(answer: unknown): Booked {
 function toAccount(told: unknown): AccountBook {
   const names = [...ACCOUNT_COUNTERS, 'reservedCalls'] as const
   const amounts = (told as string[]).map(Number)
-  const book = Object.fromEntries(names.map((name, index) => [name, amounts[index] ?? 0])) as unknown as AccountBook
-  // What was reserved before the account was kept is not in it.
-  return { ...book, reserved: Math.max(0, book.reserved) }
+  return Object.fromEntries(names.map((name, index) => [name, amounts[index] ?? 0])) as unknown as AccountBook
 }

@@ -28,7 +28,7 @@ local n = #teams
 local old, new = math.floor(cost / n), math.floor(cost / (n + 1))
 for i = 2, n do add(teams[i], new - old) end
 add(team, new)
-add(payer, (n - 1) * old - n * new)
+add(teams[1], (n - 1) * old - n * new)
 teams[n + 1] = team
 redis.call('SET', KEYS[1], boughtAt .. '|' .. table.concat(teams, ','), 'EX', ARGV[5])
 return 1

@@ -1,0 +1,294 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { stringify } from 'yaml'
+import { Secret } from '../../src/config.js'
+import { createBudgetCalendar } from '../../src/credits/windows.js'
+import { type Nanocredits, parseCredits } from '../../src/nanocredits.js'
+import type { LedgerEntry, Store } from '../../src/storage.js'
+import { openStore } from '../../src/store/open-store.js'
+import { createApiKey } from '../../src/teams/api-key.js'
+import { type FakeSegmind, startFakeSegmind } from '../support/fake-segmind.js'
+import { segmentForm } from '../support/gateway.js'
+import { startGatewayProcess } from '../support/gateway-process.js'
+import { otherJpeg } from '../support/jpeg.js'
+import { startRedis } from '../support/redis-server.js'
+
+type Window = 'daily' | 'monthly'
+
+/** Nanocredits; what every call is thought to cost at first, and how many fit into a budget then. */
+const ESTIMATE = 2_000_000
+const TEAMS: Readonly<
+  Record<string, { budget?: Partial<Record<Window, Nanocredits>>; fits: number; window?: Window }>
+> = {
+  few: { budget: { daily: 7_000_000 }, fits: 3, window: 'daily' },
+  day: { budget: { daily: 40_000_000 }, fits: 20, window: 'daily' },
+  month: { budget: { monthly: 29_999_999 }, fits: 14, window: 'monthly' },
+  'month-first': { budget: { daily: 60_000_000, monthly: 30_000_000 }, fits: 15, window: 'monthly' },
+  'day-first': { budget: { daily: 20_100_000, monthly: 900_000_000 }, fits: 10, window: 'daily' },
+  nothing: { budget: { daily: 1_000_000 }, fits: 0, window: 'daily' },
+  free: { fits: Number.POSITIVE_INFINITY },
+}
+const NAMES = Object.keys(TEAMS)
+/** Of each team at once, twice. */
+const REQUESTS = 24
+/** What calls cost, in turn and always a little more: some less than was thought, some more, none less than the smallest budget. */
+const COSTS = [1_234_567, 2_345_679, 1_999_999, 2_600_001, 1_000_001, 3_100_003, 1_700_000]
+const START: Nanocredits = 10_000_000_000
+
+/** Noon is never far: no window ends during the test. */
+const TIME_ZONE = new Date().getUTCHours() < 12 ? 'Asia/Tokyo' : 'Pacific/Pitcairn'
+const calendar = createBudgetCalendar(TIME_ZONE)
+
+interface Answer {
+  team: string
+  status: number
+  cost: Nanocredits
+  requestId: string
+  retryAfter: number
+  problem: Record<string, unknown>
+  askedAt: number
+  answeredAt: number
+}
+
+interface Bill {
+  team: string
+  cost: Nanocredits
+  remaining: Nanocredits
+}
+
+for (const kind of ['redis', 'embedded'] as const) {
+  t.test(`budgets of many teams over 3 processes at once (${kind} store)`, async t => {
+    const { ask, askAll, upstream, bills, ledger } = await startWorld(t, kind)
+    const refusedAtFirst = NAMES.map(name => Math.max(0, REQUESTS - fitsOf(name))).reduce((sum, count) => sum + count)
+    const answers: Answer[] = []
+
+    await t.test('as many calls are let through as fit, while none has ended', async t => {
+      const held = upstream.hold()
+      const refused = counter(refusedAtFirst)
+      const asked = askAll(answer => answer.status !== 200 && refused.count())
+      await refused.reached
+      const before = await ledger.account().finally(held.open)
+      const admitted = NAMES.length * REQUESTS - refusedAtFirst
+      t.match(before, { reserved: admitted * ESTIMATE, reservedCalls: admitted, spent: 0 })
+      answers.push(...(await asked))
+      for (const name of NAMES) {
+        const paid = answers.filter(({ team, status }) => team === name && status === 200)
+        t.equal(paid.length, Math.min(REQUESTS, fitsOf(name)), name)
+      }
+    })
+
+    await t.test('what calls cost less than was thought is free for others, at any concurrency', async () => {
+      answers.push(...(await askAll()))
+    })
+
+    await t.test('who has room for a call gets it, and who has none does not', async t => {
+      const budgeted = NAMES.filter(name => TEAMS[name]?.budget)
+      const last = await Promise.all(budgeted.map(name => untilRefused(t, name, { ask, ledger, answers })))
+      answers.push(...last.flat())
+      const dearest = Math.max(ESTIMATE, ...bills.map(({ cost }) => cost))
+      for (const name of budgeted) {
+        const room = limitOf(name) - costOf(answers, name)
+        t.ok(room < dearest, `${name} was refused with ${room} left`)
+        const paid = answers.filter(({ team, status }) => team === name && status === 200)
+        t.ok(paid.length >= Math.floor(limitOf(name) / dearest), `${name} had ${paid.length} calls`)
+      }
+    })
+
+    await t.test(
+      'a refusal names the budget and the end of its window; nobody without a budget is refused',
+      async t => {
+        const refused = answers.filter(({ status }) => status !== 200)
+        t.ok(refused.length > refusedAtFirst)
+        for (const answer of refused) checkRefusal(t, answer)
+      },
+    )
+
+    await t.test('no budget is exceeded by more than calls cost beyond what was thought', async t => {
+      const entries = await ledger.entries(today().day)
+      t.same(new Set(entries.map(({ state }) => state)), new Set(['charged']))
+      for (const name of NAMES) {
+        const own = entries.filter(({ team }) => team === name)
+        const spent = own.reduce((sum, { settled }) => sum + (settled?.cost ?? Number.NaN), 0)
+        const beyond = own.reduce((sum, entry) => sum + Math.max(0, (entry.settled?.cost ?? 0) - entry.estimate), 0)
+        t.ok(
+          spent <= limitOf(name) + beyond,
+          `${name}: ${spent} of ${limitOf(name)}, and ${beyond} beyond the estimates`,
+        )
+        t.ok(
+          own.every(({ estimate }) => estimate > 0),
+          'nothing is thought to be free',
+        )
+      }
+    })
+
+    await t.test("the ledger's totals are Segmind's own bills, of each team and in all", async t => {
+      const usage = await ledger.usage(today().month)
+      for (const name of NAMES) {
+        const own = bills.filter(({ team }) => team === name)
+        const billed = own.reduce((sum, { cost }) => sum + cost, 0)
+        const { charged, paidCalls } = usage.find(({ team }) => team === name) ?? { charged: 0, paidCalls: 0 }
+        t.same({ charged, paidCalls }, { charged: billed, paidCalls: own.length }, name)
+        t.same(await ledger.booked(name, today()), { daily: billed, monthly: billed }, name)
+        t.equal(costOf(answers, name), billed, `${name} was told so`)
+      }
+      t.match(await ledger.account(), {
+        ...{ spent: upstream.billed, calls: bills.length, reserved: 0, reservedCalls: 0, estimatedCalls: 0 },
+      })
+      t.equal(upstream.billed, START - upstream.remaining)
+      t.equal(bills.at(-1)?.remaining, upstream.remaining)
+    })
+  })
+}
+
+/** Three gateways as processes of their own over one store, and one Segmind that keeps its own books. */
+async function startWorld(t: Test, kind: 'redis' | 'embedded') {
+  const dir = await mkdtemp(join(tmpdir(), 'budgets-test-'))
+  t.teardown(() => rm(dir, { recursive: true, force: true }))
+  const redis = kind === 'redis' ? await startRedis() : undefined
+  t.teardown(() => redis?.close())
+  const upstream = await startFakeSegmind({ remaining: START })
+  t.teardown(() => upstream.close())
+  const bills = keepBills(upstream)
+  const { file, keys } = await writeTeams(dir)
+  const env = {
+    ...{ DATA_DIR: dir, TEAMS_FILE: file, SEGMIND_API_KEY: upstream.apiKey, SEGMIND_BASE_URL: upstream.url },
+    ...{ PRICE_ESTIMATE_CREDITS: '0.002', BUDGET_TIMEZONE: TIME_ZONE },
+    ...(redis ? { REDIS_URL: redis.url } : {}),
+  }
+  const gateways = await Promise.all([1, 2, 3].map(() => startGatewayProcess(env)))
+  t.teardown(() => Promise.all(gateways.map(gateway => gateway.end('SIGKILL'))))
+  const image = await otherJpeg(1)
+  let asked = 0
+  const ask = async (team: string): Promise<Answer> => {
+    const number = asked++
+    const { url } = gateways[number % gateways.length] as (typeof gateways)[number]
+    const askedAt = Date.now()
+    const answer = await fetch(`${url}/segment`, {
+      method: 'POST',
+      body: segmentForm({ prompt: `${team} ${number}` }, image),
+      headers: { 'x-api-key': keys[team] ?? '' },
+    })
+    const body = Buffer.from(await answer.arrayBuffer())
+    const { status, headers } = answer
+    return {
+      ...{
+        team,
+        status,
+        cost: parseCredits(headers.get('x-cost') ?? '0') ?? Number.NaN,
+        askedAt,
+        answeredAt: Date.now(),
+      },
+      ...{ requestId: headers.get('x-request-id') ?? '', retryAfter: Number(headers.get('retry-after')) },
+      problem: status === 200 ? {} : JSON.parse(body.toString()),
+    }
+  }
+  /** So many requests of every team at once, the teams in turn, each team at every process. */
+  const askAll = (onAnswer: (answer: Answer) => unknown = () => {}): Promise<Answer[]> => {
+    const order = Array.from({ length: REQUESTS }, () => NAMES).flat()
+    return Promise.all(
+      order.map(async name => {
+        const answer = await ask(name)
+        onAnswer(answer)
+        return answer
+      }),
+    )
+  }
+  const { ledger } = await openAnother(t, dir, redis?.url)
+  return { ask, askAll, upstream, bills, ledger }
+}
+
+/** What Segmind bills, call by call; whose call it was is in the prompt. */
+function keepBills(upstream: FakeSegmind): Bill[] {
+  const bills: Bill[] = []
+  upstream.script(({ fields }) => {
+    const cost = (COSTS[bills.length % COSTS.length] ?? 0) + bills.length
+    const [team = ''] = String(fields.prompt).split(' ')
+    bills.push({ team, cost, remaining: (bills.at(-1)?.remaining ?? START) - cost })
+    return { cost }
+  })
+  return bills
+}
+
+async function writeTeams(dir: string) {
+  const keys = NAMES.map(name => [name, createApiKey()] as const)
+  const teams = keys.map(([id, key]) => {
+    const budget = Object.entries(TEAMS[id]?.budget ?? {}).map(([window, amount]) => [window, amount / 1e9])
+    const keyed = { id, keys: [{ id: key.id, sha256: key.sha256 }] }
+    return budget.length > 0 ? { ...keyed, budget: Object.fromEntries(budget) } : keyed
+  })
+  const file = join(dir, 'teams.yaml')
+  await writeFile(file, stringify({ teams }))
+  return { file, keys: Object.fromEntries(keys.map(([name, { text }]) => [name, text])) }
+}
+
+/** The same store as the processes', as one more of them would open it. */
+async function openAnother(t: Test, dataDir: string, redisUrl: string | undefined): Promise<Store> {
+  const { store, spool } = await openStore({
+    ...{ dataDir, maxBytes: 64 * 1024 ** 2 },
+    ...(redisUrl ? { redisUrl: new Secret(redisUrl) } : {}),
+  })
+  t.teardown(() => Promise.all([store.close(), spool.close()]))
+  return store
+}
+
+/** One request after the other. Each was let through with what was booked before it, or it is the last. */
+async function untilRefused(
+  t: Test,
+  name: string,
+  world: { ask(team: string): Promise<Answer>; ledger: Store['ledger']; answers: readonly Answer[] },
+): Promise<Answer[]> {
+  const answers: Answer[] = []
+  for (;;) {
+    const answer = await world.ask(name)
+    answers.push(answer)
+    if (answer.status !== 200) return answers
+    const entry = (await world.ledger.entries(today().day)).find(isOf(answer))
+    const before = costOf([...world.answers, ...answers], name) - answer.cost
+    t.ok(before + (entry?.estimate ?? Number.NaN) <= limitOf(name), `${name} had ${limitOf(name) - before} left`)
+  }
+}
+
+function checkRefusal(t: Test, { team, status, cost, retryAfter, problem, askedAt, answeredAt }: Answer): void {
+  const window = TEAMS[team]?.window
+  if (!window) return void t.fail(`${team} was refused: ${JSON.stringify(problem)}`)
+  const least = calendar.secondsLeft(answeredAt, window)
+  const most = calendar.secondsLeft(askedAt, window)
+  const isNamed =
+    status === 429 && problem.code === 'budget_exhausted' && `${problem.detail}`.includes(` ${window} budget `)
+  const isFree = problem.billed === 'no' && cost === 0
+  const isRight = isNamed && isFree && retryAfter >= least && retryAfter <= most
+  t.ok(isRight, `${team}: ${JSON.stringify({ status, retryAfter, least, most, problem })}`)
+}
+
+const isOf =
+  ({ requestId }: Answer) =>
+  (entry: LedgerEntry): boolean =>
+    entry.requestId === requestId
+
+const today = () => calendar.windows(Date.now())
+
+const fitsOf = (name: string): number => TEAMS[name]?.fits ?? 0
+
+/** The lesser of both: all calls of the test are of one day. */
+function limitOf(name: string): Nanocredits {
+  return Math.min(...Object.values(TEAMS[name]?.budget ?? {}), Number.POSITIVE_INFINITY)
+}
+
+function costOf(answers: readonly Answer[], name: string): Nanocredits {
+  return answers.filter(({ team }) => team === name).reduce((sum, { cost }) => sum + cost, 0)
+}
+
+/** Ends when so many were counted. */
+function counter(wanted: number) {
+  let counted = 0
+  let reach = () => {}
+  const reached = new Promise<void>(resolve => {
+    reach = resolve
+  })
+  const count = () => {
+    if (++counted === wanted) reach()
+  }
+  return { count, reached }
+}

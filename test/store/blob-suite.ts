@@ -1,0 +1,101 @@
+import { randomBytes } from 'node:crypto'
+import type { Test } from 'tap'
+import type { Blob } from '../../src/storage.js'
+import type { Harness } from './samples.js'
+
+export async function testBlobs(t: Test, harness: Harness): Promise<void> {
+  const bodies: Record<string, Buffer> = {
+    'a small body': Buffer.from('hello'),
+    'an empty body': Buffer.alloc(0),
+    'every byte value': Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)),
+    'a body that is no UTF-8 and ends in line ends': Buffer.from([0xff, 0xfe, 0x00, 0x0d, 0x0a, 0x0d, 0x0a]),
+    'a body at the edge of a piece': randomBytes(65_472),
+    'a body just past the edge of a piece': randomBytes(65_473),
+    'a body of 20 MB': randomBytes(20_000_000),
+  }
+  for (const [title, body] of Object.entries(bodies)) {
+    t.test(`gives back ${title} as it came`, async t => {
+      const { results } = await harness.open(t)
+      const meta = JSON.stringify({ contentType: 'image/jpeg', note: 'Grüße 🌊' })
+      await results.put('key', { meta, body }, 60)
+      const blob = await results.get('key')
+      t.equal(blob?.meta, meta)
+      t.ok(blob && body.equals(blob.body), 'the same bytes')
+    })
+  }
+
+  t.test('what is not there is undefined, and has says so', async t => {
+    const { results, images, requests } = await harness.open(t)
+    await results.put('key', { meta: '{}', body: Buffer.from('x') }, 60)
+    t.equal(await results.get('other'), undefined)
+    t.equal(await results.has('other'), false)
+    t.equal(await results.has('key'), true)
+    t.equal(await images.get('key'), undefined, 'results and images do not share keys')
+    t.equal(await requests.get('key'), undefined, 'nor do requests')
+    await requests.put('key', { meta: '{"a":1}', body: Buffer.alloc(0) }, 60)
+    t.same(await requests.get('key'), { meta: '{"a":1}', body: Buffer.alloc(0) })
+    t.match(await results.get('key'), { meta: '{}' })
+    t.equal(await requests.delete('key'), true)
+    t.equal(await results.has('key'), true)
+  })
+
+  t.test('a second put replaces body, description and time to live', async t => {
+    const store = await harness.open(t)
+    await store.results.put('key', { meta: '{"a":1}', body: randomBytes(200_000) }, 10)
+    await store.results.put('key', { meta: '{"a":2}', body: Buffer.from('short') }, 100)
+    await harness.elapse(store, 'result', 'key', 50)
+    t.same(await store.results.get('key'), { meta: '{"a":2}', body: Buffer.from('short') })
+  })
+
+  t.test('delete says whether there was something', async t => {
+    const { images } = await harness.open(t)
+    await images.put('key', { meta: '{}', body: Buffer.from('x') }, 60)
+    t.equal(await images.delete('key'), true)
+    t.equal(await images.delete('key'), false)
+    t.equal(await images.get('key'), undefined)
+    t.equal(await images.has('key'), false)
+  })
+
+  for (const kind of ['result', 'image', 'request'] as const) {
+    t.test(`a blob lives for its seconds and no longer: ${kind}`, async t => {
+      const store = await harness.open(t)
+      const blobs = store[`${kind}s`]
+      await blobs.put('key', { meta: '{}', body: Buffer.from('x') }, 100)
+      await harness.elapse(store, kind, 'key', 99)
+      t.equal(await blobs.has('key'), true)
+      await harness.elapse(store, kind, 'key', 1)
+      t.equal(await blobs.has('key'), false)
+      t.equal(await blobs.get('key'), undefined)
+      t.equal(await blobs.delete('key'), false)
+    })
+  }
+
+  t.test('without time to live nothing is kept, and what was there goes', async t => {
+    const { results } = await harness.open(t)
+    await results.put('key', { meta: '{}', body: Buffer.from('x') }, 60)
+    await results.put('key', { meta: '{}', body: Buffer.from('y') }, 0)
+    t.equal(await results.get('key'), undefined)
+  })
+
+  t.test('a body that was handed out stays as it is when the store changes', async t => {
+    const { results } = await harness.open(t)
+    const body = randomBytes(300_000)
+    await results.put('key', { meta: '{}', body }, 60)
+    const blob = (await results.get('key')) as Blob
+    await results.put('key', { meta: '{}', body: Buffer.alloc(300_000) }, 60)
+    await results.delete('key')
+    for (let index = 0; index < 5; index++)
+      await results.put(`other${index}`, { meta: '{}', body: Buffer.alloc(300_000, 7) }, 60)
+    t.ok(body.equals(blob.body))
+  })
+
+  t.test('many at once do not mix', async t => {
+    const { results } = await harness.open(t)
+    const blobs = Array.from({ length: 40 }, (_, index) => ({
+      meta: `{"i":${index}}`,
+      body: randomBytes(1 + index * 3_000),
+    }))
+    await Promise.all(blobs.map((blob, index) => results.put(`key${index}`, blob, 60)))
+    t.same(await Promise.all(blobs.map((_, index) => results.get(`key${index}`))), blobs)
+  })
+}
