@@ -9,6 +9,7 @@ import { HeldImages } from './images/held-images.js'
 import { createImageFetcher, type ImageFetcher } from './images/image-url.js'
 import { Metrics } from './metrics.js'
 import { closeAccounts, openMoney, orphanAfterMs } from './money.js'
+import { Explanations } from './requests/explanations.js'
 import { FairQueue } from './schedule/fair-queue.js'
 import type { Purchase } from './segment/ports.js'
 import { createSegmindClient, type SegmindClient } from './segmind/client.js'
@@ -46,6 +47,7 @@ export interface Parts extends GatewayOptions {
   leases: SharedFlights
   turns: FairQueue
   uploads: UploadBudget
+  explanations: Explanations
   isDraining: boolean
 }
 
@@ -121,9 +123,11 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
     accounts,
     leases: shareFlights(options, opened.store, { metrics, onFailure, isDraining: () => parts.isDraining }),
     ...buildCaches(options, opened.store, metrics, onFailure),
+    explanations: explain(opened.store, accounts, { now, onFailure }),
     isDraining: false,
   }
   closers.push(() => parts.leases.close())
+  closers.push(() => parts.explanations.idle())
   return parts
 }
 
@@ -174,6 +178,19 @@ function createClient(
       onTold({ code, label, durationMs })
     },
     onBreaker: breaker => log.warn({ breaker }, 'the breaker in front of Segmind has changed'),
+  })
+}
+
+function explain(
+  store: Store,
+  { calendar }: Accounts,
+  { now, onFailure }: { now(): number; onFailure: OnFailure },
+): Explanations {
+  return new Explanations({
+    store: store.requests,
+    findCall: (callId, at) => store.ledger.entry(calendar.windows(at).day, callId),
+    now,
+    onStoreFailure: (error, doing) => onFailure(error, `requests: ${doing}`),
   })
 }
 

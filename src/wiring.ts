@@ -46,6 +46,8 @@ export function appPartsOf(parts: Parts): AppParts {
     credits: () => creditFactsOf(parts),
     rateLimitRedis: parts.opened.rateLimitClient,
     now: parts.now,
+    explanations: { find: requestId => parts.explanations.find(requestId) },
+    onStory: finished => parts.explanations.take(finished),
     onFinished: finished => parts.metrics.requested(finished),
   }
 }

@@ -7,7 +7,7 @@ import { factsOf, readTree, type SourceFacts } from './support/source-facts.js'
  */
 const BASE = ['errors.ts', 'nanocredits.ts', 'books.ts', 'storage.ts']
 const DOMAIN = [...BASE, 'segment']
-const PARTS = ['cache', 'credits', 'http', 'images', 'sandbox', 'schedule', 'segmind', 'store', 'teams']
+const PARTS = ['cache', 'credits', 'http', 'images', 'requests', 'sandbox', 'schedule', 'segmind', 'store', 'teams']
 
 const RINGS: Readonly<Record<string, readonly string[]>> = {
   // base: each file by itself, but money is known to the ledger's contract
@@ -23,6 +23,7 @@ const RINGS: Readonly<Record<string, readonly string[]>> = {
   credits: DOMAIN,
   http: DOMAIN,
   images: DOMAIN,
+  requests: DOMAIN,
   sandbox: DOMAIN,
   schedule: DOMAIN,
   segmind: DOMAIN,

@@ -11,6 +11,7 @@ import type { BudgetCalendar } from './windows.js'
 export interface LedgerAccount extends AccountEars {
   price: { learn(cost: Nanocredits): void; current(): Nanocredits }
   gate: { admit(team: Team): void }
+  balance: { readonly latest: { remaining: Nanocredits } | undefined }
 }
 
 export interface LedgerOptions extends ReservationParts {
@@ -40,6 +41,11 @@ export class Ledger {
   /** Throws `credits_exhausted`, or `credits_reserved` for a team that is not protected. */
   admit(team: Team): void {
     this.#options.account.gate.admit(team)
+  }
+
+  /** What the account held when it was last heard. */
+  balance(): Nanocredits | undefined {
+    return this.#options.account.balance.latest?.remaining
   }
 
   /** Throws `credits_reserved`, `budget_exhausted` (with `Retry-After` until the window ends), or `store_unavailable` for a team with a budget. */

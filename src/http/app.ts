@@ -10,7 +10,8 @@ import { addCreditsRoute, type CreditFacts } from './credits-route.js'
 import { addDocsRoutes } from './docs-routes.js'
 import { addErrorHandler, sendProblem, toGatewayError } from './error-handler.js'
 import { Exchanges } from './exchanges.js'
-import { addFacts, beginFacts, type Finished } from './facts.js'
+import { addExplainRoute, type Explanations } from './explain-route.js'
+import { addFacts, beginFacts, type Finished, type FinishedStory } from './facts.js'
 import { addHealthRoutes, type Health } from './health-routes.js'
 import { addRateLimits } from './rate-limits.js'
 import { addResultsRoute } from './results-route.js'
@@ -29,6 +30,8 @@ export interface AppParts {
   rateLimitRedis: unknown
   now(): number
   onFinished(finished: Finished): void
+  onStory(finished: FinishedStory): void
+  explanations: Explanations
 }
 
 /** How long a request may take to arrive whole; a slower one is cut off (`upload_timeout`). */
@@ -42,7 +45,7 @@ export type App = FastifyInstance
 /** Builds the HTTP shell: the doors of SPEC §2, each a scope with its own hooks. Not listening yet. */
 export async function buildApp(parts: AppParts): Promise<App> {
   const exchanges = new Exchanges()
-  const facts = { exchanges, onFinished: parts.onFinished }
+  const facts = { exchanges, onFinished: parts.onFinished, onStory: parts.onStory }
   const clientErrors = { exchanges, log: parts.log }
   const app: App = Fastify({
     loggerInstance: parts.log,
@@ -101,6 +104,7 @@ function refuseWhileDraining(health: Health): void {
 /** What operators may ask, behind their door. */
 function addAdminRoutes(admin: FastifyInstance, parts: AppParts): void {
   addCreditsRoute(admin, parts.credits)
+  addExplainRoute(admin, parts.explanations)
 }
 
 /** RFC 9112 §3.2: a request of HTTP/1.1 names its host. */

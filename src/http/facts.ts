@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, GatewayError } from '../errors.js'
 import { formatCredits, type Nanocredits } from '../nanocredits.js'
+import type { Story } from '../segment/story.js'
 import type { Caller } from '../segment/types.js'
 import { addressOf } from './address.js'
 import type { Exchange, Exchanges } from './exchanges.js'
@@ -18,7 +19,11 @@ export interface Facts {
   charged?: Nanocredits
   resultId?: string
   uploadBytes: number
+  uploadMs?: number
+  cacheMs?: number
   upstreamMs: number
+  /** How it came about, of a request that may be explained later. */
+  story?: Story
 }
 
 declare module 'fastify' {
@@ -43,9 +48,28 @@ export interface Finished {
   uploadBytes: number
 }
 
+/** A finished request with its story: what it takes to explain it. Durations in milliseconds. */
+export interface FinishedStory {
+  requestId: string
+  route: string
+  team: string
+  keyId: string
+  status: number
+  /** The error code, absent on success. */
+  error?: string
+  how?: string
+  charged?: Nanocredits
+  durationMs: number
+  uploadMs?: number
+  cacheMs?: number
+  upstreamMs: number
+  story: Story
+}
+
 export interface FactsParts {
   exchanges: Exchanges
   onFinished(finished: Finished): void
+  onStory(finished: FinishedStory): void
 }
 
 /** Gives every request its facts, its `X-Request-Id`, one log line when it is over, and one call of `onFinished`. */
@@ -57,11 +81,12 @@ export function addFacts(app: FastifyInstance, parts: FactsParts): void {
 }
 
 /** The same for a request that no hook sees, because its URL cannot be read. */
-export function beginFacts(request: FastifyRequest, reply: FastifyReply, { exchanges, onFinished }: FactsParts): void {
+export function beginFacts(request: FastifyRequest, reply: FastifyReply, parts: FactsParts): void {
+  const { exchanges } = parts
   request.facts = { startedAt: performance.now(), address: addressOf(request), uploadBytes: 0, upstreamMs: 0 }
   reply.header('x-request-id', request.id)
   request.exchange = exchanges.begin(request, reply)
-  request.exchange.whenOver(() => finish(request, reply, onFinished))
+  request.exchange.whenOver(() => finish(request, reply, parts))
 }
 
 /** Whose request it is, behind a door that asked for a key. */
@@ -74,7 +99,7 @@ export function callerOf(request: FastifyRequest): Caller {
 /** What is counted and logged for a client that left before its answer, after nginx's custom. */
 const CLIENT_LEFT = 499
 
-function finish(request: FastifyRequest, reply: FastifyReply, onFinished: FactsParts['onFinished']): void {
+function finish(request: FastifyRequest, reply: FastifyReply, { onFinished, onStory }: FactsParts): void {
   const { facts } = request
   const durationMs = performance.now() - facts.startedAt
   const route = request.routeOptions.url ?? 'none'
@@ -89,6 +114,7 @@ function finish(request: FastifyRequest, reply: FastifyReply, onFinished: FactsP
     upstreamMs: facts.upstreamMs,
     uploadBytes: facts.uploadBytes,
   })
+  if (facts.story && facts.caller) onStory(storyOf(request.id, { ...facts, route, status, durationMs }, facts.story))
   request.log.info(
     {
       method: request.method,
@@ -106,4 +132,22 @@ function finish(request: FastifyRequest, reply: FastifyReply, onFinished: FactsP
     },
     'request',
   )
+}
+
+function storyOf(
+  requestId: string,
+  facts: Facts & { route: string; status: number; durationMs: number },
+  story: Story,
+): FinishedStory {
+  const { route, status, durationMs, uploadMs, cacheMs, upstreamMs, caller, error, cache, charged } = facts
+  return {
+    ...{ requestId, route, status, durationMs, upstreamMs, story },
+    team: caller?.team.id ?? '',
+    keyId: caller?.keyId ?? '',
+    ...(error !== undefined && { error }),
+    ...(cache !== undefined && { how: cache }),
+    ...(charged !== undefined && { charged }),
+    ...(uploadMs !== undefined && { uploadMs }),
+    ...(cacheMs !== undefined && { cacheMs }),
+  }
 }

@@ -9,6 +9,7 @@ import { segment } from '../segment/pipeline.js'
 import type { PipelineParts } from '../segment/ports.js'
 import { parsePrefer } from '../segment/prefer.js'
 import type { RequestedImage } from '../segment/question.js'
+import { Story } from '../segment/story.js'
 import type { ImageBytes, Team } from '../segment/types.js'
 import { maxUploadBytes, type ReceivedForm, type UploadLimits } from '../segment/upload.js'
 import { receiveJson } from '../segment/upload-json.js'
@@ -72,21 +73,25 @@ export async function addSegmentRoute(app: FastifyInstance, parts: SegmentRouteP
 async function answer(request: FastifyRequest, reply: FastifyReply, parts: SegmentRouteParts): Promise<FastifyReply> {
   const { facts } = request
   const caller = callerOf(request)
+  const story = new Story()
+  facts.story = story
   const form = await receive(request, parts)
   const { params, base64, ignoredFields } = parseParams(form.fields, { base64Default: parts.base64Default })
   const image = await requestedImage(form.image, request.hold, parts)
   const uploadMs = performance.now() - facts.startedAt
   facts.uploadBytes = form.uploadBytes
+  facts.uploadMs = uploadMs
 
   const directives = parseCacheControl(request.headers['cache-control'])
   const prefer = parsePrefer(request.headers.prefer)
   const holdUntil = (work: Promise<unknown>) => request.hold.until(work)
-  const question = { requestId: request.id, caller, image, params, cache: directives, prefer, holdUntil }
+  const question = { requestId: request.id, caller, image, params, cache: directives, prefer, holdUntil, story }
   const answered = await segment({ ...question, ...idempotencyKeyOf(request) }, parts.pipeline)
   facts.resultId = answered.key
   if (answered.how === 'accepted') return sendAccepted(reply, answered.key, { base64, imageDigest: image.digest })
   facts.cache = answered.how
   facts.charged = answered.charged
+  facts.cacheMs = answered.timing.cacheMs
   facts.upstreamMs = answered.timing.upstreamMs
 
   return sendAnswer(reply, answered, {

@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto'
 import type { CacheKey, Digest, Params } from './types.js'
 
 /** Changes when the same question would no longer have the same answer, or is written down differently. */
-const VERSION = 'v1'
-const MODEL = 'sam-v2-image'
+export const KEY_PARTS = { version: 'v1', model: 'sam-v2-image' } as const
 
 /**
  * Names the answer to one question (SPEC §4): SHA-256, as hex, over a JSON list of fixed length, so that no two questions are written alike.
@@ -12,8 +11,8 @@ const MODEL = 'sam-v2-image'
 export function cacheKey(digest: Digest, params: Params, scope: string): CacheKey {
   const { prompt, coordinates, removeCoordinates, overlayMask } = params
   const question = [
-    VERSION,
-    MODEL,
+    KEY_PARTS.version,
+    KEY_PARTS.model,
     scope,
     digest,
     prompt ?? null,

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { GatewayError } from '../errors.js'
 import type { PurchaseKind } from '../storage.js'
 import { asFollower, free, inPatience, isLeadersOwn, isSlow } from './acceptance.js'
+import { look } from './look.js'
 import type { How, PipelineParts, Purchase, Seat } from './ports.js'
 import { buy, type Led } from './purchase.js'
 import type { Question } from './question.js'
@@ -19,6 +20,8 @@ export async function boughtAlone(question: Question, parts: PipelineParts): Pro
   const begin = () => buy(question, { note: planOf(question, parts), purchase }, parts)
   const isKept = mustBuy && !cache.noStore
   const landed = isKept ? parts.flights.lead(name, caller.team.id, begin) : parts.flights.alone(begin)
+  if (question.story) question.story.flight = { role: 'alone' }
+  question.story?.began(landed)
   question.holdUntil?.(landed)
   return { how: mustBuy ? 'bypass' : 'miss', purchase: await inPatience(landed, question.endsAt) }
 }
@@ -30,6 +33,7 @@ export async function boughtTogether(question: Question, parts: PipelineParts): 
     const joinedAt = performance.now()
     const flight = parts.flights.join(question.name, team, () => fly(question, parts))
     if (flight.role === 'leader') question.holdUntil?.(flight.landed)
+    noteFlight(question, flight)
     const { purchase, error } = await inPatience(flight.landed, question.endsAt).then(
       purchase => ({ purchase, error: undefined }),
       (error: unknown) => ({ purchase: undefined, error }),
@@ -45,7 +49,8 @@ export async function boughtTogether(question: Question, parts: PipelineParts): 
       if (!isFlights && !isLeadersOwn(error, flight.leader === team)) throw asFollower(error)
     } else if (purchase.bought || purchase.followed || question.isWanted(purchase.result)) {
       const upstreamMs = performance.now() - joinedAt
-      const { result, stored, written } = purchase
+      const { result, stored, written, by } = purchase
+      noteLeader(question, by)
       return { how: 'coalesced', purchase: { ...free(result), stored, written, upstreamMs } }
     }
   }
@@ -64,12 +69,13 @@ async function fly(question: Question, parts: PipelineParts): Promise<Purchase> 
     const note = planOf(question, parts)
     const waitMs = begunAt + parts.patienceMs - performance.now()
     const seat = await parts.leases.take(question.name, note, { waitMs, isFollowing })
+    noteSeat(question, seat)
     if (seat.role === 'leader') return lead(question, seat, { ...seat, note }, parts)
     // The same rules as for followers in one process, see above.
     const { at } = seat.leader
     // What was bought while this one waited is new enough, whatever age it asked for: both times are the leader's.
     const isWanted = (result: Result) => question.isWanted(result) || (at > 0 && result.storedAt >= at)
-    const { result } = await parts.results.find(question.name, isWanted)
+    const result = await look('landed', { ...question, isWanted }, parts)
     if (result && isWanted(result)) return { ...free(result), followed: true, upstreamMs: performance.now() - begunAt }
     const { error } = seat.landing
     if (error && !isLeadersOwn(error, seat.leader.team === note.team)) throw error
@@ -104,7 +110,9 @@ async function lead(
  */
 async function lookAgainThenBuy(question: Question, led: Led, parts: PipelineParts): Promise<Purchase> {
   const { result, isSure } = await parts.results.find(question.name, question.isWanted)
-  if (result && question.isWanted(result)) return free(result)
+  const isWanted = result !== undefined && question.isWanted(result)
+  question.story?.looked('again', { isSure, ...(result && { result }) }, isWanted)
+  if (isWanted) return free(result)
   return buy(question, Object.assign(led, { purchase: kindOf(question, led, isSure) }), parts)
 }
 
@@ -114,6 +122,28 @@ function kindOf({ cache, mustBuy }: Question, { purchase }: Led, isSure: boolean
   if (purchase !== 'first') return purchase
   if (!isSure) return 'unguarded'
   return mustBuy ? 'no-cache' : 'first'
+}
+
+function noteFlight({ story }: Question, { role, leader, landed }: Joined): void {
+  if (!story) return
+  story.flight = { role, ...(role === 'follower' && { leader: { team: leader, isElsewhere: false } }) }
+  if (role === 'leader') story.began(landed)
+}
+
+function noteLeader({ story }: Question, by: Purchase['by']): void {
+  if (story?.flight && by) story.flight.leader = { ...by, isElsewhere: false }
+}
+
+type Joined = ReturnType<PipelineParts['flights']['join']>
+
+/** Among the processes, this one leads, or follows another one. */
+function noteSeat({ story }: Question, seat: Seat): void {
+  if (!story?.flight) return
+  if (seat.role === 'leader') story.flight.seat = seat.purchase
+  else {
+    const { team, callId, at } = seat.leader
+    story.flight = { role: 'follower', leader: { team, callId, at, isElsewhere: true } }
+  }
 }
 
 /** The call that would be made, named before anybody is asked whether it shall be. */

@@ -1,6 +1,7 @@
 import { GatewayError } from '../errors.js'
 import { chargeOf, free, isServableStale, isSlow } from './acceptance.js'
 import { boughtAlone, boughtTogether } from './flight.js'
+import { look } from './look.js'
 import type { How, PipelineParts, Purchase } from './ports.js'
 import { keepImage } from './purchase.js'
 import { checkReplay, type Question, type SegmentRequest, toQuestion } from './question.js'
@@ -32,11 +33,11 @@ export interface Accepted {
  */
 export async function segment(request: SegmentRequest, parts: PipelineParts): Promise<SegmentAnswer | Accepted> {
   const question = toQuestion(request, parts)
-  const { name, isWanted, mustBuy, isOnce } = question
+  const { isWanted, mustBuy, isOnce } = question
 
   // 1. An answer that was paid for once, by anybody, is free.
   const askedAt = performance.now()
-  const known = mustBuy && !isOnce ? undefined : (await parts.results.find(name, isWanted)).result
+  const known = mustBuy && !isOnce ? undefined : await look('first', question, parts)
   const cacheMs = performance.now() - askedAt
   if (known && isWanted(known)) {
     keepImage(question, parts)

@@ -68,6 +68,8 @@ export interface Ledger {
   admit(team: Team): void
   /** Throws `budget_exhausted`, `credits_reserved`, or `store_unavailable` (only for a team with a budget). */
   reserve(call: PlannedCall): Promise<Reservation>
+  /** What the account held when it was last heard; undefined while that is not known. */
+  balance(): Nanocredits | undefined
   /** The call that an earlier holder of a flight had planned; nothing when it never reserved, or gave back what it reserved. Rejects with `StoreError`. */
   find(callId: string, at: number): Promise<EarlierCall | undefined>
 }
@@ -172,6 +174,8 @@ export interface UpstreamFailure {
 export interface CallTerms {
   /** Until when it may wait before it tries again, milliseconds since 1970: the caller's patience. */
   retryUntil: number
+  /** Told of each attempt: `ok` or an error code, the HTTP status where there was one, and how long it took. */
+  onAttempt?(attempt: { code: string; status?: number; durationMs: number }): void
   /** Told, and waited for, when Segmind has taken the call as a job, before it is polled. */
   onSubmitted(jobId: string): Promise<void>
 }
@@ -195,6 +199,8 @@ export type CheckImage = (image: ImageBytes, params: Params) => Promise<void>
 export interface Purchase {
   result: Result
   bought: boolean
+  /** Whose call it was, where it was made in this process just now. */
+  by?: { team: string; callId: string; at: number; requestId: string }
   /** Bought by another process meanwhile, which this one waited for. */
   followed?: boolean
   charged: Nanocredits

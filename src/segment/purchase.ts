@@ -29,6 +29,8 @@ export async function buy(question: Question, led: Led, parts: PipelineParts): P
   parts.ledger.admit(caller.team)
   parts.upstream.admit()
   const { callId, at } = led.note
+  const { story } = question
+  if (story) story.balanceBefore = parts.ledger.balance()
   const reservation = await parts.ledger.reserve({
     callId,
     at,
@@ -37,17 +39,21 @@ export async function buy(question: Question, led: Led, parts: PipelineParts): P
     cacheKey: key,
     purchase: led.purchase,
   })
+  if (story) story.call = { callId, at, purchase: led.purchase }
   const turn = await orRelease(parts.turns.take(caller), reservation)
+  if (story) story.queueMs = turn.waitedMs
   const calledAt = performance.now()
   const outcome = await call(image, question, { led, reservation }, parts).finally(turn.done)
   const upstreamMs = performance.now() - calledAt
+  if (story) story.balanceAfter = outcome.bill.remaining
   if (outcome.kind === 'failed') throw await failed(outcome, led, reservation)
   led.openJob = undefined
   const cost = await reservation.costOf(outcome.bill)
   const result = toResult(outcome, { cost, storedAt: parts.now(), ...describe(question) })
   // Both at once: a process that is killed between them would leave a paid answer that nobody finds, or one that nobody paid.
   const [kept, charged] = await Promise.all([keep(question, result, parts), reservation.settle(outcome.bill)])
-  return { ...kept, result, bought: true, charged, queueMs: turn.waitedMs, upstreamMs }
+  const by = { team: caller.team.id, callId, at, requestId }
+  return { ...kept, result, bought: true, by, charged, queueMs: turn.waitedMs, upstreamMs }
 }
 
 /** Keeps an image that came along and is known to be good, so that the next request may name it by its id; nobody waits for that. */
@@ -142,6 +148,7 @@ async function call(
   try {
     return await parts.upstream.segment(image, question.params, {
       retryUntil: parts.now() + patienceMs,
+      onAttempt: attempt => question.story?.attempted(attempt),
       async onSubmitted(jobId) {
         led.openJob = led.note
         await reservation.submitted(jobId)

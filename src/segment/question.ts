@@ -3,6 +3,7 @@ import { GatewayError } from '../errors.js'
 import { isAcceptable } from './acceptance.js'
 import { cacheKey } from './cache-key.js'
 import type { PipelineParts } from './ports.js'
+import type { Story } from './story.js'
 import type { CacheDirectives, CacheKey, Caller, Digest, ImageBytes, Params, Result } from './types.js'
 
 /** One question of one caller, parsed: what to select in which image. */
@@ -16,6 +17,8 @@ export interface SegmentRequest {
   idempotencyKey?: string
   /** `Prefer` (RFC 7240): how long this caller waits, and whether it would rather fetch the answer later. */
   prefer?: Preferences
+  /** Takes down what happens. */
+  story?: Story
   /** Told of work that needs the image's bytes even when the caller has left: the purchase this request leads. */
   holdUntil?(work: Promise<unknown>): void
 }
@@ -61,6 +64,15 @@ export function toQuestion(request: SegmentRequest, parts: PipelineParts): Quest
   const mustBuy = (cache.noCache || cache.noStore) && !cache.onlyIfCached
   const isOnce = mustBuy && idempotencyKey !== undefined
   const now = performance.now()
+  if (request.story)
+    request.story.question = {
+      resultId: key,
+      digest: request.image.digest,
+      params: request.params,
+      scope,
+      cache,
+      isOnce,
+    }
   // Where the answer cannot be fetched later the preference is ignored (RFC 7240 §2): told to come back, the caller would buy a second time.
   const canBeFetched = !mustBuy && parts.coalesce
   const waitMs = prefer?.waitMs ?? (prefer?.respondAsync && canBeFetched ? ASYNC_WAIT_MS : parts.patienceMs)

@@ -7,7 +7,7 @@ import { type BreakerState, createBreaker } from './breaker.js'
 import type { Exchange } from './exchange.js'
 import { awaitJob, awaitSubmitted, type JobsOptions, judgeSubmission, type Submission } from './jobs.js'
 import { type Line, openLine } from './line.js'
-import { DEFAULTS, type SegmindClientOptions, type Settings } from './options.js'
+import { DEFAULTS, type SegmindClientOptions, type Settings, type UpstreamAttempt } from './options.js'
 import { type Again, type RetryPolicy, sendAgain } from './retry.js'
 import { type Judged, judge, type Verdict } from './verdict.js'
 import { SEGMENT_PATH, SUBMIT_PATH, segmentBody } from './wire-request.js'
@@ -86,7 +86,7 @@ async function sendAndWait(line: Line, call: Call, settings: Settings): Promise<
   const body = segmentBody(image, params)
   const deadline = settings.deadline(settings.timeoutMs)
   const send = () =>
-    attempt(settings, async (): Promise<[Verdict, Exchange]> => {
+    attempt(settings, terms, async (): Promise<[Verdict, Exchange]> => {
       const exchanged = await line.send({ method: 'POST', path: SEGMENT_PATH, body, deadline, maxAnswerBytes })
       return [judge(exchanged, { apiKey, now: now() }), exchanged]
     })
@@ -99,7 +99,7 @@ async function submitAndPoll(line: Line, call: Call, settings: Settings): Promis
   const body = segmentBody(image, params)
   const deadline = settings.deadline(settings.timeoutMs)
   const send = () =>
-    attempt(settings, async (): Promise<[Submission, Exchange]> => {
+    attempt(settings, terms, async (): Promise<[Submission, Exchange]> => {
       const exchanged = await line.send({ method: 'POST', path: SUBMIT_PATH, body, deadline, maxAnswerBytes })
       return [judgeSubmission(exchanged, { apiKey, now: now() }), exchanged]
     })
@@ -140,15 +140,18 @@ function policyOf(line: Line, { retryUntil }: CallTerms, settings: Settings): Re
 /** Sends one request for a picture, and tells of it. */
 async function attempt<V extends { outcome: UpstreamOutcome; again?: Again } | { jobId: string }>(
   { now, onAttempt }: Settings,
+  terms: CallTerms,
   send: () => Promise<[V, Exchange]>,
 ): Promise<V> {
   const startedAt = now()
   const [verdict, { head }] = await send()
-  onAttempt?.({
+  const told: UpstreamAttempt = {
     code: 'outcome' in verdict && verdict.outcome.kind === 'failed' ? verdict.outcome.error.code : 'ok',
     ...(head && { status: head.status }),
     durationMs: now() - startedAt,
-  })
+  }
+  onAttempt?.(told)
+  terms.onAttempt?.(told)
   return verdict
 }
 

@@ -81,6 +81,7 @@ export function startProcess(world: World, changes: ProcessChanges = {}) {
     account: {
       price,
       gate: { admit: () => {} },
+      balance: { latest: undefined },
       answered: async ({ remaining }) => void say(`balance ${remaining}`),
       costFromBalance: async () => undefined,
     },

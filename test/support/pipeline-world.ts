@@ -103,6 +103,7 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
     checkImage: async () => void steps.push('check'),
     ledger: {
       admit: () => {},
+      balance: () => undefined,
       reserve: async call => {
         planned.push(call)
         steps.push('reserve')

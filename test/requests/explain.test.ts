@@ -1,0 +1,178 @@
+import t from 'tap'
+import { smallJpeg } from '../fixtures/odd-images.js'
+import { startTestGateway, type TestGateway, type TestGatewayOptions } from '../support/gateway.js'
+
+const ADMIN = 'operators-0123456789'
+
+interface Told {
+  [member: string]: unknown
+  cache: { how?: string; looks: { when: string; found: string; isSure: boolean }[] }
+  attempts: { code: string; status?: number }[]
+}
+
+async function start(options: TestGatewayOptions = {}) {
+  const gateway = await startTestGateway({
+    teams: { vision: {}, labs: {}, poor: { budget: { daily: 0 } } },
+    ...options,
+    env: { ADMIN_KEY: ADMIN, ...options.env },
+  })
+  t.teardown(gateway.stop)
+  return gateway
+}
+
+async function explained(gateway: TestGateway, id: string): Promise<{ status: number; text: string; all: Told[] }> {
+  const answer = await gateway.fetch(`/admin/requests/${encodeURIComponent(id)}`, { headers: { 'x-api-key': ADMIN } })
+  const text = await answer.text()
+  return { status: answer.status, text, all: JSON.parse(text).explanations ?? [] }
+}
+
+/** The explanation of a request once it holds what is wanted: it is written behind the answer. */
+async function explanation(
+  gateway: TestGateway,
+  id: string,
+  isWhole: (told: Told) => boolean = () => true,
+): Promise<Told> {
+  for (;;) {
+    const { status, text, all } = await explained(gateway, id)
+    if (status >= 500) throw new Error(text)
+    const [newest] = all
+    if (newest && isWhole(newest)) return newest
+    await new Promise(setImmediate)
+  }
+}
+
+const as = (requestId: string) => ({ headers: { 'x-request-id': requestId } })
+
+t.test('a miss: what was asked, looked for, tried, waited for and charged', async t => {
+  const gateway = await start()
+  const bill = { 'x-cost': '0.0017', 'x-remaining-credits': '4.9983', 'x-request-id': 'up-1' }
+  gateway.upstream.script({ status: 500 }, { headers: bill })
+  await gateway.segment({ prompt: ' a  dog ', overlay_mask: 'false' }, as('app/1'))
+  const told = await explanation(gateway, 'app/1')
+  t.match(told, {
+    requestId: 'app/1',
+    route: '/segment',
+    team: 'vision',
+    keyId: /^\w{8}$/,
+    status: 200,
+    question: {
+      resultId: /^[0-9a-f]{64}$/,
+      version: 'v1',
+      model: 'sam-v2-image',
+      imageId: /^sha256:[0-9a-f]{64}$/,
+      params: { overlayMask: false },
+      cacheControl: [],
+      idempotencyKey: false,
+    },
+    cache: {
+      how: 'miss',
+      looks: [
+        { when: 'first', found: 'nothing', isSure: true },
+        { when: 'again', found: 'nothing', isSure: true },
+      ],
+    },
+    flight: { role: 'leader', seat: 'first' },
+    call: {
+      purchase: 'first',
+      outcome: 'charged',
+      costCredits: 0.0017,
+      costSource: 'header',
+      upstreamRequestId: 'up-1',
+    },
+    attempts: [
+      { code: 'upstream_failed', status: 500 },
+      { code: 'ok', status: 200 },
+    ],
+    waits: { uploadMs: Number, cacheMs: Number, queueMs: Number, upstreamMs: Number, totalMs: Number },
+    chargedCredits: 0.0017,
+    balanceAfterCredits: 4.9983,
+  })
+  const { text } = await explained(gateway, 'app/1')
+  t.notMatch(text, gateway.key, 'no key')
+  t.notMatch(text, gateway.upstream.apiKey)
+  t.notMatch(text, (await smallJpeg()).toString('base64').slice(0, 40), 'no picture')
+})
+
+t.test('a hit says since when the answer was there, and made no call', async t => {
+  const gateway = await start()
+  await gateway.segment({ prompt: 'dog' })
+  await gateway.segment({ prompt: 'dog' }, as('again'))
+  const told = await explanation(gateway, 'again')
+  t.match(told, {
+    status: 200,
+    cache: { how: 'hit', looks: [{ when: 'first', found: 'wanted' }] },
+    chargedCredits: 0,
+    attempts: [],
+  })
+  t.equal(told.call, undefined)
+  t.equal(told.flight, undefined)
+})
+
+t.test('who followed is told whom, and what that call cost the other', async t => {
+  const gateway = await start()
+  const gate = gateway.upstream.hold()
+  const first = gateway.segment({ prompt: 'dog' }, { ...as('leads'), team: 'labs' })
+  await gateway.upstream.arrived(1)
+  const second = gateway.segment({ prompt: 'dog' }, as('follows'))
+  // By the time these are answered the second one has long joined.
+  for (let other = 0; other < 10; other++) await gateway.fetch('/usage')
+  gate.open()
+  await Promise.all([first, second])
+  const told = await explanation(gateway, 'follows')
+  t.match(told, {
+    cache: { how: 'coalesced' },
+    flight: {
+      role: 'follower',
+      leader: { team: 'labs', requestId: 'leads', isElsewhere: false, call: { outcome: 'charged' } },
+    },
+    chargedCredits: 0,
+  })
+})
+
+t.test('a refusal names its code, and what was held for a call that Segmind did not take is given back', async t => {
+  const gateway = await start()
+  await gateway.segment({ prompt: 'dog' }, { ...as('poor'), team: 'poor' })
+  t.match(await explanation(gateway, 'poor'), {
+    status: 429,
+    code: 'budget_exhausted',
+    flight: { role: 'leader' },
+    attempts: [],
+  })
+  gateway.upstream.script({ status: 422, body: { error: 'no' } })
+  await gateway.segment({ prompt: 'dog' }, as('refused'))
+  t.match(await explanation(gateway, 'refused'), {
+    status: 422,
+    code: 'upstream_rejected',
+    call: { outcome: 'released' },
+    attempts: [{ code: 'upstream_rejected', status: 422 }],
+  })
+  await gateway.segment({ prompt: '' }, as('wrong'))
+  t.match(await explanation(gateway, 'wrong'), { status: 400, code: 'missing_selection', cache: { looks: [] } })
+})
+
+t.test('a purchase that goes on without its caller is told whole once it has ended', async t => {
+  const gateway = await start({ env: { CLIENT_TIMEOUT_MS: '20' } })
+  const gate = gateway.upstream.hold()
+  t.equal((await gateway.segment({ prompt: 'dog' }, as('slow'))).status, 504)
+  t.match(await explanation(gateway, 'slow'), { code: 'upstream_slow', call: { outcome: 'reserved' }, attempts: [] })
+  gate.open()
+  t.match(await explanation(gateway, 'slow', ({ attempts }) => attempts.length > 0), {
+    status: 504,
+    call: { outcome: 'charged' },
+    attempts: [{ code: 'ok' }],
+  })
+  t.equal((await explained(gateway, 'slow')).all.length, 1)
+})
+
+t.test('requests under one id are told newest first; nothing is kept of others', async t => {
+  const gateway = await start()
+  await gateway.segment({ prompt: 'dog' }, as('twice'))
+  await explanation(gateway, 'twice')
+  await gateway.segment({ prompt: 'dog' }, as('twice'))
+  await explanation(gateway, 'twice', ({ cache }) => cache.how === 'hit')
+  t.same(
+    (await explained(gateway, 'twice')).all.map(({ cache }) => cache.how),
+    ['hit', 'miss'],
+  )
+  t.equal((await explained(gateway, 'never')).status, 404)
+})
