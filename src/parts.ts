@@ -171,6 +171,7 @@ function openBooks(
     spool,
     isSpoolDurable,
     orphanAfterMs: orphanAfterMs(settings),
+    shareSeconds: settings.cache.ttlSeconds + settings.cache.staleSeconds,
     priceEstimate: settings.credits.priceEstimate,
     timeZone: settings.credits.timeZone,
     whenStoreIsDown: settings.credits.budgetFail,

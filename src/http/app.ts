@@ -14,6 +14,7 @@ import { addHealthRoutes, type Health } from './health-routes.js'
 import { addRateLimits } from './rate-limits.js'
 import { addResultsRoute } from './results-route.js'
 import { addSegmentRoute, type SegmentRouteParts } from './segment-route.js'
+import { addStatementsRoutes, type StatementsParts } from './statements-routes.js'
 import { addUsageRoute, type UsageParts } from './usage-route.js'
 
 export interface AppParts {
@@ -23,6 +24,7 @@ export interface AppParts {
   health: Health
   segment: SegmentRouteParts
   usage: UsageParts
+  statements: StatementsParts
   /** Redis for the rates, as `@fastify/rate-limit` wants it; without one each process counts for itself. */
   rateLimitRedis: unknown
   now(): number
@@ -88,10 +90,15 @@ export async function buildApp(parts: AppParts): Promise<App> {
       admin.addHook('onRequest', operatorDoor(parts.keys, limits.countFailure, parts.now))
       // A scope of its own for what is not found, too: the key is asked for before it is said what is there.
       admin.setNotFoundHandler(notFound)
+      await addOperatorRoutes(admin, parts)
     },
     { prefix: '/admin' },
   )
   return app
+}
+
+async function addOperatorRoutes(admin: App, parts: AppParts): Promise<void> {
+  await addStatementsRoutes(admin, parts.statements)
 }
 
 /** RFC 9112 §3.2: a request of HTTP/1.1 names its host. */

@@ -43,7 +43,7 @@ export async function buy(question: Question, led: Led, parts: PipelineParts): P
   if (outcome.kind === 'failed') throw await failed(outcome, led, reservation)
   led.openJob = undefined
   const cost = reservation.costOf(outcome.bill)
-  const result = toResult(outcome, { cost, storedAt: parts.now(), ...describe(question) })
+  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: caller.team.id, ...describe(question) })
   // Both at once: a process that is killed between them would leave a paid answer that nobody finds, or one that nobody paid.
   const [kept, charged] = await Promise.all([keep(question, result, parts), reservation.settle(outcome.bill)])
   return { ...kept, result, bought: true, charged, queueMs: turn.waitedMs, upstreamMs }
@@ -69,7 +69,8 @@ export async function landOrphan({ call, cacheKey, isKept }: Orphan, parts: Pipe
   if (outcome.kind === 'failed' && outcome.error.code === 'upstream_timeout') return
   if (outcome.kind === 'failed') return void (await booked(outcome, call.reservation))
   const scope = parts.cacheScope === 'team' ? { scope: call.team } : {}
-  const result = toResult(outcome, { cost: call.reservation.costOf(outcome.bill), storedAt: parts.now(), ...scope })
+  const cost = call.reservation.costOf(outcome.bill)
+  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: call.team, ...scope })
   await Promise.all([isKept && parts.results.keep(cacheKey, result), call.reservation.settle(outcome.bill)])
 }
 
@@ -94,7 +95,7 @@ async function succeed(question: Question, led: Led, parts: PipelineParts): Prom
   const outcome = await parts.upstream.resume(call.jobId)
   if (outcome.kind === 'failed') return notInherited(outcome, led, call)
   const cost = call.reservation.costOf(outcome.bill)
-  const result = toResult(outcome, { cost, storedAt: parts.now(), ...describe(question) })
+  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: call.team, ...describe(question) })
   const [kept] = await Promise.all([keep(question, result, parts), call.reservation.settle(outcome.bill)])
   // Whose call it was has paid for it.
   return { ...free(result), ...kept, followed: true, upstreamMs: performance.now() - askedAt }
