@@ -7,7 +7,7 @@ import { GatewayError } from '../errors.js'
 import { type Keys, operatorDoor, teamDoor } from './authenticate.js'
 import { answerClientError, refuseTunnel } from './client-errors.js'
 import { addDocsRoutes } from './docs-routes.js'
-import { addErrorHandler, sendProblem, toGatewayError } from './error-handler.js'
+import { addErrorHandler, type NotFound, sendProblem, toGatewayError } from './error-handler.js'
 import { Exchanges } from './exchanges.js'
 import { addFacts, beginFacts, type Finished } from './facts.js'
 import { addHealthRoutes, type Health } from './health-routes.js'
@@ -88,16 +88,16 @@ export async function buildApp(parts: AppParts): Promise<App> {
   await app.register(
     async admin => {
       admin.addHook('onRequest', operatorDoor(parts.keys, limits.countFailure, parts.now))
-      // A scope of its own for what is not found, too: the key is asked for before it is said what is there.
-      admin.setNotFoundHandler(notFound)
-      await addOperatorRoutes(admin, parts)
+      await addOperatorRoutes(admin, notFound, parts)
     },
     { prefix: '/admin' },
   )
   return app
 }
 
-async function addOperatorRoutes(admin: App, parts: AppParts): Promise<void> {
+async function addOperatorRoutes(admin: App, notFound: NotFound, parts: AppParts): Promise<void> {
+  // A scope of its own for what is not found, too: the key is asked for before it is said what is there.
+  admin.setNotFoundHandler(notFound)
   await addStatementsRoutes(admin, parts.statements)
 }
 
