@@ -12,6 +12,7 @@ function open(t: Test, world: World, changes: Partial<AccountsOptions> = {}) {
     isSpoolDurable: true,
     isStoreUp: () => world.weather === 'up',
     orphanAfterMs: ORPHAN_AFTER_MS,
+    shareSeconds: 60,
     priceEstimate: 100,
     timeZone: 'UTC',
     whenStoreIsDown: 'closed',
