@@ -39,6 +39,7 @@ export function openMoney(parts: MoneyParts): Accounts {
   return openAccounts({
     ...{ store: store.ledger, records: store.records, spool, isSpoolDurable, priceEstimate, reserve, timeZone, now },
     isStoreUp: () => store.isUp(),
+    shareSeconds: settings.cache.ttlSeconds + settings.cache.staleSeconds,
     orphanAfterMs: orphanAfterMs(settings, parts.outputTimeoutMs),
     whenStoreIsDown: budgetFail,
     askBalance: () => askBalance(parts),

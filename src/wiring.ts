@@ -1,4 +1,7 @@
+import { accountMonth } from './credits/account/record.js'
 import { timeOfDay } from './credits/account/runway.js'
+import { MonthStatements } from './credits/month-statements.js'
+import { asCsv } from './credits/statement-rows.js'
 import type { AppParts } from './http/app.js'
 import type { CreditFacts } from './http/credits-route.js'
 import type { Gauges } from './metrics.js'
@@ -12,6 +15,8 @@ import { createOperatorCheck } from './teams/operator-key.js'
 /** What the HTTP shell gets to see. */
 export function appPartsOf(parts: Parts): AppParts {
   const { settings, accounts, store, teams } = parts
+  const statements = createStatements(parts)
+  const currentMonth = () => accounts.calendar.windows(Date.now()).month
   const isOperator = createOperatorCheck(settings.teams.adminKey?.reveal())
   return {
     log: parts.log,
@@ -36,12 +41,17 @@ export function appPartsOf(parts: Parts): AppParts {
       base64Default: settings.upload.base64Default,
     },
     usage: {
-      usage: async (month, team) => {
-        await accounts.journal.flush()
-        return store.ledger.usage(month, team)
-      },
-      currentMonth: () => accounts.calendar.windows(parts.now()).month,
+      statement: (month, team) => statements.read(month, team),
+      currentMonth,
       remaining: team => accounts.allowance.remaining(team),
+    },
+    statements: {
+      statement: (month, team) => statements.read(month, team),
+      currentMonth,
+      close: month => statements.close(month, 'operator'),
+      reopen: month => statements.reopen(month, 'operator'),
+      closings: month => statements.history(month),
+      csv: asCsv,
     },
     credits: () => creditFactsOf(parts),
     rateLimitRedis: parts.opened.rateLimitClient,
@@ -70,6 +80,21 @@ function creditFactsOf({ accounts, settings }: Parts): CreditFacts {
     price: { estimate, ...(change && { change }) },
     events: record?.events ?? [],
   }
+}
+
+/** Statements that show what this process has counted up to now. */
+function createStatements({ settings, accounts, store, now }: Parts): MonthStatements {
+  return new MonthStatements({
+    async usage(month, team) {
+      await accounts.journal.flush()
+      return store.ledger.usage(month, team)
+    },
+    account: month => accountMonth(store.records, month),
+    records: store.records,
+    policy: settings.credits.chargeback,
+    calendar: accounts.calendar,
+    now,
+  })
 }
 
 /** What is read when Prometheus asks. */

@@ -1,102 +1,99 @@
+import type { ClosingStep } from '../credits/closing.js'
+import type { AccountStatement, Figures, Statement } from '../credits/statement.js'
+import { COLUMNS, cellsOf, dayRows, HEADINGS } from '../credits/statement-rows.js'
 import { formatCredits } from '../nanocredits.js'
-import type { UsageDay } from '../storage.js'
 import { textTable } from './text-table.js'
 
-/** What is told of a team's day, or of several added up. Credits are integers of 10⁻⁹. */
-export interface UsageRow {
-  day: string
-  team: string
-  requests: number
-  hits: number
-  coalesced: number
-  paidCalls: number
-  charged: number
-  unknownCalls: number
-  unknown: number
-  reserved: number
-  saved: number
-}
-
-type Figure = Exclude<keyof UsageRow, 'day' | 'team'>
-
-/** The columns in their order: heading, and whether the figure is an amount of credits. */
-const FIGURES: Readonly<Record<Figure, { heading: string; isCredits: boolean }>> = {
-  requests: { heading: 'requests', isCredits: false },
-  hits: { heading: 'hits', isCredits: false },
-  coalesced: { heading: 'coalesced', isCredits: false },
-  paidCalls: { heading: 'paid_calls', isCredits: false },
-  charged: { heading: 'charged_credits', isCredits: true },
-  unknownCalls: { heading: 'unknown_calls', isCredits: false },
-  unknown: { heading: 'unknown_credits', isCredits: true },
-  reserved: { heading: 'reserved_credits', isCredits: true },
-  saved: { heading: 'saved_credits', isCredits: true },
-}
-
-const NAMES = Object.keys(FIGURES) as Figure[]
 const TOTAL = 'total'
 
-/** A statement: every team's days, each team added up, and everything. */
-export interface Statement {
-  month: string
-  days: UsageRow[]
-  teams: UsageRow[]
-  total: UsageRow
+/** For a terminal: the days, a line for each team where there are several, and the total; then who bears what, the closing, the account. */
+export function asTable(statement: Statement): string[] {
+  const { month, teams, totals } = statement
+  const days = dayRows(statement)
+  if (days.length === 0) return [`Nothing was used in ${month}.`, ...notesOn(statement)]
+  const heading = ['day', 'team', ...HEADINGS.map(name => name.replaceAll('_', ' '))]
+  const sums = [...(teams.length > 1 ? teams : []), { team: TOTAL, totals }]
+  const rows = [
+    ...days.map(({ day, team, figures }) => [day, team, ...cellsOf(figures)]),
+    ...sums.map(({ team, totals }) => [month, team, ...cellsOf(totals)]),
+  ]
+  const numbers = new Set(heading.map((_, column) => column).slice(2))
+  return [...textTable([heading, ...rows], numbers), '', ...notesOn(statement)]
 }
 
-/** Adds up the days of a month, by day, then team. */
-export function statementOf(month: string, usage: readonly UsageDay[]): Statement {
-  const days = usage.map(rowOf).sort((a, b) => compare(a.day, b.day) || compare(a.team, b.team))
-  const ids = [...new Set(days.map(row => row.team))].sort(compare)
-  const teams = ids.map(team =>
-    sum(
-      month,
-      team,
-      days.filter(row => row.team === team),
-    ),
-  )
-  return { month, days, teams, total: sum(month, TOTAL, days) }
-}
-
-/** For a terminal: the days, a line for each team where there are several, and the total. */
-export function asTable({ month, days, teams, total }: Statement): string[] {
-  if (days.length === 0) return [`Nothing was used in ${month}.`]
-  const heading = ['day', 'team', ...NAMES.map(name => FIGURES[name].heading.replaceAll('_', ' '))]
-  const rows = [...days, ...(teams.length > 1 ? teams : []), total]
-  return textTable([heading, ...rows.map(cellsOf)], new Set(heading.map((_, column) => column).slice(2)))
-}
-
-/** For a spreadsheet (RFC 4180, without the carriage return): the days only, so that sums come out right. */
-export function asCsv({ days }: Statement): string[] {
-  const heading = ['day', 'team', ...NAMES.map(name => FIGURES[name].heading)]
-  return [heading, ...days.map(cellsOf)].map(cells => cells.join(','))
-}
-
-/** For programs: amounts as decimal strings, which keep every digit. */
-export function asJson({ month, days, teams, total }: Statement): string {
-  const told = { month, days: days.map(membersOf), teams: teams.map(membersOf), total: membersOf(total) }
+/** For programs: amounts as decimal strings, which keep every digit; times as RFC 3339. */
+export function asJson(statement: Statement, closings: readonly ClosingStep[]): string {
+  const { month, policy, teams, totals, account, closed, sinceClosed } = statement
+  const told = {
+    month,
+    policy,
+    ...(closed && { closed: { at: timeOf(closed.at), by: closed.by } }),
+    ...(sinceClosed && {
+      since_closed: sinceClosed.map(({ team, figures }) => ({ team, credits: formatCredits(figures.billed) })),
+    }),
+    days: dayRows(statement).map(({ day, team, figures }) => membersOf(day, team, figures)),
+    teams: teams.map(({ team, totals }) => membersOf(month, team, totals)),
+    total: membersOf(month, TOTAL, totals),
+    ...(account && { account: accountMembers(account) }),
+    closings: closings.map(({ what, at, by }) => ({ what, at: timeOf(at), by })),
+  }
   return JSON.stringify(told, null, 2)
 }
 
-function rowOf(usage: UsageDay): UsageRow {
-  return { ...usage, saved: usage.savedByCache + usage.savedByCoalescing }
+const POLICIES: Readonly<Record<Statement['policy'], string>> = {
+  'first-payer': 'billed = charged + unknown: who bought an answer bears it (first-payer)',
+  split: 'billed = charged + unknown + shared: all who use an answer bear it in equal parts (split)',
 }
 
-function sum(day: string, team: string, rows: readonly UsageRow[]): UsageRow {
-  const figures = NAMES.map(name => [name, rows.reduce((total, row) => total + row[name], 0)])
-  return { day, team, ...(Object.fromEntries(figures) as Record<Figure, number>) }
+function notesOn({ policy, account, closed, sinceClosed }: Statement): string[] {
+  return [
+    POLICIES[policy],
+    ...(closed ? [`closed ${timeOf(closed.at)} by ${closed.by}; since then ${changes(sinceClosed ?? [])}`] : []),
+    ...(account ? accountLines(account) : []),
+  ]
 }
 
-function cellsOf(row: UsageRow): string[] {
-  return [row.day, row.team, ...NAMES.map(name => told(row, name))]
+function changes(since: NonNullable<Statement['sinceClosed']>): string {
+  if (since.length === 0) return 'nothing was booked to it'
+  return since.map(({ team, figures }) => `${team} ${formatCredits(figures.billed)}`).join(', ')
 }
 
-function membersOf(row: UsageRow): Record<string, string | number> {
-  const figures = NAMES.map(name => [FIGURES[name].heading, FIGURES[name].isCredits ? told(row, name) : row[name]])
-  return { day: row.day, team: row.team, ...Object.fromEntries(figures) }
+function accountLines(account: AccountStatement): string[] {
+  const { opening, closing, topUps, declined, booked, drift, notReconciledYet, events } = account
+  const rows = [
+    ['account', formatCredits(opening.remaining), `on ${timeOf(opening.at)}`],
+    ['+ top-ups', formatCredits(topUps)],
+    ['− account', formatCredits(closing.remaining), `on ${timeOf(closing.at)}`],
+    ['= declined', formatCredits(declined)],
+    ['booked', formatCredits(booked), 'charged + unknown in that time'],
+    ['drift', formatCredits(drift), 'declined − booked'],
+    ['not reconciled yet', formatCredits(notReconciledYet), 'charged + unknown of this month − booked'],
+    ...events.map(({ kind, amount, at }) => [kind, formatCredits(amount), `on ${timeOf(at)}`]),
+  ]
+  return ['', ...textTable([['', 'credits', ''], ...rows], new Set([1]))]
 }
 
-function told(row: UsageRow, name: Figure): string {
-  return FIGURES[name].isCredits ? formatCredits(row[name]) : `${row[name]}`
+function membersOf(day: string, team: string, figures: Figures): Record<string, string | number> {
+  const names = Object.keys(COLUMNS) as (keyof Figures)[]
+  const told = (name: keyof Figures) => (COLUMNS[name].isCredits ? formatCredits(figures[name]) : figures[name])
+  return { day, team, ...Object.fromEntries(names.map(name => [COLUMNS[name].heading, told(name)])) }
 }
 
-const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
+function accountMembers({ opening, closing, events, ...account }: AccountStatement) {
+  const balance = ({ remaining, at }: AccountStatement['opening']) => ({
+    credits: formatCredits(remaining),
+    at: timeOf(at),
+  })
+  return {
+    opening: balance(opening),
+    closing: balance(closing),
+    top_up_credits: formatCredits(account.topUps),
+    declined_credits: formatCredits(account.declined),
+    booked_credits: formatCredits(account.booked),
+    drift_credits: formatCredits(account.drift),
+    not_reconciled_yet_credits: formatCredits(account.notReconciledYet),
+    events: events.map(({ id, at, kind, amount }) => ({ id, at: timeOf(at), kind, credits: formatCredits(amount) })),
+  }
+}
+
+const timeOf = (at: number) => new Date(at).toISOString()

@@ -1,9 +1,14 @@
 import { parseArgs } from 'node:util'
 import { loadSettings, type Settings } from '../config.js'
-import type { Store, UsageDay } from '../storage.js'
+import { accountMonth } from '../credits/account/record.js'
+import { MonthStatements } from '../credits/month-statements.js'
+import type { Statement } from '../credits/statement.js'
+import { asCsv } from '../credits/statement-rows.js'
+import { createBudgetCalendar } from '../credits/windows.js'
+import type { Store } from '../storage.js'
 import { TEAM_ID } from '../teams/teams-file.js'
-import { type CliIo, usageError } from './io.js'
-import { asCsv, asJson, asTable, statementOf } from './usage-table.js'
+import { type CliIo, refuseMore, usageError } from './io.js'
+import { asJson, asTable } from './usage-table.js'
 
 export const help = `Tells what the teams used and what it cost
 
@@ -12,23 +17,46 @@ segmind-gateway usage [--month 2026-11] [--team ID] [--csv | --json]
     --month  default: this month in BUDGET_TIMEZONE
     --team   only this team
     --csv    for a spreadsheet: one line a team and day
-    --json   with totals; amounts as decimal strings`
+    --json   with totals; amounts as decimal strings
+segmind-gateway usage close --month 2026-11 [--csv | --json]
+    Freezes the statement of a month that is over and has no call under way; what is booked to it later is told beside it.
+segmind-gateway usage reopen --month 2026-11 [--csv | --json]
+    Makes a closed month an open one, and tells once more what it was.`
 
 /** Opens the store that the settings name; `main.ts` knows the stores. */
 export type OpenStore = (settings: Settings) => Promise<Store>
 
 /** `segmind-gateway usage`. Rejects with an `Error` for people. `now` is for tests. */
 export async function run(args: string[], io: CliIo, openStore: OpenStore, now = Date.now): Promise<number> {
-  const { values } = parseArgs({ args, options: OPTIONS })
+  const options = optionsOf(args)
   const settings = loadSettings(io.env)
-  const month = values.month ?? monthOf(now(), settings.credits.timeZone)
-  if (!/^\d{4}-(?:0[1-9]|1[0-2])$/.test(month)) throw usageError('--month takes a month such as 2026-11')
-  if (values.team !== undefined && !TEAM_ID.test(values.team)) throw usageError('--team takes the id of a team')
-  if (values.csv && values.json) throw usageError('--csv or --json, not both')
-  const statement = statementOf(month, await readUsage(await openStore(settings), month, values.team))
-  if (values.json) io.stdout(asJson(statement))
-  else for (const line of values.csv ? asCsv(statement) : asTable(statement)) io.stdout(line)
-  return 0
+  const calendar = createBudgetCalendar(settings.credits.timeZone)
+  const { verb, month = calendar.windows(now()).month } = options
+  const store = await openStore(settings)
+  try {
+    const statements = new MonthStatements({
+      usage: (month, team) => store.ledger.usage(month, team),
+      account: month => accountMonth(store.records, month),
+      records: store.records,
+      policy: settings.credits.chargeback,
+      calendar,
+      now,
+    })
+    const statement = await DEEDS[verb](statements, month, options.team)
+    for (const line of await linesOf(statement, options, statements)) io.stdout(line)
+    if (verb !== 'read') io.stderr(verb === 'close' ? `${month} is closed.` : `${month} is open again.`)
+    return 0
+  } finally {
+    await store.close()
+  }
+}
+
+type Verb = 'read' | 'close' | 'reopen'
+
+const DEEDS: Record<Verb, (statements: MonthStatements, month: string, team?: string) => Promise<Statement>> = {
+  read: (statements, month, team) => statements.read(month, team),
+  close: (statements, month) => statements.close(month, 'cli'),
+  reopen: (statements, month) => statements.reopen(month, 'cli'),
 }
 
 const OPTIONS = {
@@ -38,17 +66,31 @@ const OPTIONS = {
   json: { type: 'boolean' },
 } as const
 
-async function readUsage(store: Store, month: string, team: string | undefined): Promise<UsageDay[]> {
-  try {
-    return await store.ledger.usage(month, team)
-  } finally {
-    await store.close()
-  }
+function optionsOf(args: string[]) {
+  const { values, positionals } = parseArgs({ args, allowPositionals: true, options: OPTIONS })
+  const { month, team, csv = false, json = false } = values
+  const verb = verbOf(positionals)
+  if (month === undefined && verb !== 'read') throw usageError(`${verb} which month? --month 2026-11`)
+  if (month !== undefined && !/^\d{4}-(?:0[1-9]|1[0-2])$/.test(month))
+    throw usageError('--month takes a month such as 2026-11')
+  if (team !== undefined && !TEAM_ID.test(team)) throw usageError('--team takes the id of a team')
+  if (team !== undefined && verb !== 'read') throw usageError(`${verb} is for all teams at once`)
+  if (csv && json) throw usageError('--csv or --json, not both')
+  return { verb, month, team, csv, json }
 }
 
-/** The month of a moment in a time zone: `2026-11`. */
-function monthOf(nowMs: number, timeZone: string): string {
-  const parts = new Intl.DateTimeFormat('en', { timeZone, year: 'numeric', month: '2-digit' }).formatToParts(nowMs)
-  const part = (type: string) => parts.find(found => found.type === type)?.value ?? ''
-  return `${part('year')}-${part('month')}`
+function verbOf([verb, ...more]: readonly string[]): Verb {
+  refuseMore(more)
+  if (verb === undefined) return 'read'
+  if (verb === 'close' || verb === 'reopen') return verb
+  throw usageError(`there is no usage ${verb}: close, reopen or nothing`)
+}
+
+async function linesOf(
+  statement: Statement,
+  { csv, json }: { csv: boolean; json: boolean },
+  statements: MonthStatements,
+): Promise<string[]> {
+  if (csv) return asCsv(statement)
+  return json ? [asJson(statement, await statements.history(statement.month))] : asTable(statement)
 }

@@ -21,6 +21,8 @@ export interface AccountsOptions {
   isSpoolDurable: boolean
   /** How old a reserved entry has to be before nobody can own it any more, milliseconds. */
   orphanAfterMs: number
+  /** How long it is remembered who shares a purchase, seconds. */
+  shareSeconds: number
   /** `PRICE_ESTIMATE_CREDITS`, `RESERVE_CREDITS`, `BUDGET_TIMEZONE`, `BUDGET_FAIL`. */
   priceEstimate: Nanocredits
   reserve: Nanocredits
@@ -154,6 +156,7 @@ function openJournal(options: AccountsOptions, calendar: BudgetCalendar): Journa
     calendar,
     now: options.now,
     everyMs: JOURNAL_MS,
+    shareSeconds: options.shareSeconds,
     onAnswered: options.onAnswered,
     onStoreFailure: error => options.onStoreFailure(error, 'journal: write'),
   })

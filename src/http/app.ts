@@ -8,7 +8,7 @@ import { type Keys, operatorDoor, teamDoor } from './authenticate.js'
 import { answerClientError, refuseTunnel } from './client-errors.js'
 import { addCreditsRoute, type CreditFacts } from './credits-route.js'
 import { addDocsRoutes } from './docs-routes.js'
-import { addErrorHandler, sendProblem, toGatewayError } from './error-handler.js'
+import { addErrorHandler, type NotFound, sendProblem, toGatewayError } from './error-handler.js'
 import { Exchanges } from './exchanges.js'
 import { addExplainRoute, type Explanations } from './explain-route.js'
 import { addFacts, beginFacts, type Finished, type FinishedStory } from './facts.js'
@@ -16,6 +16,7 @@ import { addHealthRoutes, type Health } from './health-routes.js'
 import { addRateLimits } from './rate-limits.js'
 import { addResultsRoute } from './results-route.js'
 import { addSegmentRoute, type SegmentRouteParts } from './segment-route.js'
+import { addStatementsRoutes, type StatementsParts } from './statements-routes.js'
 import { addUsageRoute, type UsageParts } from './usage-route.js'
 
 export interface AppParts {
@@ -26,6 +27,7 @@ export interface AppParts {
   segment: SegmentRouteParts
   usage: UsageParts
   credits(): CreditFacts
+  statements: StatementsParts
   /** Redis for the rates, as `@fastify/rate-limit` wants it; without one each process counts for itself. */
   rateLimitRedis: unknown
   now(): number
@@ -87,9 +89,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   await app.register(
     async admin => {
       admin.addHook('onRequest', operatorDoor(parts.keys, limits.countFailure, parts.now))
-      // A scope of its own for what is not found, too: the key is asked for before it is said what is there.
-      admin.setNotFoundHandler(notFound)
-      addAdminRoutes(admin, parts)
+      await addOperatorRoutes(admin, notFound, parts)
     },
     { prefix: '/admin' },
   )
@@ -102,7 +102,10 @@ function refuseWhileDraining(health: Health): void {
 }
 
 /** What operators may ask, behind their door. */
-function addAdminRoutes(admin: FastifyInstance, parts: AppParts): void {
+async function addOperatorRoutes(admin: App, notFound: NotFound, parts: AppParts): Promise<void> {
+  // A scope of its own for what is not found, too: the key is asked for before it is said what is there.
+  admin.setNotFoundHandler(notFound)
+  await addStatementsRoutes(admin, parts.statements)
   addCreditsRoute(admin, parts.credits)
   addExplainRoute(admin, parts.explanations)
 }

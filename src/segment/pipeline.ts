@@ -75,6 +75,6 @@ function finish(
   const { result, charged, stored, queueMs, upstreamMs } = purchase
   checkReplay(question, result)
   const isReplay = question.isOnce && !purchase.bought
-  parts.journal.answered(question.caller.team, how, result.cost)
+  parts.journal.answered({ team: question.caller.team, how, resultId: question.key, result })
   return { how, key: question.key, result, charged, stored, isReplay, timing: { cacheMs, queueMs, upstreamMs } }
 }

@@ -152,8 +152,15 @@ export interface Landing {
 
 /** Takes down what each team was answered, for its statement and the metrics. Never throws. */
 export interface Journal {
-  /** `cost`: what the answer cost when it was bought: what a hit saves. */
-  answered(team: Team, how: How, cost: Nanocredits): void
+  answered(answer: JournalEntry): void
+}
+
+/** One answer to one team: what it cost when it was bought, and who bought it, come with the result. */
+export interface JournalEntry {
+  team: Team
+  how: How
+  resultId: CacheKey
+  result: Pick<Result, 'cost' | 'storedAt' | 'boughtBy'>
 }
 
 /** A turn at the upstream; `done` gives it back, once. Throws `overloaded`. */

@@ -49,7 +49,7 @@ export async function buy(question: Question, led: Led, parts: PipelineParts): P
   if (outcome.kind === 'failed') throw await failed(outcome, led, reservation)
   led.openJob = undefined
   const cost = await reservation.costOf(outcome.bill)
-  const result = toResult(outcome, { cost, storedAt: parts.now(), ...describe(question) })
+  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: caller.team.id, ...describe(question) })
   // Both at once: a process that is killed between them would leave a paid answer that nobody finds, or one that nobody paid.
   const [kept, charged] = await Promise.all([keep(question, result, parts), reservation.settle(outcome.bill)])
   const by = { team: caller.team.id, callId, at, requestId }
@@ -77,7 +77,7 @@ export async function landOrphan({ call, cacheKey, isKept }: Orphan, parts: Pipe
   if (outcome.kind === 'failed') return void (await booked(outcome, call.reservation))
   const scope = parts.cacheScope === 'team' ? { scope: call.team } : {}
   const cost = await call.reservation.costOf(outcome.bill)
-  const result = toResult(outcome, { cost, storedAt: parts.now(), ...scope })
+  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: call.team, ...scope })
   await Promise.all([isKept && parts.results.keep(cacheKey, result), call.reservation.settle(outcome.bill)])
 }
 
@@ -102,7 +102,7 @@ async function succeed(question: Question, led: Led, parts: PipelineParts): Prom
   const outcome = await parts.upstream.resume(call.jobId)
   if (outcome.kind === 'failed') return notInherited(outcome, led, call)
   const cost = await call.reservation.costOf(outcome.bill)
-  const result = toResult(outcome, { cost, storedAt: parts.now(), ...describe(question) })
+  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: call.team, ...describe(question) })
   const [kept] = await Promise.all([keep(question, result, parts), call.reservation.settle(outcome.bill)])
   // Whose call it was has paid for it.
   return { ...free(result), ...kept, followed: true, upstreamMs: performance.now() - askedAt }

@@ -42,6 +42,8 @@ export interface Result {
   storedAt: number
   /** What it cost; an estimate where Segmind did not say. */
   cost: Nanocredits
+  /** The team that paid for it, where it is known: others who use it may share its cost (`CHARGEBACK=split`). */
+  boughtBy?: string
   /** Segmind's own id of the call, where it gave one. */
   upstreamRequestId?: string
   /** The image that was asked about, where it is known. */

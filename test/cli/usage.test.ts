@@ -4,24 +4,19 @@ import type { Command } from '../../src/cli/io.js'
 import * as usage from '../../src/cli/usage.js'
 import type { Settings } from '../../src/config.js'
 import { type Store, StoreError, type UsageDay } from '../../src/storage.js'
+import { memoryRecords } from '../support/memory-records.js'
+import { usageDay } from '../support/usage.js'
 import { recorder } from './recorder.js'
 
-const DAY: UsageDay = {
-  day: '2026-11-01',
-  team: 'vision',
+const DAY = usageDay('2026-11-01', 'vision', {
   requests: 4,
   hits: 1,
   coalesced: 1,
   savedByCache: 1_700_000,
-  savedByCoalescing: 0,
   paidCalls: 2,
   charged: 3_400_000,
-  unknownCalls: 0,
-  unknown: 0,
-  reservedCalls: 0,
-  reserved: 0,
-  shared: 0,
-}
+  shared: -850_000,
+})
 
 /** A store whose ledger answers one day of every month, and what became of it. */
 function staged(answer: () => Promise<UsageDay[]> = async () => [DAY]) {
@@ -32,7 +27,7 @@ function staged(answer: () => Promise<UsageDay[]> = async () => [DAY]) {
       return answer()
     },
   }
-  const store = { ledger, close: async () => void seen.closed++ } as unknown as Store
+  const store = { ledger, records: memoryRecords(), close: async () => void seen.closed++ } as unknown as Store
   const openStore = async (settings: Settings) => {
     seen.settings = settings
     return store
@@ -73,6 +68,38 @@ t.test('the statement is a table, CSV or JSON', async t => {
   })
 })
 
+t.test('what is billed follows CHARGEBACK', async t => {
+  const billed = async (env: NodeJS.ProcessEnv) =>
+    JSON.parse((await ran(['--json'], env)).out.join('\n')).total.billed_credits
+  t.equal(await billed({}), '0.0034')
+  t.equal(await billed({ CHARGEBACK: 'split' }), '0.00255')
+})
+
+t.test('a month is closed and reopened, and every statement says so', async t => {
+  const world = staged()
+  const later = '2026-12-01T00:00:00Z'
+  const did = (...args: string[]) => ran([...args, '--month', '2026-11'], {}, world, later)
+  const closed = await did('close')
+  t.match(closed, { code: 0, err: '2026-11 is closed.' })
+  t.match(closed.out.at(-1), 'closed 2026-12-01T00:00:00.000Z by cli; since then nothing was booked to it')
+  t.match((await did()).out.at(-1), /^closed /)
+  t.match(JSON.parse((await did('--json')).out.join('')), { closed: { by: 'cli' }, closings: [{ what: 'closed' }] })
+  const reopened = await did('reopen', '--csv')
+  t.match(reopened, { code: 0, err: '2026-11 is open again.', out: [/^day,/, /^2026-11-01,vision,4/] })
+  t.match(await did('reopen'), { code: 1, out: [], err: 'The month 2026-11 is not closed.' })
+  const { closings } = JSON.parse((await did('--json')).out.join(''))
+  t.strictSame(
+    closings.map(({ what }: { what: string }) => what),
+    ['closed', 'reopened'],
+  )
+})
+
+t.test('a month that cannot be closed yet is exit code 1', async t => {
+  const { code, out, err } = await ran(['close', '--month', '2026-11'])
+  t.strictSame([code, out], [1, []])
+  t.match(err, /^The month 2026-11 cannot be closed yet: it is not over/)
+})
+
 t.test('the store is the one the settings name, and is closed again', async t => {
   const { seen } = await ran([], { REDIS_URL: 'redis://127.0.0.1:1' })
   t.equal(seen.settings?.store.redisUrl?.reveal(), 'redis://127.0.0.1:1')
@@ -94,6 +121,10 @@ t.test('mistakes in the command line are exit code 2, before any store is opened
     ['--csv', '--json'],
     ['2026-11'],
     ['--cvs'],
+    ['close'],
+    ['reopen', '--csv'],
+    ['close', '--month', '2026-10', '--team', 'vision'],
+    ['close', 'reopen', '--month', '2026-10'],
   ]
   for (const args of mistakes) {
     const { code, seen } = await ran(args)

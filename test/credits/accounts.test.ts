@@ -14,6 +14,7 @@ function open(t: Test, world: World, changes: Partial<AccountsOptions> = {}) {
     isSpoolDurable: true,
     isStoreUp: () => world.weather === 'up',
     orphanAfterMs: ORPHAN_AFTER_MS,
+    shareSeconds: 60,
     priceEstimate: 100,
     reserve: 0,
     timeZone: 'UTC',

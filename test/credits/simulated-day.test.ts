@@ -56,6 +56,7 @@ function startReplica(t: Test, day: Day) {
     spool: createMemorySpool(),
     isSpoolDurable: false,
     orphanAfterMs: 10 * MINUTE,
+    shareSeconds: 86_400,
     priceEstimate: 2_000_000,
     reserve: RESERVE,
     timeZone: 'Europe/Berlin',

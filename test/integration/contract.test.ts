@@ -17,6 +17,8 @@ import { type Answer, ask, connectTo, type Question } from '../support/raw-clien
 const LATER_CODES: string[] = []
 /** Routes without a place in the document: the way to /docs and the parts of its page, and the operators' door, which leads nowhere yet. */
 const UNDOCUMENTED_ROUTES = [/^\/$/, /^\/docs\/$/, /^\/docs\/(json|yaml)$/, /^\/docs\/static\//, /^\/admin\/\*$/]
+/** The operators' key of every gateway here. */
+const ADMIN_KEY = 'an-operators-key'
 
 const contract = await readContract()
 const image = await smallJpeg()
@@ -51,12 +53,20 @@ function checked(method: string, path: string, answer: Answer): Answer {
 
 /** An address as the document writes it. */
 function templateOf(path: string): string {
-  return (path.split('?', 1)[0] ?? '').replace(/^\/results\/[^/]+$/, '/results/{id}')
+  return (path.split('?', 1)[0] ?? '')
+    .replace(/^\/results\/[^/]+$/, '/results/{id}')
+    .replace(/^\/admin\/usage\/[^/]+\/closing$/, '/admin/usage/{month}/closing')
+    .replace(/^\/admin\/requests\/[^/]+$/, '/admin/requests/{requestId}')
 }
 
 async function get(gateway: TestGateway, path: string, question: Question = {}): Promise<Answer> {
   const headers = { 'x-api-key': gateway.key, ...question.headers }
   return checked(question.method ?? 'GET', path, await ask(gateway.url + path, { ...question, headers }))
+}
+
+/** As `get`, with the operators' key. */
+function administer(gateway: TestGateway, path: string, question: Question = {}): Promise<Answer> {
+  return get(gateway, path, { ...question, headers: { 'x-api-key': ADMIN_KEY, ...question.headers } })
 }
 
 type Fields = Record<string, unknown>
@@ -81,7 +91,7 @@ async function refused(wanted: string, answer: Promise<Answer>): Promise<void> {
 }
 
 async function start(options: TestGatewayOptions = {}): Promise<TestGateway> {
-  const gateway = await startTestGateway(options)
+  const gateway = await startTestGateway({ ...options, env: { ADMIN_KEY, ...options.env } })
   t.teardown(gateway.stop)
   return gateway
 }
@@ -224,26 +234,27 @@ t.test('credits that are out, or kept for others', async () => {
   await refused('503 credits_reserved', segment(thrifty))
 })
 
-const OPERATOR_PATHS = ['/admin/credits']
-
 t.test("the operators' door", async t => {
-  const ops = await start({ env: { ADMIN_KEY: 'operators-0123456789' }, teams: { vision: {} } })
-  const headers = { 'x-api-key': 'operators-0123456789' }
-  await segment(ops)
-  for (const path of OPERATOR_PATHS) {
-    const answer = await get(ops, path, { headers })
-    t.equal(answer.status, 200)
-    await refused('403 forbidden', get(ops, path))
-    await refused('401 unauthorized', get(ops, path, { headers: { 'x-api-key': 'wrong' } }))
-    await refused('500 internal_error', get(ops, path, { headers: { ...headers, 'x-bug': 'yes' } }))
-    await refused('405 method_not_allowed', get(ops, path, { headers, method: 'PATCH' }))
-    const stranger = await start({ teams: { vision: {} } })
-    for (;;) {
-      const { status } = await get(stranger, path, { headers: { 'x-api-key': 'wrong' } })
-      if (status === 429) break
-    }
+  await segment(small, {}, { 'x-request-id': 'explained' })
+  const explained = '/admin/requests/explained'
+  while ((await administer(small, explained)).status === 404);
+  for (const path of ['/admin/credits', explained]) {
+    t.equal((await administer(small, path)).status, 200)
+    await refused('401 unauthorized', get(await start(), path, { headers: { 'x-api-key': 'wrong' } }))
+    await refused('403 forbidden', get(small, path))
+    await refused('429 rate_limited', lastOf(await start(), path))
+    await refused('500 internal_error', administer(small, path, { headers: { 'x-bug': 'yes' } }))
   }
+  await refused('404 not_found', administer(small, '/admin/requests/nobody'))
 })
+
+/** What somebody is told who tries wrong keys again and again. */
+async function lastOf(gateway: TestGateway, path: string): Promise<Answer> {
+  for (;;) {
+    const answer = await get(gateway, path, { headers: { 'x-api-key': 'wrong' } })
+    if (answer.status !== 401) return answer
+  }
+}
 
 const NO_RESULT = '0'.repeat(64)
 
@@ -314,12 +325,44 @@ t.test('a statement', async t => {
   await refused('500 internal_error', get(small, '/usage', { headers: { 'x-bug': 'yes' } }))
 })
 
+t.test('statements of all teams, for operators', async t => {
+  await administer(small, '/admin/usage?team=vision')
+  await administer(small, '/admin/usage?format=csv')
+  await administer(small, '/admin/usage', { headers: { accept: 'text/csv' } })
+  await refused('400 invalid_parameter', administer(small, '/admin/usage?month=January'))
+  await refused('400 invalid_parameter', administer(small, '/admin/usage?team=A&team=B'))
+  await refused('400 invalid_parameter', administer(small, '/admin/usage?format=pdf'))
+  await refused('400 invalid_request', administer(small, '/admin/usage?year=2026'))
+  const closing = '/admin/usage/2020-01/closing'
+  const rest: [method: string, path: string][] = [
+    ['GET', '/admin/usage'],
+    ['PUT', closing],
+    ['DELETE', closing],
+  ]
+  for (const [method, path] of rest) {
+    const answer = await administer(small, path, { method })
+    t.equal(answer.status, 200)
+    const { closings } = answer.json() as unknown as { closings: { what: string }[] }
+    t.strictSame(
+      closings.map(({ what }) => what),
+      { GET: [], PUT: ['closed'], DELETE: ['closed', 'reopened'] }[method],
+    )
+    await refused('401 unauthorized', get(await start(), path, { method, headers: { 'x-api-key': 'wrong' } }))
+    await refused('403 forbidden', get(small, path, { method }))
+    await refused('429 rate_limited', get(small, path, { method, headers: { 'x-api-key': 'wrong' } }))
+    await refused('500 internal_error', administer(small, path, { method, headers: { 'x-bug': 'yes' } }))
+  }
+  await refused('404 not_found', administer(small, closing, { method: 'DELETE' }))
+  await refused('400 invalid_request', administer(small, '/admin/usage/9999-12/closing', { method: 'PUT' }))
+  for (const method of ['PUT', 'DELETE'])
+    await refused('400 invalid_parameter', administer(small, '/admin/usage/2020-13/closing', { method }))
+})
+
 t.test('what needs no key, methods that do not fit, addresses that do not exist', async () => {
   for (const path of ['/healthz', '/readyz']) await get(small, path, { method: 'HEAD' })
   for (const path of ['/healthz', '/readyz', '/openapi.yaml', '/docs', '/docs/errors']) await get(small, path)
-  // The operators' door says first that it is one.
-  for (const path of Object.keys(contract.at('paths')).filter(path => !path.startsWith('/admin/'))) {
-    await refused('405 method_not_allowed', get(small, path, { method: 'DELETE' }))
+  for (const path of Object.keys(contract.at('paths'))) {
+    await refused('405 method_not_allowed', administer(small, path, { method: 'PATCH' }))
   }
   await refused('404 not_found', get(small, '/segments'))
   await refused('400 invalid_request', get(small, '/%zz'))
@@ -356,6 +399,10 @@ t.test('a store that does not answer', async () => {
   await refused('503 store_unavailable', segment(gateway))
   await refused('503 store_unavailable', get(gateway, '/usage'))
   await refused('503 store_unavailable', get(gateway, `/results/${NO_RESULT}`))
+  await refused('503 store_unavailable', administer(gateway, '/admin/usage'))
+  await refused('503 store_unavailable', administer(gateway, '/admin/requests/one'))
+  for (const method of ['PUT', 'DELETE'])
+    await refused('503 store_unavailable', administer(gateway, '/admin/usage/2020-01/closing', { method }))
 })
 
 t.test('the document promises nothing that was not seen above', async t => {
@@ -363,16 +410,14 @@ t.test('the document promises nothing that was not seen above', async t => {
 })
 
 t.test('the document and the gateway have the same routes', async t => {
-  const undocumented = [...routes].filter(route => {
+  const asDocumented = [...routes].map(route => route.replace(/:(\w+)/g, '{$1}'))
+  const undocumented = asDocumented.filter(route => {
     const [, path = ''] = route.split(' ')
-    return (
-      !contract.operations.includes(route.replace(':id', '{id}')) &&
-      !UNDOCUMENTED_ROUTES.some(pattern => pattern.test(path))
-    )
+    return !contract.operations.includes(route) && !UNDOCUMENTED_ROUTES.some(pattern => pattern.test(path))
   })
   t.strictSame(undocumented, [], 'every route is documented')
   t.strictSame(
-    contract.operations.filter(operation => !routes.has(operation.replace('{id}', ':id'))),
+    contract.operations.filter(operation => !asDocumented.includes(operation)),
     [],
     'every documented operation is a route',
   )

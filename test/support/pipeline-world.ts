@@ -129,7 +129,7 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
         return upstream.segment()
       },
     },
-    journal: { answered: (team, how, cost) => void steps.push(`${team.id} ${how} ${cost}`) },
+    journal: { answered: ({ team, how, result }) => void steps.push(`${team.id} ${how} ${result.cost}`) },
     now: () => state.now,
     freshSeconds: 100,
     staleSeconds: 50,

@@ -1,0 +1,106 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { bookedSince, narrowTo, statementOf } from '../../src/credits/statement.js'
+import { ACCOUNT, usageDay } from '../support/usage.js'
+
+const usage = [
+  usageDay('2026-11-02', 'a', { requests: 2, paidCalls: 1, charged: 1_700_000, shared: -1_133_332 }),
+  usageDay('2026-11-01', 'a', { requests: 1, unknownCalls: 1, unknown: 2_000_000 }),
+  usageDay('2026-11-02', 'c', { requests: 1, hits: 1, savedByCache: 1_700_000, shared: 566_666 }),
+  usageDay('2026-11-02', 'b', { requests: 1, coalesced: 1, savedByCoalescing: 1_700_000, shared: 566_666 }),
+]
+
+t.test('teams in order, each with its days in order, added up once by team and once for all', async t => {
+  const { teams, totals } = statementOf('2026-11', { usage, policy: 'first-payer' })
+  t.match(teams, [
+    {
+      team: 'a',
+      totals: { requests: 3, charged: 1_700_000, unknown: 2_000_000 },
+      days: [{ day: '2026-11-01' }, { day: '2026-11-02' }],
+    },
+    { team: 'b', totals: { coalesced: 1, savedByCoalescing: 1_700_000, savedByCache: 0 } },
+    { team: 'c', totals: { hits: 1, savedByCache: 1_700_000, savedByCoalescing: 0 } },
+  ])
+  t.match(totals, { requests: 5, paidCalls: 1, hits: 1, coalesced: 1, unknownCalls: 1, shared: 0 })
+})
+
+t.test('billed is charged and unknown; under split what changes hands, too, day by day', async t => {
+  const billed = (policy: 'first-payer' | 'split') => {
+    const { teams, totals } = statementOf('2026-11', { usage, policy })
+    return [...teams.map(team => [team.team, team.totals.billed, ...team.days.map(day => day.billed)]), totals.billed]
+  }
+  t.strictSame(billed('first-payer'), [['a', 3_700_000, 2_000_000, 1_700_000], ['b', 0, 0], ['c', 0, 0], 3_700_000])
+  t.strictSame(billed('split'), [
+    ['a', 2_566_668, 2_000_000, 566_668],
+    ['b', 566_666, 566_666],
+    ['c', 566_666, 566_666],
+    3_700_000,
+  ])
+})
+
+t.test('whatever was used, both policies bill the same in all where transfers add up to 0', async t => {
+  const amount = fc.integer({ min: 0, max: 1e12 })
+  const transfer = fc.record({
+    from: fc.constantFrom('a', 'b', 'c'),
+    to: fc.constantFrom('a', 'b', 'c'),
+    charged: amount,
+    unknown: amount,
+    shared: amount,
+  })
+  fc.assert(
+    fc.property(fc.array(transfer, { maxLength: 8 }), transfers => {
+      const rows = transfers.flatMap(({ from, to, charged, unknown, shared }, index) => [
+        usageDay(`2026-11-${10 + index}`, from, { charged, unknown, shared: -shared }),
+        usageDay(`2026-11-${20 + index}`, to, { shared }),
+      ])
+      const first = statementOf('2026-11', { usage: rows, policy: 'first-payer' }).totals
+      t.equal(statementOf('2026-11', { usage: rows, policy: 'split' }).totals.billed, first.billed)
+      t.equal(first.billed, first.charged + first.unknown)
+    }),
+  )
+})
+
+t.test('the account declines by what was booked and the drift, and what is not reconciled yet is told', async t => {
+  const { account } = statementOf('2026-11', { usage, policy: 'split', account: ACCOUNT })
+  t.strictSame(account, { ...ACCOUNT, declined: 5_013_400_000, notReconciledYet: 300_000 })
+  t.equal(ACCOUNT.booked + ACCOUNT.drift, account?.declined)
+  t.notOk('account' in statementOf('2026-11', { usage, policy: 'split' }), 'what is not known is absent')
+})
+
+t.test('one team alone has its own rows and totals, and no account', async t => {
+  const whole = statementOf('2026-11', { usage, policy: 'split', account: ACCOUNT })
+  const own = narrowTo('b', {
+    ...whole,
+    closed: { at: 1, by: 'cli' },
+    sinceClosed: [{ team: 'a', figures: whole.totals }],
+  })
+  t.match(own, {
+    month: '2026-11',
+    closed: { at: 1 },
+    teams: [{ team: 'b' }],
+    totals: { requests: 1, billed: 566_666 },
+    sinceClosed: [],
+  })
+  t.equal(own.teams.length, 1)
+  t.notOk('account' in own)
+  t.match(narrowTo('nobody', whole), { teams: [], totals: { requests: 0, billed: 0 } })
+})
+
+t.test('what was booked since is a difference by team, by the policy of the frozen statement', async t => {
+  const frozen = statementOf('2026-11', { usage, policy: 'split' })
+  t.strictSame(bookedSince(frozen, usage), [])
+  const later = [
+    ...usage.map(day =>
+      day.unknown > 0 ? { ...day, unknownCalls: 0, unknown: 0, paidCalls: 1, charged: 1_900_000 } : day,
+    ),
+    usageDay('2026-11-03', 'a', { shared: -5, requests: 1 }),
+    usageDay('2026-11-03', 'd', { shared: 5 }),
+    usageDay('2026-11-03', 'e', { requests: 1, hits: 1, savedByCache: 3 }),
+  ]
+  t.match(bookedSince(frozen, later), [
+    { team: 'a', figures: { requests: 1, unknown: -2_000_000, charged: 1_900_000, shared: -5, billed: -100_005 } },
+    { team: 'd', figures: { shared: 5, billed: 5 } },
+  ])
+  t.equal(bookedSince(frozen, later).length, 2, 'a team whose money has not moved is left out')
+  t.match(bookedSince(frozen, []), [{ team: 'a', figures: { billed: -2_566_668 } }, { team: 'b' }, { team: 'c' }])
+})
