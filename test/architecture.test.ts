@@ -7,7 +7,7 @@ import { factsOf, readTree, type SourceFacts } from './support/source-facts.js'
  */
 const BASE = ['errors.ts', 'nanocredits.ts', 'books.ts', 'storage.ts']
 const DOMAIN = [...BASE, 'segment']
-const PARTS = ['cache', 'credits', 'http', 'images', 'sandbox', 'schedule', 'segmind', 'store', 'teams']
+const PARTS = ['alerts', 'cache', 'credits', 'http', 'images', 'sandbox', 'schedule', 'segmind', 'store', 'teams']
 
 const RINGS: Readonly<Record<string, readonly string[]>> = {
   // base: each file by itself, but money is known to the ledger's contract
@@ -19,6 +19,7 @@ const RINGS: Readonly<Record<string, readonly string[]>> = {
   // the domain
   segment: BASE,
   // the parts: never each other
+  alerts: DOMAIN,
   cache: DOMAIN,
   credits: DOMAIN,
   http: DOMAIN,
@@ -62,7 +63,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   lmdb: ['store/embedded'],
   pino: ['log.ts', 'cli'],
   sharp: ['segment/image.ts', 'sandbox'],
-  undici: ['segmind', 'images'],
+  undici: ['alerts', 'segmind', 'images'],
   yaml: ['teams'],
 }
 

@@ -1,0 +1,38 @@
+import { randomUUID } from 'node:crypto'
+import { type RecordStore, type SharedRecord, StoreError } from '../../src/storage.js'
+
+export interface MemoryRecords extends RecordStore {
+  /** What lies there, and for how long it was put there. */
+  kept: Map<string, SharedRecord & { ttlSeconds?: number }>
+  /** While it is set, every step fails: before it is done, or after. */
+  failing: 'before' | 'after' | undefined
+}
+
+/** The shared records of a store, in memory. */
+export function memoryRecords(): MemoryRecords {
+  const kept: MemoryRecords['kept'] = new Map()
+  const versionOf = (key: string) => kept.get(key)?.version ?? ''
+  const done = <T>(step: () => T): T => {
+    if (records.failing === 'before') throw new StoreError('down', { mayHaveHappened: false })
+    const answer = step()
+    if (records.failing === 'after') throw new StoreError('cut off')
+    return answer
+  }
+  const records: MemoryRecords = {
+    kept,
+    failing: undefined,
+    get: async key =>
+      done(() => {
+        const found = kept.get(key)
+        return found && { value: found.value, version: found.version }
+      }),
+    put: async (key, value, seen, ttlSeconds) =>
+      done(() => {
+        if (versionOf(key) !== seen) return false
+        kept.set(key, { value, version: randomUUID(), ...(ttlSeconds === undefined ? {} : { ttlSeconds }) })
+        return true
+      }),
+    delete: async (key, seen) => done(() => versionOf(key) === seen && kept.delete(key)),
+  }
+  return records
+}
