@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
+import * as alerts from './cli/alerts.js'
 import * as check from './cli/check.js'
 import { dispatch } from './cli/dispatch.js'
 import * as health from './cli/health.js'
@@ -34,6 +35,16 @@ segmind-gateway serve
       usage.run(args, commandIo, async ({ store }) => {
         const { openStore } = await import('./store/open-store.js')
         return (await openStore(store)).store
+      }),
+  },
+  alerts: {
+    help: alerts.help,
+    run: (args, commandIo) =>
+      alerts.run(args, commandIo, {
+        openStore: async ({ store }) => {
+          const { openStore } = await import('./store/open-store.js')
+          return (await openStore(store)).store
+        },
       }),
   },
   health,

@@ -1,17 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { Coalescer } from './cache/coalescer.js'
-import { ResultCache } from './cache/result-cache.js'
-import { SharedFlights } from './cache/shared-flights.js'
+import { buildCaching } from './caching.js'
 import type { Settings } from './config.js'
 import type { Accounts } from './credits/accounts.js'
-import { UploadBudget } from './http/upload-budget.js'
-import { HeldImages } from './images/held-images.js'
 import { createImageFetcher, type ImageFetcher } from './images/image-url.js'
 import { Metrics } from './metrics.js'
-import { closeAccounts, openMoney, orphanAfterMs } from './money.js'
-import { Explanations } from './requests/explanations.js'
-import { FairQueue } from './schedule/fair-queue.js'
-import type { Purchase } from './segment/ports.js'
+import { closeAccounts, openMoney, openMoneyAlerts, orphanAfterMs } from './money.js'
 import { createSegmindClient, type SegmindClient } from './segmind/client.js'
 import { SharedKey } from './segmind/shared-key.js'
 import type { Store } from './storage.js'
@@ -31,7 +24,7 @@ export interface GatewayOptions {
 export type Closers = (() => Promise<unknown> | unknown)[]
 
 /** Everything a request can meet, built once and in order. */
-export interface Parts extends GatewayOptions {
+export interface Parts extends GatewayOptions, ReturnType<typeof buildCaching> {
   now(): number
   metrics: Metrics
   opened: OpenedStore
@@ -41,13 +34,6 @@ export interface Parts extends GatewayOptions {
   sharedKey: SharedKey
   fetcher: ImageFetcher
   accounts: Accounts
-  results: ResultCache
-  images: HeldImages
-  flights: Coalescer<Purchase>
-  leases: SharedFlights
-  turns: FairQueue
-  uploads: UploadBudget
-  explanations: Explanations
   isDraining: boolean
 }
 
@@ -73,10 +59,6 @@ const IMAGE_URL_TIMEOUT_MS = 15_000
 /** Largest picture that is taken from Segmind, and how long fetching one may take. */
 const OUTPUT_BYTES = 64 * 1024 ** 2
 const OUTPUT_TIMEOUT_MS = 60_000
-/** Bound of the paid answers that wait for a store that is down. */
-const UNSAVED_RESULT_BYTES = 256 * 1024 ** 2
-/** How long Segmind keeps the record of a job. */
-const JOB_RECORD_MS = 3_600_000
 
 /** Builds every part once, in order; each that needs closing is put on `closers` as soon as it is open. */
 export async function buildParts(options: GatewayOptions, closers: Closers): Promise<Parts> {
@@ -89,27 +71,22 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
   closers.push(() => opened.spool.close())
   const teams = await watchLoggedTeams(options)
   closers.push(() => teams.stop())
-  const outputs = createOutputFetcher()
-  closers.push(() => outputs.close())
-  const sharedKey = new SharedKey()
-  const client = createClient(options, outputs, told => {
+  let onNews = () => {}
+  const sharedKey = new SharedKey(() => onNews())
+  const { client, fetcher } = openUpstream(options, closers, told => {
     metrics.upstreamAnswered(told.label, told.durationMs)
     sharedKey.called(told.code)
     accounts.attempted({ code: told.code, sentAt: now() - told.durationMs })
   })
-  closers.push(() => client.close())
-  const fetcher = createImageFetcher({
-    enabled: settings.images.urls,
-    hosts: settings.images.urlHosts ?? [],
-    maxImageBytes: settings.images.maxBytes,
-    timeoutMs: IMAGE_URL_TIMEOUT_MS,
-  })
-  closers.push(() => fetcher.close())
   const accounts = openMoney({
     ...{ settings, log, opened, client, sharedKey, metrics, onFailure, now },
     outputTimeoutMs: OUTPUT_TIMEOUT_MS,
+    onNews: () => onNews(),
   })
   closers.push(() => closeAccounts(accounts, log))
+  const alerts = openMoneyAlerts({ settings, log, opened, sharedKey, now, onFailure, accounts, teams })
+  closers.push(() => alerts.close())
+  onNews = () => void alerts.look()
   const parts: Parts = {
     ...options,
     now,
@@ -121,14 +98,33 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
     sharedKey,
     fetcher,
     accounts,
-    leases: shareFlights(options, opened.store, { metrics, onFailure, isDraining: () => parts.isDraining }),
-    ...buildCaches(options, opened.store, metrics, onFailure),
-    explanations: explain(opened.store, accounts, { now, onFailure }),
+    ...buildCaching({
+      ...{ settings, log, store: opened.store, metrics, calendar: accounts.calendar, now, onFailure },
+      isDraining: () => parts.isDraining,
+      orphanAfterMs: orphanAfterMs(settings, OUTPUT_TIMEOUT_MS),
+    }),
     isDraining: false,
   }
   closers.push(() => parts.leases.close())
   closers.push(() => parts.explanations.idle())
   return parts
+}
+
+/** Segmind, and where pictures come from that are named by an address. */
+function openUpstream(options: GatewayOptions, closers: Closers, onTold: (told: Told) => void) {
+  const { images } = options.settings
+  const outputs = createOutputFetcher()
+  closers.push(() => outputs.close())
+  const client = createClient(options, outputs, onTold)
+  closers.push(() => client.close())
+  const fetcher = createImageFetcher({
+    enabled: images.urls,
+    hosts: images.urlHosts ?? [],
+    maxImageBytes: images.maxBytes,
+    timeoutMs: IMAGE_URL_TIMEOUT_MS,
+  })
+  closers.push(() => fetcher.close())
+  return { client, fetcher }
 }
 
 function openLoggedStore({ settings, log }: GatewayOptions): Promise<OpenedStore> {
@@ -179,63 +175,4 @@ function createClient(
     },
     onBreaker: breaker => log.warn({ breaker }, 'the breaker in front of Segmind has changed'),
   })
-}
-
-function explain(
-  store: Store,
-  { calendar }: Accounts,
-  { now, onFailure }: { now(): number; onFailure: OnFailure },
-): Explanations {
-  return new Explanations({
-    store: store.requests,
-    findCall: (callId, at) => store.ledger.entry(calendar.windows(at).day, callId),
-    now,
-    onStoreFailure: (error, doing) => onFailure(error, `requests: ${doing}`),
-  })
-}
-
-function shareFlights(
-  { settings, log }: GatewayOptions,
-  store: Store,
-  { metrics, onFailure, isDraining }: { metrics: Metrics; onFailure: OnFailure; isDraining(): boolean },
-): SharedFlights {
-  return new SharedFlights({
-    store: store.leases,
-    ttlMs: orphanAfterMs(settings, OUTPUT_TIMEOUT_MS) + JOB_RECORD_MS,
-    isDraining,
-    onSeat: role => metrics.seated(role),
-    onStoreFailure: onFailure,
-    onTakenAway: name => log.warn({ resultId: name }, 'another process has taken over a purchase under way here'),
-  })
-}
-
-function buildCaches({ settings, log }: GatewayOptions, store: Store, metrics: Metrics, onFailure: OnFailure) {
-  return {
-    results: new ResultCache({
-      memoryBytes: settings.cache.memoryBytes,
-      store: store.results,
-      isStoreUp: () => store.isUp(),
-      keepSeconds: settings.cache.ttlSeconds + settings.cache.staleSeconds,
-      unsavedBytes: UNSAVED_RESULT_BYTES,
-      onStoreFailure: (error, doing) => onFailure(error, `results: ${doing}`),
-      onLost: (resultId, { body }, why) => {
-        metrics.resultLost(why)
-        log.error({ resultId, bytes: body.length, why }, 'a paid answer is lost to the store')
-      },
-    }),
-    images: new HeldImages({
-      store: store.images,
-      ttlSeconds: settings.images.ttlSeconds,
-      onStoreFailure: (error, doing) => onFailure(error, `images: ${doing}`),
-    }),
-    flights: new Coalescer<Purchase>(),
-    turns: new FairQueue({
-      maxConcurrent: settings.segmind.maxConcurrency,
-      maxWaiting: settings.queue.max,
-      timeoutMs: settings.queue.timeoutMs,
-      now: () => performance.now(),
-      onWaited: waitedMs => metrics.waitedForTurn(waitedMs),
-    }),
-    uploads: new UploadBudget(settings.upload.memoryBytes),
-  }
 }

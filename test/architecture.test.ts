@@ -7,7 +7,9 @@ import { factsOf, readTree, type SourceFacts } from './support/source-facts.js'
  */
 const BASE = ['errors.ts', 'nanocredits.ts', 'books.ts', 'storage.ts']
 const DOMAIN = [...BASE, 'segment']
-const PARTS = ['cache', 'credits', 'http', 'images', 'requests', 'sandbox', 'schedule', 'segmind', 'store', 'teams']
+const PARTS = [
+  ...['alerts', 'cache', 'credits', 'http', 'images', 'requests', 'sandbox', 'schedule', 'segmind', 'store', 'teams'],
+]
 
 const RINGS: Readonly<Record<string, readonly string[]>> = {
   // base: each file by itself, but money is known to the ledger's contract
@@ -19,6 +21,7 @@ const RINGS: Readonly<Record<string, readonly string[]>> = {
   // the domain
   segment: BASE,
   // the parts: never each other
+  alerts: DOMAIN,
   cache: DOMAIN,
   credits: DOMAIN,
   http: DOMAIN,
@@ -33,8 +36,9 @@ const RINGS: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['config'],
   'metrics.ts': BASE,
   // where they meet
+  'caching.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts'],
   'money.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts'],
-  'parts.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts', 'money.ts', 'log.ts'],
+  'parts.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts', 'caching.ts', 'money.ts', 'log.ts'],
   'wiring.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts', 'parts.ts'],
   'gateway.ts': [...DOMAIN, 'http', 'config.ts', 'parts.ts', 'wiring.ts'],
   // what people start
@@ -55,7 +59,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'env-schema': ['config'],
   'ipaddr.js': ['images'],
   'lru-cache': ['cache', 'images'],
-  fastify: ['http', 'sandbox', 'money.ts', 'parts.ts', 'gateway.ts'],
+  fastify: ['http', 'sandbox', 'caching.ts', 'money.ts', 'parts.ts', 'gateway.ts'],
   '@fastify/multipart': ['http', 'sandbox'],
   '@fastify/rate-limit': ['http'],
   '@fastify/swagger': ['http'],
@@ -64,7 +68,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   lmdb: ['store/embedded'],
   pino: ['log.ts', 'cli'],
   sharp: ['segment/image.ts', 'sandbox'],
-  undici: ['segmind', 'images'],
+  undici: ['alerts', 'segmind', 'images'],
   yaml: ['teams'],
 }
 

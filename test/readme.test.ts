@@ -11,7 +11,7 @@ t.test('the settings table of the README is what the gateway reads (npm run docs
 })
 
 t.test('every file the README and the docs link to is there', async t => {
-  for (const page of ['README.md', 'docs/operating.md', 'docs/sandbox.md', 'CONTRIBUTING.md']) {
+  for (const page of ['README.md', 'docs/operating.md', 'docs/alerts.md', 'docs/sandbox.md', 'CONTRIBUTING.md']) {
     const folder = new URL(page, `file://${process.cwd()}/`)
     for (const [, target = ''] of readFileSync(page, 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
       t.ok(existsSync(new URL(target, folder)), `${page} → ${target}`)

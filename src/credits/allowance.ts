@@ -12,6 +12,17 @@ export interface AllowanceOptions {
   now(): number
 }
 
+/** One window of a team's budget: what is booked of it, and what may still be. */
+export interface BudgetStanding {
+  team: string
+  window: 'daily' | 'monthly'
+  /** `2026-11-27` or `2026-11`. */
+  windowName: string
+  limit: Nanocredits
+  booked: Nanocredits
+  remaining: Nanocredits
+}
+
 /** How long what a team has booked is remembered before the store is asked again, milliseconds. */
 const REMEMBER_MS = 1_000
 
@@ -38,16 +49,18 @@ export class Allowance {
     return amounts.length === 0 ? undefined : Math.max(0, Math.min(...amounts))
   }
 
-  /** What each team with a budget may still book, per window; a team whose bookings cannot be read is left out. */
-  async budgets(
-    teams: readonly Team[],
-  ): Promise<{ team: string; window: 'daily' | 'monthly'; remaining: Nanocredits }[]> {
+  /** How each team with a budget stands, per window; a team whose bookings cannot be read is left out. */
+  async budgets(teams: readonly Team[]): Promise<BudgetStanding[]> {
+    const { day, month } = this.#options.calendar.windows(this.#options.now())
+    const names = { daily: day, monthly: month }
     const rows = teams.map(async ({ id, budget }) => {
       const booked = budget && (await this.#booked(id))
       if (!booked) return []
       return (['daily', 'monthly'] as const).flatMap(window => {
         const limit = budget[window]
-        return limit === undefined ? [] : [{ team: id, window, remaining: limit - booked[window] }]
+        if (limit === undefined) return []
+        const windowName = names[window]
+        return [{ team: id, window, windowName, limit, booked: booked[window], remaining: limit - booked[window] }]
       })
     })
     return (await Promise.all(rows)).flat()

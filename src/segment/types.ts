@@ -70,6 +70,8 @@ export interface Team {
   disabled: boolean
   limits: { requestsPerMinute: number; concurrent?: number; weight: number }
   budget?: { daily?: Nanocredits; monthly?: Nanocredits }
+  /** Shares of the budget that are worth an alert: 0.8 = 80 %. */
+  alertAt?: readonly number[]
 }
 
 /** Who asks: a team by one of its keys. The key's text itself is never kept. */

@@ -17,8 +17,6 @@ export interface TeamKey {
 
 export interface TeamEntry {
   team: Team
-  /** Shares of the budget that are worth an alert: 0.8 = 80 %. */
-  alertAt: readonly number[]
   keys: readonly TeamKey[]
 }
 
@@ -113,12 +111,14 @@ function teamReader(): Read<TeamEntry> {
         weight: found.limits?.weight ?? 1,
         ...(found.limits?.concurrent === undefined ? {} : { concurrent: found.limits.concurrent }),
       },
-      ...(found.budget ? { budget: budgetOf(found.budget) } : {}),
+      ...(found.budget ? { budget: budgetOf(found.budget), alertAt: found.budget.alert_at ?? DEFAULT_ALERT_AT } : {}),
     },
-    alertAt: found.budget?.alert_at ?? [],
     keys: found.keys ?? [],
   }))
 }
+
+/** Shares of a budget that are worth an alert where the file does not say; an empty list there means none. */
+const DEFAULT_ALERT_AT: readonly number[] = [0.8, 1]
 
 function budgetOf({ daily, monthly }: { daily?: number; monthly?: number }): NonNullable<Team['budget']> {
   return { ...(daily === undefined ? {} : { daily }), ...(monthly === undefined ? {} : { monthly }) }

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { type AccountsOptions, openAccounts } from '../../src/credits/accounts.js'
-import { modelRecords } from '../support/model-records.js'
+import { memoryRecords } from '../support/memory-records.js'
 import { aCaller } from '../support/team.js'
 import { anEntry, aPlan, ledgerWorld, NOON, ORPHAN_AFTER_MS, startProcess, until, type World } from './ledger-world.js'
 
@@ -9,7 +9,7 @@ function open(t: Test, world: World, changes: Partial<AccountsOptions> = {}) {
   t.teardown(kill)
   const accounts = openAccounts({
     store,
-    records: modelRecords(),
+    records: memoryRecords(),
     spool,
     isSpoolDurable: true,
     isStoreUp: () => world.weather === 'up',

@@ -58,7 +58,9 @@ t.test(
     allowance.forget(team.id)
     t.equal(await allowance.remaining(team), 8)
     now += 1000
-    t.same(await allowance.budgets([team, aTeam({ id: 'free' })]), [{ team: 'vision', window: 'daily', remaining: 7 }])
+    t.same(await allowance.budgets([team, aTeam({ id: 'free' })]), [
+      { team: 'vision', window: 'daily', windowName: '2026-11-22', limit: 10, booked: 3, remaining: 7 },
+    ])
     isDown = true
     now += 1000
     t.equal(await allowance.remaining(team), undefined)

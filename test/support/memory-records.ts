@@ -1,16 +1,39 @@
-import type { RecordStore, SharedRecord } from '../../src/storage.js'
+import { randomUUID } from 'node:crypto'
+import { type RecordStore, type SharedRecord, StoreError } from '../../src/storage.js'
 
-/** Shared records in a plain object; times to live are not kept. */
-export function memoryRecords(): RecordStore {
-  const records = new Map<string, SharedRecord>()
-  let writes = 0
-  return {
-    get: async key => records.get(key),
-    async put(key, value, seen) {
-      if ((records.get(key)?.version ?? '') !== seen) return false
-      records.set(key, { value, version: `${++writes}` })
-      return true
-    },
-    delete: async (key, seen) => records.get(key)?.version === seen && records.delete(key),
+export interface MemoryRecords extends RecordStore {
+  /** What lies there, and for how long it was put there. */
+  kept: Map<string, SharedRecord & { ttlSeconds?: number }>
+  /** While it is set, every step fails: before it is done, or after. */
+  failing: 'before' | 'after' | undefined
+}
+
+/** The shared records of a store, in memory. `pass` is waited for before each step, so that a test can stage a race. */
+export function memoryRecords(pass: () => Promise<void> | void = () => {}): MemoryRecords {
+  const kept: MemoryRecords['kept'] = new Map()
+  const versionOf = (key: string) => kept.get(key)?.version ?? ''
+  const done = async <T>(step: () => T): Promise<T> => {
+    await pass()
+    if (records.failing === 'before') throw new StoreError('down', { mayHaveHappened: false })
+    const answer = step()
+    if (records.failing === 'after') throw new StoreError('cut off')
+    return answer
   }
+  const records: MemoryRecords = {
+    kept,
+    failing: undefined,
+    get: key =>
+      done(() => {
+        const found = kept.get(key)
+        return found && { value: found.value, version: found.version }
+      }),
+    put: (key, value, seen, ttlSeconds) =>
+      done(() => {
+        if (versionOf(key) !== seen) return false
+        kept.set(key, { value, version: randomUUID(), ...(ttlSeconds === undefined ? {} : { ttlSeconds }) })
+        return true
+      }),
+    delete: (key, seen) => done(() => versionOf(key) === seen && kept.delete(key)),
+  }
+  return records
 }

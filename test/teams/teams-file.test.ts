@@ -33,8 +33,8 @@ t.test('the documented example is read with every member', async t => {
         disabled: false,
         limits: { requestsPerMinute: 300, concurrent: 8, weight: 2 },
         budget: { daily: 5e9, monthly: 60e9 },
+        alertAt: [0.8, 1],
       },
-      alertAt: [0.8, 1],
       keys: [
         {
           id: 'k7Fq2b9d',
@@ -53,7 +53,6 @@ t.test('a team needs no more than its id', async t => {
   t.strictSame(teamsOf('teams: [{ id: a }]'), [
     {
       team: { id: 'a', name: 'a', protected: false, disabled: false, limits: { requestsPerMinute: 600, weight: 1 } },
-      alertAt: [],
       keys: [],
     },
   ])
@@ -68,6 +67,13 @@ t.test('members of a budget and of the limits may come alone', async t => {
   t.strictSame(daily?.team.budget, { daily: 0 })
   t.strictSame(none?.team.budget, {})
   t.strictSame(weight?.team.limits, { requestsPerMinute: 600, weight: 0.5 })
+})
+
+t.test('budgets are told at 80 % and 100 %, or at the shares the file names, or never', async t => {
+  const alertAt = (written: string) => teamsOf(`teams: [{ id: a, budget: { daily: 1${written} } }]`)[0]?.team.alertAt
+  t.strictSame(alertAt(''), [0.8, 1])
+  t.strictSame(alertAt(', alert_at: [0.5]'), [0.5])
+  t.strictSame(alertAt(', alert_at: []'), [])
 })
 
 t.test('amounts are exact', async t => {

@@ -6,7 +6,7 @@ import {
   SharedCreditState,
 } from '../../../src/credits/account/credit-state.js'
 import { CreditGate } from '../../../src/credits/account/gate.js'
-import { modelRecords } from '../../support/model-records.js'
+import { memoryRecords } from '../../support/memory-records.js'
 import { aTeam } from '../../support/team.js'
 
 const terms = { reserve: 100, estimate: 2 }
@@ -66,7 +66,7 @@ t.test('credits: the lowest balance seen while empty decides when they are back'
   t.equal(nextState(now, heard(400, 13), terms)?.name, 'normal')
 })
 
-function shared(records = modelRecords()) {
+function shared(records = memoryRecords()) {
   const told: string[] = []
   const credits = new SharedCreditState({
     records,
@@ -80,7 +80,7 @@ function shared(records = modelRecords()) {
 t.test('credits: a change is told once, by one of the replicas that see it at the same time', async t => {
   let waiting: (() => void)[] = []
   const isHeld = { now: false }
-  const records = modelRecords(async () => {
+  const records = memoryRecords(async () => {
     if (isHeld.now) await new Promise<void>(resolve => waiting.push(resolve))
   })
   const [one, two] = [shared(records), shared(records)]
@@ -100,11 +100,11 @@ t.test('credits: a change is told once, by one of the replicas that see it at th
 
 t.test('credits: with the store down each replica goes by what it knows', async t => {
   const { credits, told, records } = shared()
-  records.isDown = true
+  records.failing = 'before'
   await credits.tell({ kind: 'refused', at: 10 })
   t.equal(credits.current?.name, 'empty')
   t.same(told, ['failed'])
-  records.isDown = false
+  records.failing = undefined
   await credits.refresh()
   t.equal(credits.current?.name, 'empty', 'nobody knows better')
   await credits.tell(heard(500, 11))

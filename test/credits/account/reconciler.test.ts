@@ -2,15 +2,15 @@ import t from 'tap'
 import { Reconciler, type ReconcilerOptions } from '../../../src/credits/account/reconciler.js'
 import { ACCOUNT_KEY, type AccountEvent, accountMonth } from '../../../src/credits/account/record.js'
 import { createBudgetCalendar } from '../../../src/credits/windows.js'
+import { memoryRecords } from '../../support/memory-records.js'
 import { modelLedger } from '../../support/model-ledger.js'
-import { modelRecords } from '../../support/model-records.js'
 import { anEntry, NOON } from '../ledger-world.js'
 
 const MINUTE = 60_000
 
 function open(changes: Partial<ReconcilerOptions> = {}) {
   const { store, calls } = modelLedger()
-  const records = modelRecords()
+  const records = memoryRecords()
   const told: string[] = []
   const clock = { now: NOON }
   const start = (own: Partial<ReconcilerOptions> = {}) =>
@@ -98,18 +98,18 @@ t.test('one that ended after the look is not in its books', async t => {
 t.test('while the books may be behind nothing is compared', async t => {
   const { records, start, look } = open({ isSettled: () => false })
   await look(start(), 5_000)
-  t.notOk(records.values.has(ACCOUNT_KEY))
+  t.notOk(records.kept.has(ACCOUNT_KEY))
 })
 
 t.test('a store that is down is told, and the next look catches up', async t => {
   const { records, told, clock, start, look } = open()
   const reconciler = start()
   await look(reconciler, 5_000)
-  records.isDown = true
+  records.failing = 'before'
   clock.now += MINUTE
   await look(reconciler, 4_000)
   t.equal(told.length, 1)
-  records.isDown = false
+  records.failing = undefined
   clock.now += MINUTE
   await look(reconciler, 3_000)
   t.equal(told.at(-1), 'foreign 2000')
@@ -120,7 +120,7 @@ t.test('of the looks that come while one is made only the newest is made', async
   const gate = new Promise<void>(resolve => {
     go = resolve
   })
-  const records = modelRecords(() => gate)
+  const records = memoryRecords(() => gate)
   const { told, clock, start, look } = open({ records })
   const reconciler = start()
   const looks = [look(reconciler, 5_000)]

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { AccountHistory } from '../../../src/credits/account/history.js'
 import { burnOf, runwayOf, timeOfDay } from '../../../src/credits/account/runway.js'
-import { modelRecords } from '../../support/model-records.js'
+import { memoryRecords } from '../../support/memory-records.js'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -39,7 +39,7 @@ t.test('the time of day it falls on, where budgets are counted', async t => {
 })
 
 t.test('history: a row each five minutes, written once for all replicas, forgotten after eight days', async t => {
-  const records = modelRecords()
+  const records = memoryRecords()
   const clock = { now: NOW }
   const open = () => new AccountHistory({ records, now: () => clock.now, onFailure: error => t.fail(String(error)) })
   const [one, two] = [open(), open()]
@@ -69,7 +69,7 @@ t.test('history: a row each five minutes, written once for all replicas, forgott
 })
 
 t.test('history: what another replica wrote last yesterday is read after midnight', async t => {
-  const records = modelRecords()
+  const records = memoryRecords()
   const clock = { now: Date.parse('2026-11-27T23:50:00Z') }
   const open = () => new AccountHistory({ records, now: () => clock.now, onFailure: error => t.fail(String(error)) })
   const [one, two] = [open(), open()]
@@ -85,12 +85,12 @@ t.test('history: what another replica wrote last yesterday is read after midnigh
 })
 
 t.test('history: a store that is down is told, and loses nothing that was known', async t => {
-  const records = modelRecords()
+  const records = memoryRecords()
   const told: unknown[] = []
   const clock = { now: NOW }
   const history = new AccountHistory({ records, now: () => clock.now, onFailure: error => told.push(error) })
   await history.note({ remaining: 5, inFlight: 0, gone: 1 })
-  records.isDown = true
+  records.failing = 'before'
   clock.now += 5 * MINUTE
   await history.note({ remaining: 5, inFlight: 0, gone: 2 })
   t.equal(told.length, 1)
