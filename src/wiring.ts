@@ -7,8 +7,8 @@ import type { CreditFacts } from './http/credits-route.js'
 import type { Gauges } from './metrics.js'
 import type { Parts } from './parts.js'
 import { createImageCheck } from './segment/image.js'
-import type { PipelineParts } from './segment/ports.js'
 import { landOrphan } from './segment/purchase.js'
+import type { QuoteParts } from './segment/quote.js'
 import type { LedgerEntry } from './storage.js'
 import { createOperatorCheck } from './teams/operator-key.js'
 
@@ -37,8 +37,12 @@ export function appPartsOf(parts: Parts): AppParts {
       uploads: parts.uploads,
       fetchImage: parts.fetcher.fetchImage,
       remaining: team => accounts.allowance.remaining(team),
+      creditState: () => accounts.account.state.current?.name,
       maxImageBytes: settings.images.maxBytes,
       base64Default: settings.upload.base64Default,
+    },
+    images: {
+      holds: ({ team }, digest) => parts.images.has(settings.cache.scope === 'team' ? team.id : '', digest),
     },
     usage: {
       statement: (month, team) => statements.read(month, team),
@@ -132,7 +136,7 @@ export function createResume(parts: Parts): (entry: LedgerEntry) => Promise<void
   }
 }
 
-function pipelinePartsOf(parts: Parts): PipelineParts {
+function pipelinePartsOf(parts: Parts): QuoteParts {
   const { settings, accounts } = parts
   return {
     results: parts.results,
@@ -150,5 +154,8 @@ function pipelinePartsOf(parts: Parts): PipelineParts {
     patienceMs: settings.server.clientTimeoutMs,
     cacheScope: settings.cache.scope,
     coalesce: settings.cache.coalesce,
+    estimate: () => accounts.account.price.current(),
+    wouldRefuse: team => accounts.ledger.wouldRefuse(team),
+    queue: team => parts.turns.outlook(team),
   }
 }

@@ -10,7 +10,7 @@ import type { BudgetCalendar } from './windows.js'
 /** What is known of the account before a call is made. */
 export interface LedgerAccount extends AccountEars {
   price: { learn(cost: Nanocredits): void; current(): Nanocredits }
-  gate: { admit(team: Team): void }
+  gate: { admit(team: Team): void; refusal(team: Team): GatewayError | undefined }
   balance: { readonly latest: { remaining: Nanocredits } | undefined }
 }
 
@@ -59,6 +59,27 @@ export class Ledger {
     } catch (error) {
       onEnded()
       throw error
+    }
+  }
+
+  /** What a purchase by this team would be refused with now; nothing where it would be reserved. Holds nothing, never rejects. */
+  async wouldRefuse(team: Team): Promise<GatewayError | undefined> {
+    const { store, account, calendar, now, reserve } = this.#options
+    const refusal = account.gate.refusal(team)
+    if (refusal) return refusal
+    const estimate = account.price.current()
+    const at = now()
+    try {
+      const booked = await store.booked(team.id, calendar.windows(at))
+      const window = (['daily', 'monthly'] as const).find(
+        each => booked[each] + estimate > (team.budget?.[each] ?? Number.POSITIVE_INFINITY),
+      )
+      if (window) return this.#exhausted(team, window, booked, at)
+      const balance = this.balance()
+      if (reserve === 0 || team.protected || balance === undefined) return undefined
+      return balance - (await store.account()).reserved - estimate < reserve ? creditsReserved() : undefined
+    } catch (error) {
+      return this.#isHeldUp(team) ? unchecked(team, error) : undefined
     }
   }
 
@@ -127,16 +148,17 @@ export class Ledger {
 
   /** Without a store a team without a budget goes on. Its call is written down first: a process killed right after it has still booked it. */
   async #orGoOn(error: StoreError, call: CallEntry, team: Team): Promise<void> {
-    const { unsaved, whenStoreIsDown } = this.#options
-    const hasBudget = team.budget?.daily !== undefined || team.budget?.monthly !== undefined
-    if (!hasBudget || whenStoreIsDown === 'open') return unsaved.add({ kind: 'reserve', call })
+    const { unsaved } = this.#options
+    if (!this.#isHeldUp(team)) return unsaved.add({ kind: 'reserve', call })
     // The step may have reached the store all the same: it is taken back once the store answers.
     if (error.mayHaveHappened) await unsaved.add({ kind: 'release', call, mayStillArrive: true })
-    throw new GatewayError(
-      'store_unavailable',
-      `The budget of team ${team.id} cannot be checked: the store does not answer.`,
-      { retryAfterSeconds: STORE_RETRY_AFTER_SECONDS, cause: error },
-    )
+    throw unchecked(team, error)
+  }
+
+  /** Whether this team has to wait for a store that does not answer. */
+  #isHeldUp({ budget }: Team): boolean {
+    const hasBudget = budget?.daily !== undefined || budget?.monthly !== undefined
+    return hasBudget && this.#options.whenStoreIsDown === 'closed'
   }
 
   #exhausted(team: Team, window: 'daily' | 'monthly', booked: Booked, at: number): GatewayError {
@@ -146,4 +168,9 @@ export class Ledger {
       retryAfterSeconds: this.#options.calendar.secondsLeft(at, window),
     })
   }
+}
+
+function unchecked(team: Team, cause: unknown): GatewayError {
+  const detail = `The budget of team ${team.id} cannot be checked: the store does not answer.`
+  return new GatewayError('store_unavailable', detail, { retryAfterSeconds: STORE_RETRY_AFTER_SECONDS, cause })
 }

@@ -13,9 +13,10 @@ import { Exchanges } from './exchanges.js'
 import { addExplainRoute, type Explanations } from './explain-route.js'
 import { addFacts, beginFacts, type Finished, type FinishedStory } from './facts.js'
 import { addHealthRoutes, type Health } from './health-routes.js'
+import { addImagesRoute, type ImagesRouteParts } from './images-route.js'
 import { addRateLimits } from './rate-limits.js'
 import { addResultsRoute } from './results-route.js'
-import { addSegmentRoute, type SegmentRouteParts } from './segment-route.js'
+import { addSegmentRoutes, type SegmentRouteParts } from './segment-route.js'
 import { addStatementsRoutes, type StatementsParts } from './statements-routes.js'
 import { addUsageRoute, type UsageParts } from './usage-route.js'
 
@@ -25,6 +26,7 @@ export interface AppParts {
   keys: Keys
   health: Health
   segment: SegmentRouteParts
+  images: ImagesRouteParts
   usage: UsageParts
   credits(): CreditFacts
   statements: StatementsParts
@@ -82,7 +84,8 @@ export async function buildApp(parts: AppParts): Promise<App> {
     team.addHook('onRequest', teamDoor(parts.keys, limits.countFailure, parts.now))
     team.addHook('onRequest', limits.perTeam)
     await team.register(multipart)
-    await addSegmentRoute(team, parts.segment)
+    await addSegmentRoutes(team, parts.segment)
+    addImagesRoute(team, parts.images)
     addResultsRoute(team, parts.segment)
     addUsageRoute(team, parts.usage)
   })

@@ -39,6 +39,17 @@ export class HeldImages {
     }
   }
 
+  /** Whether there is one. Never rejects. */
+  async has(scope: string, digest: Digest): Promise<boolean> {
+    if (this.#options.ttlSeconds === 0) return false
+    try {
+      return await this.#options.store.has(nameOf(scope, digest))
+    } catch (error) {
+      this.#options.onStoreFailure(error, 'find')
+      return false
+    }
+  }
+
   /** Never rejects. */
   async keep(scope: string, image: ImageBytes): Promise<void> {
     const name = nameOf(scope, image.digest)

@@ -41,6 +41,8 @@ export class FairQueue {
   readonly #lanes = new Map<string, Lane>()
   #running = 0
   #waiting = 0
+  /** How long a turn lasts, the last ones counting most; nothing before the first one has ended. */
+  #meanTurnMs: number | undefined
 
   constructor(options: FairQueueOptions) {
     this.#options = options
@@ -50,13 +52,14 @@ export class FairQueue {
   async take({ team }: Caller): Promise<Turn> {
     const lane = this.#lane(team)
     if (this.#waiting >= this.#options.maxWaiting && !this.#mayStart(lane)) {
-      throw overloaded(`${this.#waiting} requests are waiting for Segmind already`)
+      throw tooMany(this.#waiting)
     }
     const since = this.#options.now()
     await this.#inLine(lane)
     const waitedMs = this.#options.now() - since
     this.#options.onWaited?.(waitedMs)
-    return { waitedMs, done: once(() => this.#end(lane)) }
+    const startedAt = since + waitedMs
+    return { waitedMs, done: once(() => this.#end(lane, this.#options.now() - startedAt)) }
   }
 
   get running(): number {
@@ -67,6 +70,17 @@ export class FairQueue {
   depth(): Map<string, number> {
     const lanes = [...this.#lanes.values()].filter(lane => lane.waiting.length > 0)
     return new Map(lanes.map(lane => [lane.team.id, lane.waiting.length]))
+  }
+
+  /** What a request of this team that came now would meet: how many wait, for how long it would where that is known, and the refusal of a full queue. */
+  outlook(team: Team): { depth: number; waitMs?: number; refusal?: GatewayError } {
+    const lane = this.#lanes.get(team.id) ?? { team, running: 0, waiting: [], served: 0 }
+    const depth = this.#waiting
+    const isFree = this.#mayStart({ ...lane, team })
+    if (isFree && depth === 0) return { depth, waitMs: 0 }
+    if (depth >= this.#options.maxWaiting && !isFree) return { depth, refusal: tooMany(depth) }
+    if (this.#meanTurnMs === undefined) return { depth }
+    return { depth, waitMs: ((depth + 1) / this.#options.maxConcurrent) * this.#meanTurnMs }
   }
 
   #inLine(lane: Lane): Promise<void> {
@@ -118,7 +132,8 @@ export class FairQueue {
     return this.#running < this.#options.maxConcurrent && lane.running < own
   }
 
-  #end(lane: Lane): void {
+  #end(lane: Lane, turnMs: number): void {
+    this.#meanTurnMs = this.#meanTurnMs === undefined ? turnMs : this.#meanTurnMs + (turnMs - this.#meanTurnMs) / 8
     lane.running--
     this.#running--
     this.#forgetIdle(lane)
@@ -150,6 +165,10 @@ function once(action: () => void): () => void {
     done = true
     action()
   }
+}
+
+function tooMany(waiting: number): GatewayError {
+  return overloaded(`${waiting} requests are waiting for Segmind already`)
 }
 
 function overloaded(why: string): GatewayError {

@@ -80,7 +80,7 @@ export function startProcess(world: World, changes: ProcessChanges = {}) {
     unsaved,
     account: {
       price,
-      gate: { admit: () => {} },
+      gate: { admit: () => {}, refusal: () => undefined },
       balance: { latest: undefined },
       answered: async ({ remaining }) => void say(`balance ${remaining}`),
       costFromBalance: async () => undefined,

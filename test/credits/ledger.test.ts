@@ -387,3 +387,24 @@ t.test('a call is own until its end is written', async t => {
   t.equal(ledger.isOwn('c1'), false)
   t.same(ledger.underWay(), [])
 })
+
+t.test('what a team would be refused with is told, and nothing is held', async t => {
+  const rows: [why: string, budget: { daily?: number; monthly?: number } | undefined, code: string | undefined][] = [
+    ['no budget', undefined, undefined],
+    ['room for one more', { daily: 200, monthly: 200 }, undefined],
+    ['the day is full', { daily: 199, monthly: 1_000 }, 'budget_exhausted'],
+    ['the month is full', { daily: 1_000, monthly: 199 }, 'budget_exhausted'],
+  ]
+  for (const [why, budget, code] of rows) {
+    const { ledger, world } = books(t)
+    await ledger.reserve(aPlan('c1'))
+    const refusal = await ledger.wouldRefuse(aCaller(budget ? { budget } : {}).team)
+    t.equal(refusal?.code, code, why)
+    if (code) t.ok((refusal?.retryAfterSeconds ?? 0) > 0)
+    t.equal(world.entries.size, 1)
+  }
+  const { ledger, world } = books(t, { store: { booked: async () => Promise.reject(new StoreError('down')) } })
+  t.equal((await ledger.wouldRefuse(budgeted.team))?.code, 'store_unavailable')
+  t.equal(await ledger.wouldRefuse(aCaller().team), undefined, 'a team without a budget is not held up')
+  t.equal(world.entries.size, 0)
+})

@@ -55,6 +55,7 @@ function checked(method: string, path: string, answer: Answer): Answer {
 function templateOf(path: string): string {
   return (path.split('?', 1)[0] ?? '')
     .replace(/^\/results\/[^/]+$/, '/results/{id}')
+    .replace(/^\/images\/[^/]+$/, '/images/{id}')
     .replace(/^\/admin\/usage\/[^/]+\/closing$/, '/admin/usage/{month}/closing')
     .replace(/^\/admin\/requests\/[^/]+$/, '/admin/requests/{requestId}')
 }
@@ -69,6 +70,8 @@ function administer(gateway: TestGateway, path: string, question: Question = {})
   return get(gateway, path, { ...question, headers: { 'x-api-key': ADMIN_KEY, ...question.headers } })
 }
 
+const NO_RESULT = '0'.repeat(64)
+
 type Fields = Record<string, unknown>
 
 /** `POST /segment` as JSON; every call asks something else unless it is told what. */
@@ -77,11 +80,16 @@ async function segment(
   gateway: TestGateway,
   fields: Fields = {},
   headers: Record<string, string> = {},
+  path = '/segment',
 ): Promise<Answer> {
   const body = JSON.stringify({ image: image.toString('base64'), prompt: `thing ${++asked}`, ...fields })
   const type = { 'content-type': 'application/json', 'x-api-key': gateway.key }
-  const answer = await ask(`${gateway.url}/segment`, { method: 'POST', headers: { ...type, ...headers }, body })
-  return checked('POST', '/segment', answer)
+  const answer = await ask(gateway.url + path, { method: 'POST', headers: { ...type, ...headers }, body })
+  return checked('POST', path, answer)
+}
+
+function quote(gateway: TestGateway, fields: Fields = {}, headers: Record<string, string> = {}): Promise<Answer> {
+  return segment(gateway, fields, headers, '/segment/quote')
 }
 
 async function refused(wanted: string, answer: Promise<Answer>): Promise<void> {
@@ -140,6 +148,25 @@ t.test('pictures: bought, found, shared, renewed', async t => {
   t.strictSame(caches, ['MISS', 'COALESCED'])
 })
 
+t.test('quotes, and whether an image is there', async t => {
+  const { headers } = await segment(small, { prompt: 'a dog' })
+  const calls = small.upstream.calls.length
+  t.match((await quote(small, { prompt: 'a dog', coordinates: [1, 2] })).json(), { wouldBe: 'hit', costCredits: 0 })
+  t.match((await quote(small)).json(), { wouldBe: 'miss', allowed: true })
+  t.match((await quote(small, {}, { 'cache-control': 'only-if-cached' })).json(), { allowed: false })
+  const big = { image: Buffer.alloc(99_000).toString('base64') }
+  const gate = small.upstream.hold()
+  const arrived = small.upstream.arrived(calls + 1)
+  const busy = segment(small, {}, { prefer: 'wait=0' })
+  await arrived
+  await refused('503 overloaded', quote(small, big))
+  gate.open()
+  await busy
+  t.equal((await get(small, `/images/${headers['x-image-id']}`, { method: 'HEAD' })).status, 200)
+  t.equal((await get(small, `/images/sha256:${NO_RESULT}`, { method: 'HEAD' })).status, 404)
+  t.equal((await get(small, '/images/cat', { method: 'HEAD' })).status, 404)
+})
+
 t.test('a form is answered like JSON', async t => {
   const form = new Response(segmentForm({ prompt: 'a dog' }, image))
   const headers = { 'content-type': form.headers.get('content-type') ?? '' }
@@ -160,46 +187,51 @@ t.test('the examples of the document work as printed', async t => {
 })
 
 t.test('requests that are wrong', async () => {
-  await refused('400 invalid_request', segment(small, { colour: 'red' }))
-  await refused('400 missing_image', segment(small, { image: null }))
-  await refused('400 missing_selection', segment(small, { prompt: '' }))
-  await refused('400 invalid_parameter', segment(small, { overlay_mask: 'maybe' }))
-  await refused('401 unauthorized', segment(small, {}, { 'x-api-key': 'wrong' }))
-  await refused('403 forbidden', segment(small, {}, as('gone')))
+  for (const send of [segment, quote]) {
+    await refused('400 invalid_request', send(small, { colour: 'red' }))
+    await refused('400 missing_image', send(small, { image: null }))
+    await refused('400 missing_selection', send(small, { prompt: '' }))
+    await refused('400 invalid_parameter', send(small, { overlay_mask: 'maybe' }))
+    await refused('401 unauthorized', send(small, {}, { 'x-api-key': 'wrong' }))
+    await refused('403 forbidden', send(small, {}, as('gone')))
+    await refused('413 image_too_large', send(small, { image: Buffer.alloc(110 * 1024).toString('base64') }))
+    await refused('415 unsupported_content_type', send(small, {}, { 'content-type': 'text/plain' }))
+    await refused('415 unsupported_image', send(small, { image: Buffer.from('GIF89a…').toString('base64') }))
+    const cut = image.subarray(0, 30).toString('base64')
+    await refused('422 image_unreadable', send(small, { image: cut }))
+    const large = (await smallJpeg(40, 40)).toString('base64')
+    await refused('422 image_too_many_pixels', send(small, { image: large }))
+    await refused('422 image_url_refused', send(small, { image: 'http://10.0.0.1/cat.jpg' }))
+    await refused('422 image_url_failed', send(small, { image: `${small.upstream.url}/cat.jpg` }))
+    await refused('500 internal_error', send(small, {}, { 'x-bug': 'yes' }))
+  }
   await refused('404 unknown_image', segment(small, { image: `sha256:${'0'.repeat(64)}` }))
-  await refused('413 image_too_large', segment(small, { image: Buffer.alloc(110 * 1024).toString('base64') }))
-  await refused('415 unsupported_content_type', segment(small, {}, { 'content-type': 'text/plain' }))
-  await refused('415 unsupported_image', segment(small, { image: Buffer.from('GIF89a…').toString('base64') }))
-  const cut = image.subarray(0, 30).toString('base64')
-  await refused('422 image_unreadable', segment(small, { image: cut }))
-  const large = (await smallJpeg(40, 40)).toString('base64')
-  await refused('422 image_too_many_pixels', segment(small, { image: large }))
-  await refused('422 image_url_refused', segment(small, { image: 'http://10.0.0.1/cat.jpg' }))
-  await refused('422 image_url_failed', segment(small, { image: `${small.upstream.url}/cat.jpg` }))
   await refused('504 not_cached', segment(small, {}, { 'cache-control': 'only-if-cached' }))
-  await refused('500 internal_error', segment(small, {}, { 'x-bug': 'yes' }))
 })
 
-t.test('a body that does not arrive in time', async () => {
-  const { server } = apps[0] as FastifyInstance
-  const accepted = once(server, 'connection') as Promise<[Socket]>
-  const client = await connectTo(small.url)
-  const [socket] = await accepted
-  client.send(`POST /segment HTTP/1.1\r\nhost: x\r\nx-api-key: ${small.key}\r\ncontent-type: application/json\r\n`)
-  client.send('content-length: 100\r\n\r\n{"image":')
-  await once(server, 'request')
-  // What Node does when `requestTimeout` is over, five minutes later.
-  const error = Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' })
-  server.emit('clientError', error, socket)
-  await refused('408 upload_timeout', Promise.resolve(checked('POST', '/segment', parseAnswer(await client.ended))))
-  client.destroy()
-})
+for (const path of ['/segment', '/segment/quote'])
+  t.test(`a body for ${path} that does not arrive in time`, async () => {
+    const { server } = apps[0] as FastifyInstance
+    const accepted = once(server, 'connection') as Promise<[Socket]>
+    const client = await connectTo(small.url)
+    const [socket] = await accepted
+    client.send(`POST ${path} HTTP/1.1\r\nhost: x\r\nx-api-key: ${small.key}\r\ncontent-type: application/json\r\n`)
+    client.send('content-length: 100\r\n\r\n{"image":')
+    await once(server, 'request')
+    // What Node does when `requestTimeout` is over, five minutes later.
+    const error = Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' })
+    server.emit('clientError', error, socket)
+    await refused('408 upload_timeout', Promise.resolve(checked('POST', path, parseAnswer(await client.ended))))
+    client.destroy()
+  })
 
 t.test('limits of a team and of an address', async t => {
   await segment(small, { prompt: 'a dog' }, as('hasty'))
   await refused('429 rate_limited', segment(small, { prompt: 'a dog' }, as('hasty')))
   await refused('429 rate_limited', get(small, '/usage', { headers: as('hasty') }))
+  await refused('429 rate_limited', quote(small, { prompt: 'a dog' }, as('hasty')))
   await refused('429 budget_exhausted', segment(small, {}, as('poor')))
+  t.match((await quote(small, {}, as('poor'))).json(), { allowed: false, refusal: { code: 'budget_exhausted' } })
   let last: Answer | undefined
   for (let attempts = 0; attempts < 40 && last?.status !== 429; attempts++) {
     last = await get(small, '/usage', { headers: { 'x-api-key': 'wrong' } })
@@ -255,8 +287,6 @@ async function lastOf(gateway: TestGateway, path: string): Promise<Answer> {
     if (answer.status !== 401) return answer
   }
 }
-
-const NO_RESULT = '0'.repeat(64)
 
 t.test('a result that is fetched later', async t => {
   const later = { prefer: 'respond-async, wait=0' }
@@ -387,6 +417,7 @@ t.test('a caller whose patience ends, and a gateway that shuts down', async t =>
   t.match(await get(gateway, '/readyz'), { status: 503 })
   await get(gateway, '/readyz', { method: 'HEAD' })
   await refused('503 shutting_down', segment(gateway))
+  await refused('503 shutting_down', quote(gateway))
   await refused('503 shutting_down', get(gateway, '/usage'))
   await refused('503 shutting_down', get(gateway, `/results/${NO_RESULT}`))
   gate.open()

@@ -125,3 +125,21 @@ t.test('it tells how long a turn was waited for', async t => {
   t.equal((await next).waitedMs, 40)
   t.same(waits, [0, 40])
 })
+
+t.test('what a request that came now would meet is told, and changes nothing', async t => {
+  const clock = { now: 0 }
+  const turns = queue({ maxConcurrent: 2, maxWaiting: 1, now: () => clock.now })
+  const { team } = aCaller()
+  t.same(turns.outlook(team), { depth: 0, waitMs: 0 })
+  const [first] = [await turns.take(aCaller()), await turns.take(aCaller())]
+  t.same(turns.outlook(team), { depth: 0 }, 'nobody knows yet how long a turn lasts')
+  const waiting = turns.take(aCaller({ id: 'labs' }))
+  t.match(turns.outlook(team), { depth: 1, refusal: { code: 'overloaded' } })
+  clock.now = 800
+  first?.done()
+  await waiting
+  t.same(turns.outlook(team), { depth: 0, waitMs: 400 }, 'half of what one of the two turns lasts')
+  const slow = aCaller({ id: 'slow', limits: { requestsPerMinute: 1, weight: 1, concurrent: 0 } })
+  t.equal(queue().outlook(slow.team).waitMs, undefined, 'a team at its own limit waits though the others do not')
+  t.equal(turns.running, 2)
+})
