@@ -7,6 +7,9 @@ import * as health from './cli/health.js'
 import type { CliIo, Command } from './cli/io.js'
 import * as keys from './cli/keys.js'
 import * as usage from './cli/usage.js'
+import * as waste from './cli/waste.js'
+import type { Settings } from './config.js'
+import type { Store } from './storage.js'
 
 // The settings of a checkout; what the environment has already is not changed.
 if (existsSync('.env')) process.loadEnvFile('.env')
@@ -29,24 +32,9 @@ segmind-gateway serve
   },
   keys,
   check,
-  usage: {
-    help: usage.help,
-    run: (args, commandIo) =>
-      usage.run(args, commandIo, async ({ store }) => {
-        const { openStore } = await import('./store/open-store.js')
-        return (await openStore(store)).store
-      }),
-  },
-  alerts: {
-    help: alerts.help,
-    run: (args, commandIo) =>
-      alerts.run(args, commandIo, {
-        openStore: async ({ store }) => {
-          const { openStore } = await import('./store/open-store.js')
-          return (await openStore(store)).store
-        },
-      }),
-  },
+  usage: { help: usage.help, run: (args, commandIo) => usage.run(args, commandIo, openStore) },
+  waste: { help: waste.help, run: (args, commandIo) => waste.run(args, commandIo, openStore) },
+  alerts: { help: alerts.help, run: (args, commandIo) => alerts.run(args, commandIo, { openStore }) },
   health,
   sandbox: {
     help: `Runs the built-in stand-in for Segmind alone
@@ -55,6 +43,11 @@ segmind-gateway sandbox [--host 127.0.0.1] [--port 9000] [--key SG_…] [--laten
     Prints its address and its key; ends with SIGINT or SIGTERM. docs/sandbox.md has what it does on request.`,
     run: async (args, commandIo) => (await import('./cli/sandbox.js')).sandbox(args, commandIo),
   },
+}
+
+async function openStore({ store }: Pick<Settings, 'store'>): Promise<Store> {
+  const stores = await import('./store/open-store.js')
+  return (await stores.openStore(store)).store
 }
 
 process.exitCode = await dispatch(process.argv.slice(2), io, commands)

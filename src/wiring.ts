@@ -7,6 +7,7 @@ import type { CreditFacts } from './http/credits-route.js'
 import type { Gauges } from './metrics.js'
 import type { Parts } from './parts.js'
 import { createImageCheck } from './segment/image.js'
+import { createPixelKey } from './segment/pixel-key.js'
 import { landOrphan } from './segment/purchase.js'
 import type { QuoteParts } from './segment/quote.js'
 import type { LedgerEntry } from './storage.js'
@@ -144,6 +145,7 @@ function pipelinePartsOf(parts: Parts): QuoteParts {
     flights: parts.flights,
     leases: parts.leases,
     checkImage: createImageCheck({ maxPixels: settings.images.maxPixels }),
+    pixelKeyOf: settings.images.pixelDigest ? createPixelKey({ maxPixels: settings.images.maxPixels }) : undefined,
     ledger: accounts.ledger,
     turns: parts.turns,
     upstream: parts.client,

@@ -67,7 +67,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   ioredis: ['store/redis'],
   lmdb: ['store/embedded'],
   pino: ['log.ts', 'cli'],
-  sharp: ['segment/image.ts', 'sandbox'],
+  sharp: ['segment/image.ts', 'segment/pixel-key.ts', 'sandbox'],
   undici: ['alerts', 'segmind', 'images'],
   yaml: ['teams'],
 }

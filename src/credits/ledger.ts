@@ -114,7 +114,7 @@ export class Ledger {
     return [...this.#own.values()]
   }
 
-  #entryOf({ callId, at, caller, requestId, cacheKey, purchase }: PlannedCall): CallEntry {
+  #entryOf({ callId, at, caller, requestId, cacheKey, purchase, image }: PlannedCall): CallEntry {
     return {
       callId,
       team: caller.team.id,
@@ -125,6 +125,7 @@ export class Ledger {
       resultId: cacheKey,
       estimate: this.#options.account.price.current(),
       ...(purchase !== 'first' && { purchase }),
+      ...(image && { image }),
     }
   }
 

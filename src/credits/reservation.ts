@@ -62,6 +62,10 @@ export class CallReservation implements Reservation {
     return finalCost(this.#origin) ?? (await this.#priceOf(bill)).cost
   }
 
+  describe(known: { pixelKey: string }): void {
+    if (!this.#ended) this.#call = { ...this.#call, ...known }
+  }
+
   async submitted(jobId: string): Promise<void> {
     if (this.#ended) return
     this.#call = { ...this.#call, jobId }

@@ -9,16 +9,11 @@ export const KEY_PARTS = { version: 'v1', model: 'sam-v2-image' } as const
  * `scope` is the team under `CACHE_SCOPE=team`, else empty. Points keep their order: whether it alters the picture is not known.
  */
 export function cacheKey(digest: Digest, params: Params, scope: string): CacheKey {
-  const { prompt, coordinates, removeCoordinates, overlayMask } = params
-  const question = [
-    KEY_PARTS.version,
-    KEY_PARTS.model,
-    scope,
-    digest,
-    prompt ?? null,
-    coordinates ?? null,
-    removeCoordinates ?? null,
-    overlayMask,
-  ]
+  const question = [KEY_PARTS.version, KEY_PARTS.model, scope, digest, ...canonicalParams(params)]
   return createHash('sha256').update(JSON.stringify(question)).digest('hex')
+}
+
+/** The parameters as a list of fixed length. */
+export function canonicalParams({ prompt, coordinates, removeCoordinates, overlayMask }: Params): unknown[] {
+  return [prompt ?? null, coordinates ?? null, removeCoordinates ?? null, overlayMask]
 }

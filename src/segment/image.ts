@@ -25,6 +25,7 @@ export function createImageCheck({ maxPixels }: { maxPixels: number }): CheckIma
       )
     }
     checkPoints(params, size, isTurned)
+    return size
   }
 }
 

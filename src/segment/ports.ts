@@ -2,6 +2,9 @@ import type { GatewayError } from '../errors.js'
 import type { Nanocredits } from '../nanocredits.js'
 import type { PurchaseKind } from '../storage.js'
 import type { CacheKey, Caller, Digest, ImageBytes, Params, Result, Team } from './types.js'
+import type { Bill, Upstream } from './upstream-port.js'
+
+export type * from './upstream-port.js'
 
 /** What the pipeline asks of the parts around it. Each is built in `gateway.ts`; tests pass plain objects. */
 
@@ -40,12 +43,16 @@ export interface PlannedCall {
   requestId: string
   cacheKey: CacheKey
   purchase: PurchaseKind
+  /** What is sent: its size in pixels, and its bytes. */
+  image?: { width: number; height: number; bytes: number }
 }
 
 /** Money held for a call until it is known what it cost. Exactly one of the three ends it; a second one changes nothing. */
 export interface Reservation {
   /** What `settle` books for this bill: Segmind's own figure, else what the balance shows, else the estimate. */
   costOf(bill: Bill): Promise<Nanocredits>
+  /** Adds what has become known about the call since, before it ends. */
+  describe(known: { pixelKey: string }): void
   /** Segmind has taken the call as a job: whoever comes after a crash polls that job, and submits no other. */
   submitted(jobId: string): Promise<void>
   /** The call was answered and billed. Answers what was booked: Segmind's own figure, else the estimate. */
@@ -54,13 +61,6 @@ export interface Reservation {
   release(bill?: Bill): Promise<void>
   /** The body went out and no answer came: stays booked with the estimate. */
   unknown(bill?: Bill): Promise<void>
-}
-
-/** What Segmind said about money on an answer; each absent where it said nothing. */
-export interface Bill {
-  cost?: Nanocredits
-  remaining?: Nanocredits
-  upstreamRequestId?: string
 }
 
 export interface Ledger {
@@ -168,39 +168,11 @@ export interface Turns {
   take(caller: Caller): Promise<{ waitedMs: number; done(): void }>
 }
 
-/** What came of asking Segmind: the picture as bytes whatever form it came in, or a failure; either may carry a bill. */
-export type UpstreamOutcome = { kind: 'answered'; body: Buffer; contentType: string; bill: Bill } | UpstreamFailure
+/** Checks an image's structure and that the points lie inside it, and answers its size in pixels as stored. Throws `unsupported_image`, `image_*`, `invalid_parameter`. */
+export type CheckImage = (image: ImageBytes, params: Params) => Promise<{ width: number; height: number }>
 
-export interface UpstreamFailure {
-  kind: 'failed'
-  error: GatewayError
-  bill: Bill
-}
-
-/** What the client needs to know of the call around it. */
-export interface CallTerms {
-  /** Until when it may wait before it tries again, milliseconds since 1970: the caller's patience. */
-  retryUntil: number
-  /** Told of each attempt: `ok` or an error code, the HTTP status where there was one, and how long it took. */
-  onAttempt?(attempt: { code: string; status?: number; durationMs: number }): void
-  /** Told, and waited for, when Segmind has taken the call as a job, before it is polled. */
-  onSubmitted(jobId: string): Promise<void>
-}
-
-export interface Upstream {
-  /** Throws `upstream_unavailable` while the breaker is open: nothing need be reserved for a call that would not be made. */
-  admit(): void
-  /**
-   * Asks Segmind once (and again only where that cannot be billed twice). Never throws.
-   * `error.billed` of a failure says what is known about money; its code is one of `upstream_*`, `credits_exhausted`.
-   */
-  segment(image: ImageBytes, params: Params, terms: CallTerms): Promise<UpstreamOutcome>
-  /** Waits for a job that was submitted before (`SEGMIND_API=v2`), which costs nothing more. Never throws. */
-  resume(jobId: string): Promise<UpstreamOutcome>
-}
-
-/** Checks an image's structure and that the points lie inside it. Throws `unsupported_image`, `image_*`, `invalid_parameter`. */
-export type CheckImage = (image: ImageBytes, params: Params) => Promise<void>
+/** Names a question by the picture that is seen, whatever its bytes; undefined where the picture cannot be decoded. Never rejects. */
+export type PixelKeyOf = (image: ImageBytes, params: Params, scope: string) => Promise<string | undefined>
 
 /** What a flight brings home: bought just now, or found by the second look. */
 export interface Purchase {
@@ -226,6 +198,8 @@ export interface PipelineParts {
   flights: Flights<Purchase>
   leases: Leases
   checkImage: CheckImage
+  /** With `PIXEL_DIGEST`. */
+  pixelKeyOf?: PixelKeyOf | undefined
   ledger: Ledger
   turns: Turns
   upstream: Upstream

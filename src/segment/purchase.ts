@@ -24,28 +24,33 @@ export async function buy(question: Question, led: Led, parts: PipelineParts): P
   if (inherited) return inherited
   const { caller, requestId, key, params } = question
   const image = await bytesOf(question, parts)
-  await parts.checkImage(image, params)
+  const size = await parts.checkImage(image, params)
   keepImage(question, parts)
   parts.ledger.admit(caller.team)
   parts.upstream.admit()
   const { callId, at } = led.note
   const { story } = question
   if (story) story.balanceBefore = parts.ledger.balance()
+  const { purchase } = led
+  const sent = { ...size, bytes: image.byteLength }
   const reservation = await parts.ledger.reserve({
     callId,
     at,
     caller,
     requestId,
     cacheKey: key,
-    purchase: led.purchase,
+    purchase,
+    image: sent,
   })
-  if (story) story.call = { callId, at, purchase: led.purchase }
+  if (story) story.call = { callId, at, purchase }
   const turn = await orRelease(parts.turns.take(caller), reservation)
   if (story) story.queueMs = turn.waitedMs
+  const pixelKey = parts.pixelKeyOf?.(image, params, question.scope)
   const calledAt = performance.now()
   const outcome = await call(image, question, { led, reservation }, parts).finally(turn.done)
   const upstreamMs = performance.now() - calledAt
   if (story) story.balanceAfter = outcome.bill.remaining
+  await describePixels(reservation, pixelKey)
   if (outcome.kind === 'failed') throw await failed(outcome, led, reservation)
   led.openJob = undefined
   const cost = await reservation.costOf(outcome.bill)
@@ -54,6 +59,23 @@ export async function buy(question: Question, led: Led, parts: PipelineParts): P
   const [kept, charged] = await Promise.all([keep(question, result, parts), reservation.settle(outcome.bill)])
   const by = { team: caller.team.id, callId, at, requestId }
   return { ...kept, result, bought: true, by, charged, queueMs: turn.waitedMs, upstreamMs }
+}
+
+/** How long a paid answer may wait for the report of what was wasted. */
+const PIXELS_WAIT_MS = 2_000
+
+async function describePixels(
+  reservation: Reservation,
+  pixelKey: Promise<string | undefined> | undefined,
+): Promise<void> {
+  if (!pixelKey) return
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>(resolve => {
+    timer = setTimeout(() => resolve(undefined), PIXELS_WAIT_MS)
+  })
+  const known = await Promise.race([pixelKey, late])
+  clearTimeout(timer)
+  if (known !== undefined) reservation.describe({ pixelKey: known })
 }
 
 /** Keeps an image that came along and is known to be good, so that the next request may name it by its id; nobody waits for that. */

@@ -15,7 +15,7 @@ function image(bytes: Buffer): ImageBytes {
 }
 
 /** The code of a refusal, `accepted`, or whatever else happened, which is always wrong. */
-async function verdict(checked: Promise<void>): Promise<string> {
+async function verdict(checked: Promise<unknown>): Promise<string> {
   return checked.then(
     () => 'accepted',
     error => (error instanceof GatewayError ? error.code : `not a GatewayError: ${error}`),

@@ -63,6 +63,7 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
   }
   const reservation: Reservation = {
     costOf: async ({ cost }) => cost ?? 2000,
+    describe: () => {},
     submitted: async jobId => void steps.push(`submitted ${jobId}`),
     settle: async (bill: Bill) => {
       steps.push(`settle ${bill.cost}`)
@@ -100,7 +101,10 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
     },
     flights: new Coalescer<Purchase>(),
     leases: flights,
-    checkImage: async () => void steps.push('check'),
+    checkImage: async () => {
+      steps.push('check')
+      return { width: 16, height: 16 }
+    },
     ledger: {
       admit: () => {},
       balance: () => undefined,

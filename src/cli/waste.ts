@@ -1,0 +1,60 @@
+import { parseArgs } from 'node:util'
+import { loadSettings, type Settings } from '../config.js'
+import { type PaidCall, paidCallOf, wasteOf } from '../credits/waste.js'
+import { createBudgetCalendar } from '../credits/windows.js'
+import type { LedgerStore, Store } from '../storage.js'
+import { TEAM_ID } from '../teams/teams-file.js'
+import { type CliIo, usageError } from './io.js'
+import { asJson, asText } from './waste-text.js'
+
+export const help = `Tells which credits need not have been spent
+
+segmind-gateway waste [--month 2026-11] [--team ID] [--json]
+    Reads the ledger of the store the settings name, of that month and of the 31 days before it. Amounts are Segmind's credits.
+    --month  default: this month in BUDGET_TIMEZONE
+    --team   only what this team spent
+    --json   amounts as decimal strings`
+
+/** Opens the store that the settings name; `main.ts` knows the stores. */
+export type OpenStore = (settings: Settings) => Promise<Store>
+
+/** What is looked at before a month, to know what was bought already. */
+const DAYS_BEFORE = 31
+const DAY_MS = 86_400_000
+
+/** `segmind-gateway waste`. Rejects with an `Error` for people. `now` is for tests. */
+export async function run(args: string[], io: CliIo, openStore: OpenStore, now = Date.now): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: { month: { type: 'string' }, team: { type: 'string' }, json: { type: 'boolean' } },
+  })
+  const settings = loadSettings(io.env)
+  const month = values.month ?? createBudgetCalendar(settings.credits.timeZone).windows(now()).month
+  if (!/^\d{4}-(?:0[1-9]|1[0-2])$/.test(month)) throw usageError('--month takes a month such as 2026-11')
+  if (values.team !== undefined && !TEAM_ID.test(values.team)) throw usageError('--team takes the id of a team')
+  const store = await openStore(settings)
+  try {
+    const calls = await callsOf(store.ledger, month)
+    const report = wasteOf(calls, { month, team: values.team, freshMs: settings.cache.ttlSeconds * 1000 })
+    if (values.json) io.stdout(asJson(month, report))
+    else for (const line of asText(month, report, settings.images.pixelDigest)) io.stdout(line)
+    return 0
+  } finally {
+    await store.close()
+  }
+}
+
+/** Day by day: of a call only what the report needs is kept. */
+async function callsOf(ledger: Pick<LedgerStore, 'entries'>, month: string): Promise<PaidCall[]> {
+  const calls: PaidCall[] = []
+  const first = Date.parse(`${month}-01T00:00:00Z`)
+  for (let day = -DAYS_BEFORE; day < 31; day++) {
+    const name = new Date(first + day * DAY_MS).toISOString().slice(0, 10)
+    if (day >= 0 && !name.startsWith(month)) break
+    for (const entry of await ledger.entries(name)) {
+      const call = paidCallOf(entry)
+      if (call) calls.push(call)
+    }
+  }
+  return calls
+}

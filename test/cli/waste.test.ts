@@ -1,0 +1,69 @@
+import t from 'tap'
+import { dispatch } from '../../src/cli/dispatch.js'
+import * as waste from '../../src/cli/waste.js'
+import type { LedgerEntry, Store } from '../../src/storage.js'
+import { anEntry } from '../credits/ledger-world.js'
+import { recorder } from './recorder.js'
+
+const settled = { outcome: 'charged', cost: 1_700_000, costSource: 'header', settledAt: 1 } as const
+
+function entry(day: string, hour: number, changes: Partial<LedgerEntry> = {}): LedgerEntry {
+  const at = Date.parse(`${day}T00:00:00Z`) + hour * 3_600_000
+  return anEntry(`${day} ${hour}`, { at, day, month: day.slice(0, 7), state: 'charged', settled, ...changes })
+}
+
+async function ran(args: string[], entries: LedgerEntry[], env: NodeJS.ProcessEnv = {}) {
+  const io = recorder(env)
+  const seen = { days: [] as string[], closed: 0 }
+  const ledger = {
+    entries: async (day: string) => {
+      seen.days.push(day)
+      return entries.filter(each => each.day === day)
+    },
+  }
+  const openStore = async () => ({ ledger, close: async () => void seen.closed++ }) as unknown as Store
+  const now = () => Date.parse('2026-11-30T23:30:00Z')
+  const command = { help: waste.help, run: (words: string[], its: typeof io) => waste.run(words, its, openStore, now) }
+  const code = await dispatch(['waste', ...args], io, { waste: command })
+  return { code, out: io.out.join('\n'), err: io.err.join('\n'), seen }
+}
+
+t.test('a table tells each kind with its credits, its share and what to do', async t => {
+  const image = { width: 4096, height: 2048, bytes: 2_000_000 }
+  const { code, out, seen } = await ran([], [entry('2026-10-31', 23, { image }), entry('2026-11-01', 1, { image })])
+  t.equal(code, 0)
+  t.match(out, 'Paid in 2026-11: 1 calls, 0.0017 credits.')
+  t.match(out, /evicted and bought again +1 +0\.0017 +100\.0 % +more room/)
+  t.match(out, /no-cache and no-store +0 +0 +0\.0 %$/m)
+  t.match(out, /same pixels, other bytes +not known$/m)
+  t.match(out, /larger than 1024 pixels +1 +0\.0017 +100\.0 %/)
+  t.match(out, 'PIXEL_DIGEST=true would tell')
+  t.match(out, /were 1\.9 MB more than needed/)
+  t.match(out, /vision +0\.0017 +0\.0017/)
+  t.equal(seen.days[0], '2026-10-01')
+  t.equal(seen.days.at(-1), '2026-11-30')
+  t.equal(seen.closed, 1)
+})
+
+t.test('for programs there is JSON, with decimal strings', async t => {
+  const bought = [entry('2026-11-01', 0), entry('2026-11-01', 1), entry('2026-11-02', 2, { purchase: 'no-cache' })]
+  const told = JSON.parse((await ran(['--json', '--month', '2026-11'], bought)).out)
+  t.match(told, {
+    month: '2026-11',
+    paid: { calls: 3, credits: '0.0051' },
+    waste: { evicted: { calls: 1, credits: '0.0017', teams: { vision: { calls: 1 } }, top: [{ resultId: 'k' }] } },
+    noCacheThoughFresh: { calls: 1, credits: '0.0017' },
+  })
+  t.equal(told.waste.samePixels, undefined, 'what is not known is left out')
+})
+
+t.test('the time to live is that of the settings', async t => {
+  const bought = [entry('2026-11-01', 0), entry('2026-11-01', 1)]
+  t.match((await ran([], bought, { CACHE_TTL_SECONDS: '3600' })).out, /expired and bought again +1 /)
+})
+
+t.test('a month without calls says so, and what is wrong is told', async t => {
+  t.equal((await ran(['--month', '2026-01'], [])).out, 'Nothing was paid for in 2026-01.')
+  t.match(await ran(['--month', 'May'], []), { code: 2, err: /--month takes/ })
+  t.match(await ran(['--team', 'A B'], []), { code: 2, err: /--team takes/ })
+})
