@@ -285,7 +285,7 @@ async function compare(t: Test, { store, segmind, said }: Day, { seen, replicas 
   )
   t.equal(amounts('price').length, 1, 'the price change was noticed, once')
   t.equal(amounts('unknown').length, 1, 'the outage was no foreign use')
-  t.ok((amounts('price')[0] ?? 0) > 400_000)
+  t.ok((amounts('price')[0] ?? 0) > 250_000)
   t.same(
     said.filter(what => ['normal', 'reserve', 'empty'].includes(what)),
     ['normal', 'reserve', 'normal', 'reserve', 'empty', 'normal'],

@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import sharp from 'sharp'
 import t from 'tap'
 import { createPixelKey } from '../../src/segment/pixel-key.js'
@@ -64,12 +67,15 @@ t.test('what cannot be decoded has none: cut off, too large, too many at once', 
 })
 
 t.test('what was sent is in the ledger, with PIXEL_DIGEST what was seen, and broken pixels fail nothing', async t => {
-  const gateway = await startTestGateway({ env: { PIXEL_DIGEST: 'true' } })
+  const dataDir = await mkdtemp(join(tmpdir(), 'gateway-pixels-'))
+  t.teardown(() => rm(dataDir, { recursive: true, force: true }))
+  const gateway = await startTestGateway({ dataDir, env: { PIXEL_DIGEST: 'true' } })
   t.teardown(gateway.stop)
   const [one, two] = [await picture().png().toBuffer(), await picture().png({ compressionLevel: 0 }).toBuffer()]
   const broken = one.subarray(0, one.length - 60)
   for (const image of [one, two, broken]) t.equal((await gateway.segment({ prompt: 'dog' }, { image })).status, 200)
-  const store = await openEmbeddedStore({ dir: gateway.dataDir, maxBytes: 2 ** 26 })
+  await gateway.stop()
+  const store = await openEmbeddedStore({ dir: dataDir, maxBytes: 2 ** 26 })
   t.teardown(() => store.close())
   const entries = await store.ledger.entries(new Date().toISOString().slice(0, 10))
   const of = (image: Buffer) => entries.find(entry => entry.image?.bytes === image.length)
