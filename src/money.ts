@@ -134,7 +134,7 @@ function alertFactsOf({ accounts, teams, sharedKey, now }: AlertParts): AlertFac
       return {
         ...(latest && { balance: latest }),
         burn: account.burn,
-        state: account.state.current,
+        state: account.state.agreed,
         drifts: (account.reconciler.record?.events ?? []).flatMap(({ id, at, kind, amount }) =>
           kind === 'foreign' && isRecent({ at, amount }) ? [{ id, at, kind, amount }] : [],
         ),

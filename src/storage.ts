@@ -17,7 +17,7 @@ export interface Store {
   readonly leases: LeaseStore
   /** Whether the store answered when it was last asked. */
   isUp(): boolean
-  /** Entries and bytes held for `results` and `images` together, where the store can tell cheaply. */
+  /** Entries and bytes held for `results`, `images` and `requests` together, where the store can tell cheaply. */
   size(): Promise<{ entries: number; bytes: number } | undefined>
   close(): Promise<void>
 }

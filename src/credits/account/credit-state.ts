@@ -85,6 +85,7 @@ const MAX_TRIES = 5
 export class SharedCreditState {
   readonly #options: SharedStateOptions
   #state: CreditState | undefined
+  #agreed: CreditState | undefined
   #work: Promise<void> = Promise.resolve()
 
   constructor(options: SharedStateOptions) {
@@ -94,6 +95,11 @@ export class SharedCreditState {
   /** Undefined while nothing was heard. */
   get current(): CreditState | undefined {
     return this.#state
+  }
+
+  /** What it was for all replicas when that was last heard; what only this one knows yet is left out. */
+  get agreed(): CreditState | undefined {
+    return this.#agreed
   }
 
   /** Takes news at once here, and then for all. Resolves when it is shared. */
@@ -127,6 +133,7 @@ export class SharedCreditState {
       }
       if (!(await records.put(KEY, JSON.stringify(next), version))) continue
       this.#state = next
+      this.#agreed = next
       if (next.name !== state?.name) onChange(next)
       return
     }
@@ -134,6 +141,8 @@ export class SharedCreditState {
 
   async #read(): Promise<{ state: CreditState | undefined; version: string }> {
     const found = await this.#options.records.get(KEY)
-    return { state: found && (JSON.parse(found.value) as CreditState), version: found?.version ?? '' }
+    const state = found && (JSON.parse(found.value) as CreditState)
+    this.#agreed = state
+    return { state, version: found?.version ?? '' }
   }
 }

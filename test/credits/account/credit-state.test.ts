@@ -90,12 +90,15 @@ t.test('credits: a change is told once, by one of the replicas that see it at th
   isHeld.now = true
   const both = [one.credits.tell(heard(50)), two.credits.tell(heard(50))]
   t.equal(two.credits.current?.name, 'reserve', 'each goes by it at once')
+  t.equal(two.credits.agreed?.name, 'normal', 'though it is not yet agreed on')
   while (waiting.length < 2) await new Promise(setImmediate)
   isHeld.now = false
   for (const go of waiting.splice(0)) go()
   waiting = []
   await Promise.all(both)
   t.same([...one.told, ...two.told], ['normal', 'reserve'])
+  t.same(one.credits.agreed, two.credits.agreed)
+  t.equal(one.credits.agreed?.name, 'reserve')
 })
 
 t.test('credits: with the store down each replica goes by what it knows', async t => {
