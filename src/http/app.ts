@@ -10,7 +10,7 @@ import { addCreditsRoute, type CreditFacts } from './credits-route.js'
 import { addDocsRoutes } from './docs-routes.js'
 import { addErrorHandler, type NotFound, sendProblem, toGatewayError } from './error-handler.js'
 import { Exchanges } from './exchanges.js'
-import { addExplainRoute, type Explanations } from './explain-route.js'
+import { addExplainRoute, type Explanations, isRequestId } from './explain-route.js'
 import { addFacts, beginFacts, type Finished, type FinishedStory } from './facts.js'
 import { addHealthRoutes, type Health } from './health-routes.js'
 import { addImagesRoute, type ImagesRouteParts } from './images-route.js'
@@ -119,12 +119,10 @@ async function requireHost({ raw }: FastifyRequest): Promise<void> {
     throw new GatewayError('invalid_request', 'The request has no Host header.')
 }
 
-const SANE_ID = /^[\w.:/+=@~-]{1,128}$/
-
 /** The caller's own request id when it is a sane one (safe in a header and a log line), else a new one. */
 function requestIdOf(request: { headers: IncomingMessage['headers'] }): string {
   const own = request.headers['x-request-id']
-  return typeof own === 'string' && SANE_ID.test(own) ? own : randomUUID()
+  return typeof own === 'string' && isRequestId(own) ? own : randomUUID()
 }
 
 /**

@@ -174,5 +174,6 @@ t.test('requests under one id are told newest first; nothing is kept of others',
     (await explained(gateway, 'twice')).all.map(({ cache }) => cache.how),
     ['hit', 'miss'],
   )
-  t.equal((await explained(gateway, 'never')).status, 404)
+  for (const id of ['never', '\0', 'two words', 'a'.repeat(129)])
+    t.equal((await explained(gateway, id)).status, 404, id)
 })
