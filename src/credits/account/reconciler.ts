@@ -58,9 +58,7 @@ export class Reconciler {
   /** Takes a sample; while one is looked at, only the newest of those that follow is kept. Resolves when it was looked at. */
   observe(sample: Sample): Promise<void> {
     this.#next = sample
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined
-    })
+    this.#running ??= this.#run()
     return this.#running
   }
 
@@ -95,6 +93,8 @@ export class Reconciler {
         this.#options.onFailure(error)
       }
     }
+    // In the step that saw nothing more to look at: a sample that came a moment later would be left lying.
+    this.#running = undefined
   }
 
   async #look(sample: Sample): Promise<void> {
