@@ -151,13 +151,17 @@ t.test('a refusal names its code, and what was held for a call that Segmind did 
 })
 
 t.test('a purchase that goes on without its caller is told whole once it has ended', async t => {
-  const gateway = await start({ env: { CLIENT_TIMEOUT_MS: '20' } })
+  const gateway = await start()
   const gate = gateway.upstream.hold()
-  t.equal((await gateway.segment({ prompt: 'dog' }, as('slow'))).status, 504)
-  t.match(await explanation(gateway, 'slow'), { code: 'upstream_slow', call: { outcome: 'reserved' }, attempts: [] })
+  const leaving = new AbortController()
+  const asked = gateway.segment({ prompt: 'dog' }, { ...as('slow'), signal: leaving.signal }).catch(() => {})
+  await gateway.upstream.arrived(1)
+  leaving.abort()
+  await asked
+  t.match(await explanation(gateway, 'slow'), { status: 499, call: { outcome: 'reserved' }, attempts: [] })
   gate.open()
   t.match(await explanation(gateway, 'slow', ({ attempts }) => attempts.length > 0), {
-    status: 504,
+    status: 499,
     call: { outcome: 'charged' },
     attempts: [{ code: 'ok' }],
   })
