@@ -223,7 +223,8 @@ t.test('it sweeps at the start and again and again, until it is closed', async t
   one.recovery.start()
   other.recovery.start()
   await quiet()
-  t.same(sweeps, { one: 1, other: 1 })
+  // A machine that is busy may be at the next sweep already.
+  t.ok(sweeps.one >= 1 && sweeps.other >= 1)
   await until(() => sweeps.one > 3)
   await one.recovery.close()
   Object.assign(sweeps, { one: 0, other: 0 })
