@@ -6,10 +6,14 @@ import type { Settings } from './config.js'
 import type { BudgetCalendar } from './credits/windows.js'
 import { UploadBudget } from './http/upload-budget.js'
 import { HeldImages } from './images/held-images.js'
+import { KnownBodies } from './images/known-bodies.js'
 import type { Metrics } from './metrics.js'
 import { Explanations } from './requests/explanations.js'
+import { Jobs } from './requests/jobs.js'
 import { FairQueue } from './schedule/fair-queue.js'
+import { createMaskForms } from './segment/mask-forms.js'
 import type { Purchase } from './segment/ports.js'
+import type { Result } from './segment/types.js'
 import type { Store } from './storage.js'
 
 export interface CachingParts {
@@ -37,6 +41,8 @@ export function buildCaching(parts: CachingParts) {
     ...keptThings(parts),
     leases: shareFlights(parts),
     flights: new Coalescer<Purchase>(),
+    shaping: new Coalescer<Result>(),
+    maskForms: createMaskForms({ maxPixels: settings.images.maxPixels }),
     turns: new FairQueue({
       maxConcurrent: settings.segmind.maxConcurrency,
       maxWaiting: settings.queue.max,
@@ -65,7 +71,18 @@ function keptThings({ settings, log, store, metrics, calendar, now, onFailure }:
     images: new HeldImages({
       store: store.images,
       ttlSeconds: settings.images.ttlSeconds,
+      now,
       onStoreFailure: (error, doing) => onFailure(error, `images: ${doing}`),
+    }),
+    bodies: new KnownBodies({
+      store: store.images,
+      ttlSeconds: settings.cache.ttlSeconds,
+      onStoreFailure: (error, doing) => onFailure(error, `bodies: ${doing}`),
+    }),
+    jobs: new Jobs({
+      records: store.records,
+      now,
+      onStoreFailure: (error, doing) => onFailure(error, `jobs: ${doing}`),
     }),
     explanations: new Explanations({
       store: store.requests,

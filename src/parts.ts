@@ -10,6 +10,7 @@ import { SharedKey } from './segmind/shared-key.js'
 import type { Store } from './storage.js'
 import { type OpenedStore, openStore } from './store/open-store.js'
 import { type WatchedTeams, watchTeams } from './teams/watch.js'
+import { createTestLane } from './test-lane.js'
 
 export interface GatewayOptions {
   settings: Settings
@@ -34,6 +35,7 @@ export interface Parts extends GatewayOptions, ReturnType<typeof buildCaching> {
   sharedKey: SharedKey
   fetcher: ImageFetcher
   accounts: Accounts
+  testLane: ReturnType<typeof createTestLane>
   isDraining: boolean
 }
 
@@ -87,6 +89,11 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
   const alerts = openMoneyAlerts({ settings, log, opened, sharedKey, now, onFailure, accounts, teams })
   closers.push(() => alerts.close())
   onNews = () => void alerts.look()
+  const caching = buildCaching({
+    ...{ settings, log, store: opened.store, metrics, calendar: accounts.calendar, now, onFailure },
+    isDraining: () => parts.isDraining,
+    orphanAfterMs: orphanAfterMs(settings, OUTPUT_TIMEOUT_MS),
+  })
   const parts: Parts = {
     ...options,
     now,
@@ -98,16 +105,20 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
     sharedKey,
     fetcher,
     accounts,
-    ...buildCaching({
-      ...{ settings, log, store: opened.store, metrics, calendar: accounts.calendar, now, onFailure },
-      isDraining: () => parts.isDraining,
-      orphanAfterMs: orphanAfterMs(settings, OUTPUT_TIMEOUT_MS),
-    }),
+    ...caching,
+    testLane: createTestLane({ settings, maskForms: caching.maskForms, now }),
     isDraining: false,
   }
+  closeAfter(parts, closers)
+  return parts
+}
+
+/** What ends once requests have ended, in reverse order. */
+function closeAfter(parts: Parts, closers: Closers): void {
   closers.push(() => parts.leases.close())
   closers.push(() => parts.explanations.idle())
-  return parts
+  closers.push(() => parts.jobs.idle())
+  closers.push(() => parts.testLane.close())
 }
 
 /** Segmind, and where pictures come from that are named by an address. */

@@ -1,21 +1,28 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { accountMonth } from './credits/account/record.js'
 import { timeOfDay } from './credits/account/runway.js'
 import { MonthStatements } from './credits/month-statements.js'
 import { asCsv } from './credits/statement-rows.js'
 import type { AppParts } from './http/app.js'
 import type { CreditFacts } from './http/credits-route.js'
+import type { Lane } from './http/lane.js'
+import { OutputAddresses } from './http/signed-output.js'
 import type { Gauges } from './metrics.js'
 import type { Parts } from './parts.js'
 import { createImageCheck } from './segment/image.js'
 import { createPixelKey } from './segment/pixel-key.js'
 import { landOrphan } from './segment/purchase.js'
 import type { QuoteParts } from './segment/quote.js'
+import type { Team } from './segment/types.js'
+import { createSharedSecret } from './shared-secret.js'
 import type { LedgerEntry } from './storage.js'
 import { createOperatorCheck } from './teams/operator-key.js'
 
 /** What the HTTP shell gets to see. */
 export function appPartsOf(parts: Parts): AppParts {
-  const { settings, accounts, store, teams } = parts
+  const { settings, accounts, store, teams, testLane } = parts
+  const outputs = createOutputs(parts)
   const statements = createStatements(parts)
   const currentMonth = () => accounts.calendar.windows(Date.now()).month
   const isOperator = createOperatorCheck(settings.teams.adminKey?.reveal())
@@ -33,17 +40,11 @@ export function appPartsOf(parts: Parts): AppParts {
         balance: accounts.account.balance.state,
       }),
     },
-    segment: {
-      pipeline: pipelinePartsOf(parts),
-      uploads: parts.uploads,
-      fetchImage: parts.fetcher.fetchImage,
-      remaining: team => accounts.allowance.remaining(team),
-      creditState: () => accounts.account.state.current?.name,
-      maxImageBytes: settings.images.maxBytes,
-      base64Default: settings.upload.base64Default,
-    },
-    images: {
-      holds: ({ team }, digest) => parts.images.has(settings.cache.scope === 'team' ? team.id : '', digest),
+    questions: questionPartsOf(parts, outputs),
+    outputs: {
+      outputs,
+      resultsOf: ({ isTest }) => (isTest ? testLane.pipeline.results : parts.results),
+      now: parts.now,
     },
     usage: {
       statement: (month, team) => statements.read(month, team),
@@ -65,6 +66,59 @@ export function appPartsOf(parts: Parts): AppParts {
     onStory: finished => parts.explanations.take(finished),
     onFinished: finished => parts.metrics.requested(finished),
   }
+}
+
+/** What every question meets: the account's lane, or that of test keys. */
+function questionPartsOf(parts: Parts, outputs: OutputAddresses): AppParts['questions'] {
+  const { settings, testLane } = parts
+  const lane = liveLane(parts)
+  return {
+    laneOf: caller => (caller.isTest ? testLane : lane),
+    uploads: parts.uploads,
+    fetchImage: parts.fetcher.fetchImage,
+    maxImageBytes: settings.images.maxBytes,
+    base64Default: settings.upload.base64Default,
+    allowNoSelection: settings.upload.allowNoSelection,
+    batchParallel: settings.segmind.maxConcurrency,
+    jobs: parts.jobs,
+    outputs,
+    jobPatienceMs: settings.server.clientTimeoutMs + settings.queue.timeoutMs + settings.segmind.timeoutMs,
+  }
+}
+
+/** Milliseconds that a caller waits for a balance that nobody knows yet. */
+const BALANCE_WAIT_MS = 2_000
+
+function liveLane(parts: Parts): Lane {
+  const { accounts } = parts
+  const remaining = (team: Team) => accounts.allowance.remaining(team)
+  return {
+    isTest: false,
+    pipeline: { ...pipelinePartsOf(parts), maskForms: parts.maskForms, shaping: parts.shaping },
+    images: parts.images,
+    bodies: parts.bodies,
+    prepare: question => question,
+    remaining,
+    async askRemaining(team) {
+      const known = await remaining(team)
+      if (known !== undefined) return known
+      const waited = sleep(BALANCE_WAIT_MS, undefined, { ref: false })
+      await Promise.race([accounts.account.refresh(), waited]).catch(() => undefined)
+      return remaining(team)
+    },
+    creditState: () => accounts.account.state.current?.name,
+  }
+}
+
+const SECRET_BYTES = 32
+
+function createOutputs({ settings, store, now }: Parts): OutputAddresses {
+  const make = () => randomBytes(SECRET_BYTES).toString('base64')
+  return new OutputAddresses({
+    secret: createSharedSecret(store.records, 'outputs:secret', make),
+    ttlSeconds: settings.upload.resultUrlTtlSeconds,
+    now,
+  })
 }
 
 /** The account as operators see it. */

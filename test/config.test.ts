@@ -76,7 +76,12 @@ t.test('an empty environment gives the documented defaults and the sandbox', asy
       ...{ ttlSeconds: 86_400, maxBytes: 20 * 1024 ** 2, pixelDigest: false, maxPixels: 50_000_000, urls: true },
       urlHosts: undefined,
     },
-    upload: { memoryBytes: 512 * 1024 ** 2, base64Default: false },
+    upload: {
+      memoryBytes: 512 * 1024 ** 2,
+      base64Default: false,
+      allowNoSelection: false,
+      resultUrlTtlSeconds: 3600,
+    },
     teams: { file: 'data/teams.yaml', isDefaultFile: true, adminKey: undefined },
     credits: {
       ...{ priceEstimate: 2_000_000, timeZone: 'UTC', budgetFail: 'closed', reserve: 0, chargeback: 'first-payer' },
@@ -279,8 +284,6 @@ t.test('settings of later versions are refused unless they are at their default'
     ['REDIS_CLUSTER', 'a:1,b:2'],
     ['REDIS_SENTINELS', 'a:1'],
     ['REDIS_MASTER_NAME', 'main'],
-    ['RESULT_URL_TTL', '60'],
-    ['ALLOW_NO_SELECTION', 'true'],
     ['WORKERS', '2'],
     ['WORKERS', 'many'],
   ]

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { createSharedSecret } from '../shared-secret.js'
 import type { RecordStore } from '../storage.js'
 
 export interface SigningSecretOptions {
@@ -11,24 +12,8 @@ export interface SigningSecretOptions {
 export const SECRET_RECORD = 'alerts:secret'
 const KEY_BYTES = 32
 
-/**
- * The secret that alerts are signed with: the setting's, else one that whoever needs it first makes and all replicas find in the store.
- * Rejects with `StoreError` while that does not answer; asks it once.
- */
+/** The secret that alerts are signed with: the setting's, else one that all replicas share. Rejects with `StoreError`. */
 export function createSigningSecret({ given, records }: SigningSecretOptions): () => Promise<string> {
-  let known = given?.reveal()
-  return async () => {
-    known ??= await sharedSecret(records)
-    return known
-  }
-}
-
-async function sharedSecret(records: RecordStore): Promise<string> {
-  const made = `whsec_${randomBytes(KEY_BYTES).toString('base64')}`
-  for (;;) {
-    const found = await records.get(SECRET_RECORD)
-    if (found) return found.value
-    // Two replicas that start together both find none: the one that is refused here takes the other one's.
-    if (await records.put(SECRET_RECORD, made, '')) return made
-  }
+  const shared = createSharedSecret(records, SECRET_RECORD, () => `whsec_${randomBytes(KEY_BYTES).toString('base64')}`)
+  return async () => given?.reveal() ?? shared()
 }

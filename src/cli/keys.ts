@@ -10,15 +10,15 @@ import { textTable } from './text-table.js'
 
 export const help = `Makes, lists and revokes team keys
 
-segmind-gateway keys create <team> [--expires 90d|2027-11-01] [--note TEXT] [--name TEXT]
+segmind-gateway keys create <team> [--expires 90d|2027-11-01] [--note TEXT] [--name TEXT] [--test]
     Adds a key to TEAMS_FILE (default: teams.yaml in DATA_DIR), and the team when it is new.
     The key is the only line on stdout, shown this once; the file holds its SHA-256.
     --expires  days from now, or the last day (UTC) on which the key is good
     --note     what the key is for
     --name     the name of a new team
-    Test keys (--test) are not in this version.
+    --test     a test key: answered by the sandbox, spends nothing (docs/test-keys.md)
 segmind-gateway keys list [--json]
-    All keys without their texts: team, id, created, expires, state, note.
+    All keys without their texts: team, id, created, expires, kind (test), state, note.
 segmind-gateway keys revoke <id>
     Marks a key, given by its id or whole, as revoked. A running gateway refuses it within two seconds.`
 
@@ -43,17 +43,21 @@ async function create(args: string[], io: CliIo, { file, nowMs }: Where): Promis
   if (team === undefined) throw usageError('which team?')
   refuseMore(more)
   if (!TEAM_ID.test(team)) throw usageError('a team id has 1 to 32 characters out of a-z, 0-9 and -')
-  if (values.test) throw usageError('test keys (--test) are not in this version')
   checkLine('--note', values.note, { min: 0, max: 200 })
   checkLine('--name', values.name, { min: 1, max: 100 })
   const expires = values.expires === undefined ? undefined : expiryOf(values.expires, nowMs)
   if (values.expires !== undefined && expires === undefined) {
     throw usageError('--expires takes a number of days (90d) or a date (2027-11-01) that is not over')
   }
-  const { key, isNewTeam } = await addKey({ file, team, name: values.name, note: values.note, expires, nowMs })
+  const { key, isNewTeam } = await addKey({
+    ...{ file, team, name: values.name, note: values.note, expires, nowMs },
+    isTest: values.test ?? false,
+  })
   io.stdout(key.text)
   const end = expires === undefined ? 'it does not expire' : `it is good through ${expires} (UTC)`
-  io.stderr(`Key ${key.id} for the ${isNewTeam ? 'new team' : 'team'} ${team} is in ${file}; ${end}.`)
+  io.stderr(
+    `${values.test ? 'Test key' : 'Key'} ${key.id} for the ${isNewTeam ? 'new team' : 'team'} ${team} is in ${file}; ${end}.`,
+  )
   if (!isNewTeam && values.name !== undefined) io.stderr('The team was there already: its name stays as it is.')
   io.stderr('It is shown this once. A running gateway takes it within two seconds.')
   return 0
@@ -79,20 +83,33 @@ async function list(args: string[], io: CliIo, { file, nowMs }: Where): Promise<
   refuseMore(positionals)
   const rows = validTeams(await readTeams(file), file).flatMap(entry => entry.keys.map(key => rowOf(entry, key, nowMs)))
   if (values.json) io.stdout(JSON.stringify(rows, null, 2))
-  else
-    for (const line of textTable([COLUMNS, ...rows.map(row => COLUMNS.map(column => row[column] ?? ''))]))
-      io.stdout(line)
+  else for (const line of tableOf(rows)) io.stdout(line)
   return 0
 }
 
-const COLUMNS = ['team', 'id', 'created', 'expires', 'state', 'note'] as const
+const COLUMNS = ['team', 'id', 'created', 'expires', 'kind', 'state', 'note'] as const
 
-function rowOf({ team }: TeamEntry, key: TeamKey, nowMs: number): Partial<Record<(typeof COLUMNS)[number], string>> {
-  const { id, created, expires, note } = key
+type Row = Partial<Record<(typeof COLUMNS)[number], string>>
+
+/** Without a column in which there is nothing to tell apart. */
+function tableOf(rows: readonly Row[]): string[] {
+  const columns = COLUMNS.filter(column => column !== 'kind' || rows.some(({ kind }) => kind !== undefined))
+  return textTable([columns, ...rows.map(row => columns.map(column => row[column] ?? ''))])
+}
+
+function rowOf({ team }: TeamEntry, key: TeamKey, nowMs: number): Row {
+  const { id, created, expires, note, test } = key
+  const kind = test ? 'test' : undefined
   return Object.fromEntries(
-    Object.entries({ team: team.id, id, created, expires, state: stateOf(key, team.disabled, nowMs), note }).filter(
-      ([, value]) => value !== undefined,
-    ),
+    Object.entries({
+      team: team.id,
+      id,
+      created,
+      expires,
+      kind,
+      state: stateOf(key, team.disabled, nowMs),
+      note,
+    }).filter(([, value]) => value !== undefined),
   )
 }
 

@@ -134,6 +134,18 @@ export const SETTINGS = {
   upload: {
     memoryBytes: setting('UPLOAD_MEMORY_BYTES', bytes(1, 1024 * GIB), '512MiB', 'Uploads held in memory at once.'),
     base64Default: setting('BASE64_DEFAULT', flag, 'false', 'The field `base64` of requests that do not say.'),
+    allowNoSelection: setting(
+      'ALLOW_NO_SELECTION',
+      flag,
+      'false',
+      "Whether Segmind's own addresses (/v1, /v2) pass on an image without a prompt and points.",
+    ),
+    resultUrlTtlSeconds: setting(
+      'RESULT_URL_TTL',
+      wholeNumber(1, TEN_YEARS_SECONDS),
+      '3600',
+      'How long the address of a result that /v2 answers opens without a key, in seconds.',
+    ),
   },
   teams: {
     file: optional(
@@ -203,8 +215,6 @@ export const LATER_SETTINGS: readonly LaterSetting[] = [
   { name: 'REDIS_CLUSTER', form: anyText, default: undefined },
   { name: 'REDIS_SENTINELS', form: anyText, default: undefined },
   { name: 'REDIS_MASTER_NAME', form: anyText, default: undefined },
-  { name: 'RESULT_URL_TTL', form: wholeNumber(0, 1e9), default: '3600' },
-  { name: 'ALLOW_NO_SELECTION', form: flag, default: 'false' },
   { name: 'WORKERS', form: wholeNumber(1, 1e9), default: '1' },
 ]
 

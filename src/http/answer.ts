@@ -1,7 +1,8 @@
 import type { FastifyReply } from 'fastify'
 import { formatCredits, type Nanocredits } from '../nanocredits.js'
+import type { Output } from '../segment/output.js'
 import type { SegmentAnswer } from '../segment/pipeline.js'
-import type { CacheDirectives, CacheKey } from '../segment/types.js'
+import type { CacheDirectives, CacheKey, MaskFacts } from '../segment/types.js'
 
 /** How a result is shown to this caller. */
 export interface Rendering {
@@ -9,6 +10,8 @@ export interface Rendering {
   /** Absent where it is not known. */
   imageDigest: string | undefined
   ignoredFields: readonly string[]
+  /** Where the selection is, where that was asked for. */
+  mask?: MaskFacts | undefined
   directives: CacheDirectives
   remaining: Nanocredits | undefined
   uploadMs: number
@@ -22,8 +25,13 @@ const X_CACHE = { hit: 'HIT', miss: 'MISS', coalesced: 'COALESCED', stale: 'STAL
 export function sendAnswer(reply: FastifyReply, answer: SegmentAnswer, rendering: Rendering): FastifyReply {
   const { result } = answer
   reply.headers(answerHeaders(answer, rendering))
-  if (!rendering.base64) return reply.type(result.contentType).send(result.body)
+  if (!isBase64(answer, rendering)) return reply.type(result.contentType).send(result.body)
   return reply.type('application/json; charset=utf-8').send(`{"image":"${result.body.toString('base64')}"}`)
+}
+
+/** JSON is text already. */
+function isBase64({ result }: SegmentAnswer, { base64 }: Rendering): boolean {
+  return base64 && result.contentType.startsWith('image/')
 }
 
 /** Seconds after which it makes sense to ask for a result that is on its way. */
@@ -41,9 +49,10 @@ export function sendRunning(reply: FastifyReply, id: CacheKey): FastifyReply {
 export function sendAccepted(
   reply: FastifyReply,
   id: CacheKey,
-  { base64, imageDigest }: { base64: boolean; imageDigest: string },
+  { base64, output, imageDigest }: { base64: boolean; output?: Output | undefined; imageDigest: string },
 ): FastifyReply {
-  const location = `/results/${id}${base64 ? '?base64=true' : ''}`
+  const query = new URLSearchParams({ ...(base64 && { base64: 'true' }), ...(output && { output }) })
+  const location = `/results/${id}${query.size > 0 ? `?${query}` : ''}`
   reply.headers({ location, 'preference-applied': 'respond-async', 'x-image-id': `sha256:${imageDigest}` })
   return sendRunning(reply, id)
 }
@@ -59,8 +68,8 @@ export function sendNotModified(reply: FastifyReply, answer: SegmentAnswer, rend
   return reply.code(304).headers(answerHeaders(answer, rendering)).send()
 }
 
-function etagOf({ result }: SegmentAnswer, { base64 }: Rendering): string {
-  return `"${result.etag}${base64 ? '-base64' : ''}"`
+function etagOf(answer: SegmentAnswer, rendering: Rendering): string {
+  return `"${answer.result.etag}${isBase64(answer, rendering) ? '-base64' : ''}"`
 }
 
 function answerHeaders(answer: SegmentAnswer, rendering: Rendering): Record<string, string> {
@@ -73,6 +82,7 @@ function answerHeaders(answer: SegmentAnswer, rendering: Rendering): Record<stri
     ...(rendering.imageDigest === undefined ? {} : { 'x-image-id': `sha256:${rendering.imageDigest}` }),
     'x-cost': formatCredits(charged),
     ...(remaining === undefined ? {} : { 'x-remaining-credits': formatCredits(remaining) }),
+    ...maskHeaders(rendering),
     ...(ignoredFields.length === 0 ? {} : { 'x-ignored-fields': ignoredFields.join(', ') }),
     ...(answer.isReplay ? { 'idempotent-replayed': 'true' } : {}),
     etag: etagOf(answer, rendering),
@@ -81,6 +91,11 @@ function answerHeaders(answer: SegmentAnswer, rendering: Rendering): Record<stri
     'x-content-type-options': 'nosniff',
     'server-timing': serverTiming(answer, rendering),
   }
+}
+
+/** The box as `x,y,width,height`, and the area, in pixels. */
+function maskHeaders({ mask }: Rendering): Record<string, string> {
+  return mask ? { 'x-mask-bbox': mask.bbox.join(','), 'x-mask-area': String(mask.area) } : {}
 }
 
 /** RFC 9211: what the cache did. `ttl` is the freshness left, negative on a stale answer. */

@@ -5,6 +5,7 @@ import multipart from '@fastify/multipart'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
 import { GatewayError } from '../errors.js'
 import { type Keys, operatorDoor, teamDoor } from './authenticate.js'
+import { addBatchRoute, type BatchRouteParts } from './batch-route.js'
 import { answerClientError, refuseTunnel } from './client-errors.js'
 import { addCreditsRoute, type CreditFacts } from './credits-route.js'
 import { addDocsRoutes } from './docs-routes.js'
@@ -13,10 +14,12 @@ import { Exchanges } from './exchanges.js'
 import { addExplainRoute, type Explanations, isRequestId } from './explain-route.js'
 import { addFacts, beginFacts, type Finished, type FinishedStory } from './facts.js'
 import { addHealthRoutes, type Health } from './health-routes.js'
-import { addImagesRoute, type ImagesRouteParts } from './images-route.js'
+import { addImagesRoutes } from './images-route.js'
+import { addOutputsRoute, type OutputsRouteParts } from './outputs-route.js'
 import { addRateLimits } from './rate-limits.js'
 import { addResultsRoute } from './results-route.js'
-import { addSegmentRoutes, type SegmentRouteParts } from './segment-route.js'
+import { addSegmentRoutes, addUploadParsers } from './segment-route.js'
+import { addSegmindRoutes, type SegmindRouteParts } from './segmind-routes.js'
 import { addStatementsRoutes, type StatementsParts } from './statements-routes.js'
 import { addUsageRoute, type UsageParts } from './usage-route.js'
 
@@ -25,8 +28,8 @@ export interface AppParts {
   trustProxy: boolean | number | string[]
   keys: Keys
   health: Health
-  segment: SegmentRouteParts
-  images: ImagesRouteParts
+  questions: BatchRouteParts & SegmindRouteParts
+  outputs: OutputsRouteParts
   usage: UsageParts
   credits(): CreditFacts
   statements: StatementsParts
@@ -77,6 +80,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const notFound = addErrorHandler(app)
   app.removeAllContentTypeParsers()
   addHealthRoutes(app, parts.health)
+  addOutputsRoute(app, parts.outputs)
   await addDocsRoutes(app)
   const limits = await addRateLimits(app, { redis: parts.rateLimitRedis })
   await app.register(async team => {
@@ -84,10 +88,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     team.addHook('onRequest', teamDoor(parts.keys, limits.countFailure, parts.now))
     team.addHook('onRequest', limits.perTeam)
     await team.register(multipart)
-    await addSegmentRoutes(team, parts.segment)
-    addImagesRoute(team, parts.images)
-    addResultsRoute(team, parts.segment)
-    addUsageRoute(team, parts.usage)
+    addTeamRoutes(team, parts)
   })
   await app.register(
     async admin => {
@@ -97,6 +98,20 @@ export async function buildApp(parts: AppParts): Promise<App> {
     { prefix: '/admin' },
   )
   return app
+}
+
+/** What teams may ask, behind their door. */
+function addTeamRoutes(team: App, { questions, usage }: AppParts): void {
+  team.addHook('onSend', async ({ facts }, reply) => {
+    if (facts.caller?.isTest) reply.header('x-sandbox', 'true')
+  })
+  addUploadParsers(team, questions)
+  addSegmentRoutes(team, questions)
+  addBatchRoute(team, questions)
+  addImagesRoutes(team, questions)
+  addResultsRoute(team, questions)
+  addUsageRoute(team, usage)
+  addSegmindRoutes(team, questions)
 }
 
 function refuseWhileDraining(health: Health): void {

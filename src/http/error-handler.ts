@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { ERRORS, type ErrorCode, GatewayError, toProblem } from '../errors.js'
+import { type ErrorCode, GatewayError, type Problem, toProblem } from '../errors.js'
+import { inSegmindsWords, isSegminds } from './segmind-dialect.js'
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
 
@@ -48,7 +49,8 @@ function nothingHere(request: FastifyRequest, routes: { path: RegExp; methods: s
 
 /** Says an error as an answer; the cause goes to the log only. */
 export function sendProblem(error: GatewayError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const { status } = ERRORS[error.code]
+  const problem = problemOf(error, request)
+  const { status } = problem
   if (request.facts) request.facts.error = error.code
   if (status >= 500 && error.cause !== undefined)
     request.log.warn({ code: error.code, err: error.cause }, 'request failed')
@@ -61,7 +63,12 @@ export function sendProblem(error: GatewayError, request: FastifyRequest, reply:
     .header('x-request-id', request.id)
     .header('cache-control', 'no-store')
     .type(PROBLEM_TYPE)
-    .send(JSON.stringify(toProblem(error, request.id)))
+    .send(JSON.stringify(problem))
+}
+
+function problemOf(error: GatewayError, request: FastifyRequest): Problem {
+  const problem = toProblem(error, request.id)
+  return isSegminds(request) ? inSegmindsWords(problem) : problem
 }
 
 /** Translates whatever was thrown. What nobody foresaw is a bug: `internal_error`, details in the log only. */

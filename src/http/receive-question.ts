@@ -1,57 +1,69 @@
+import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { GatewayError } from '../errors.js'
 import { parseCacheControl } from '../segment/cache-control.js'
-import type { ImageSource } from '../segment/image-source.js'
-import { parseParams } from '../segment/params.js'
+import { type ParsedFields, parseParams } from '../segment/params.js'
 import { parsePrefer } from '../segment/prefer.js'
 import type { RequestedImage, SegmentRequest } from '../segment/question.js'
-import type { ImageBytes } from '../segment/types.js'
-import { maxUploadBytes, type ReceivedForm, type UploadLimits } from '../segment/upload.js'
-import { receiveJson } from '../segment/upload-json.js'
-import { type MultipartOptions, receiveMultipart, type UploadPart } from '../segment/upload-multipart.js'
+import type { UploadForm } from '../segment/upload.js'
+import { readDigests } from './body-digest.js'
 import { callerOf } from './facts.js'
-import type { Hold } from './upload-budget.js'
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** What an upload is booked with. */
-    hold: Hold
-  }
-}
-
-export interface ReceivingParts {
-  /** Fetches an image behind the URL guard. Throws `image_url_*`, `image_too_large`, `unsupported_image`. */
-  fetchImage(url: string): Promise<ImageBytes>
-  maxImageBytes: number
-  base64Default: boolean
-}
+import type { KnownBodies } from './lane.js'
+import { type ReceivingParts, receiveUpload } from './receive-form.js'
 
 /** A question as it was asked, and how its answer is to be shown. */
-export interface ReceivedQuestion {
+export interface ReceivedQuestion extends Omit<ParsedFields, 'params'> {
   question: SegmentRequest
-  base64: boolean
-  ignoredFields: readonly string[]
+}
+
+export interface QuestionReception extends ReceivingParts {
+  form: UploadForm
+  /** `ALLOW_NO_SELECTION`, at the doors of Segmind. */
+  allowNoSelection?: boolean
+  bodies: KnownBodies
+}
+
+/** Reads and understands a request for a segmentation (SPEC §3). Throws what is wrong with it. */
+export async function receiveQuestion(request: FastifyRequest, how: QuestionReception): Promise<ReceivedQuestion> {
+  const { fields, image, bodyDigest } = await receiveUpload(request, how, how.form)
+  const { params, ...shown } = parseParams(fields, how)
+  if (bodyDigest !== undefined) {
+    const known: KnownQuestion = { digest: image.digest, params, ...shown }
+    how.bodies.remember(bodyName(request, bodyDigest), JSON.stringify(known))
+  }
+  return { question: { ...askedWith(request), image, params }, ...shown }
+}
+
+/** What the headers say about how a question is to be answered. Throws `invalid_request`. */
+export function askedWith(request: FastifyRequest): Omit<SegmentRequest, 'image' | 'params'> {
+  const caller = callerOf(request)
+  const cache = parseCacheControl(request.headers['cache-control'])
+  const prefer = parsePrefer(request.headers.prefer)
+  return { requestId: request.id, caller, cache, prefer, ...idempotencyKeyOf(request) }
 }
 
 /**
- * How often an image in text is in memory while it is read: the body, the text of the body, the text of the image, its bytes. Less
- * when it has been read: then only the bytes stay.
+ * The question in a body that has not been sent yet: its sender waits to be asked for it (`Expect: 100-continue`) and says what it hashes to, and
+ * a body of that hash was read at this address before. Undefined where the body has to be read.
  */
-export const COPIES_OF_TEXT = 4
+export async function recallQuestion(
+  request: FastifyRequest,
+  bodies: KnownBodies,
+): Promise<ReceivedQuestion | undefined> {
+  if (!/^\s*100-continue\s*$/i.test(request.headers.expect ?? '')) return undefined
+  const digest = readDigests(request.headers).get('sha-256')?.toString('hex')
+  const text = digest === undefined ? undefined : await bodies.recall(bodyName(request, digest))
+  if (text === undefined) return undefined
+  const { digest: image, params, ...shown } = JSON.parse(text) as KnownQuestion
+  return { question: { ...askedWith(request), image: { digest: image } satisfies RequestedImage, params }, ...shown }
+}
 
-/** Reads and understands a request for a segmentation (SPEC §3). Throws what is wrong with it. */
-export async function receiveQuestion(request: FastifyRequest, parts: ReceivingParts): Promise<ReceivedQuestion> {
-  const { facts } = request
-  const caller = callerOf(request)
-  const form = await receive(request, parts)
-  const { params, base64, ignoredFields } = parseParams(form.fields, { base64Default: parts.base64Default })
-  const image = await requestedImage(form.image, request.hold, parts)
-  facts.uploadMs = performance.now() - facts.startedAt
-  facts.uploadBytes = form.uploadBytes
-  const cache = parseCacheControl(request.headers['cache-control'])
-  const prefer = parsePrefer(request.headers.prefer)
-  const question = { requestId: request.id, caller, image, params, cache, prefer, ...idempotencyKeyOf(request) }
-  return { question, base64, ignoredFields }
+type KnownQuestion = ParsedFields & { digest: string }
+
+/** The same bytes mean something else at another address, or as another type. */
+function bodyName(request: FastifyRequest, digest: string): string {
+  const name = [request.routeOptions.url, request.headers['content-type'], digest]
+  return createHash('sha256').update(JSON.stringify(name)).digest('hex')
 }
 
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/
@@ -62,46 +74,4 @@ function idempotencyKeyOf({ headers }: FastifyRequest): { idempotencyKey?: strin
   if (idempotencyKey === undefined) return {}
   if (typeof idempotencyKey === 'string' && IDEMPOTENCY_KEY.test(idempotencyKey)) return { idempotencyKey }
   throw new GatewayError('invalid_request', 'Idempotency-Key takes 1–255 printable ASCII characters.')
-}
-
-/** Reads the body to its end, in the form its content type names. */
-async function receive(request: FastifyRequest, parts: ReceivingParts): Promise<ReceivedForm> {
-  if (request.isMultipart()) {
-    // The plugin's types know neither `isPartAFile` nor a file without a name; both exist.
-    const open = (options: MultipartOptions) =>
-      request.parts(options as Parameters<typeof request.parts>[0]) as AsyncIterable<UploadPart>
-    const booked = (options: MultipartOptions) => bookTexts(open(options), request, parts)
-    return receiveMultipart({ contentType: request.headers['content-type'], raw: request.raw, parts: booked }, parts)
-  }
-  // A body of no bytes is parsed by nobody.
-  const body = Buffer.isBuffer(request.body) ? request.body : ''
-  request.body = undefined
-  return receiveJson(body, parts)
-}
-
-/** Books the copies of an image that comes as the text of a form, before it is read. Throws `overloaded`. */
-async function* bookTexts(parts: AsyncIterable<UploadPart>, request: FastifyRequest, { maxImageBytes }: UploadLimits) {
-  const bytes = declaredBytes(request) ?? maxUploadBytes(maxImageBytes)
-  for await (const part of parts) {
-    if (part.type === 'file' && part.filename === undefined) request.hold.resize(COPIES_OF_TEXT * bytes)
-    yield part
-  }
-}
-
-/** From here on no more is held than the image itself; the most that it may be while it is fetched. */
-async function requestedImage(source: ImageSource, hold: Hold, parts: ReceivingParts): Promise<RequestedImage> {
-  if (source.kind === 'id') {
-    hold.resize(0)
-    return { digest: source.digest }
-  }
-  if (source.kind === 'url') hold.resize(parts.maxImageBytes)
-  const uploaded = source.kind === 'bytes' ? source.image : await parts.fetchImage(source.url)
-  hold.resize(uploaded.byteLength)
-  return { digest: uploaded.digest, uploaded }
-}
-
-/** `Content-Length`, whose form Node has checked. */
-export function declaredBytes(request: FastifyRequest): number | undefined {
-  const declared = request.headers['content-length']
-  return declared === undefined ? undefined : Number(declared)
 }

@@ -107,7 +107,7 @@ export async function inPatience<T>(purchase: Promise<T>, endsAt: number): Promi
 /** Makes the cached form of an answer of Segmind. */
 export function toResult(
   answer: { body: Buffer; contentType: string; bill: Bill },
-  known: Pick<Result, 'cost' | 'storedAt' | 'boughtBy' | 'image' | 'scope' | 'answers'>,
+  known: Pick<Result, 'cost' | 'storedAt' | 'boughtBy' | 'image' | 'overlayMask' | 'scope' | 'answers'>,
 ): Result {
   const { body, contentType, bill } = answer
   const etag = createHash('sha256').update(body).digest('hex').slice(0, 32)

@@ -9,18 +9,14 @@ const CLOSING_BRACE = 0x7d
 const OPENING_BRACKET = 0x5b
 const CLOSING_BRACKET = 0x5d
 
-/** The body is one level, a list of points two more. */
-const MAX_DEPTH = 4
 const MAX_MEMBERS = 32
-/** Strings, brackets, colons and commas: two lists of a hundred points each have about a thousand. */
-const MAX_MARKS = 4096
 
 /**
  * Looks over the text of a JSON body before it is parsed, since small values in great number cost the parser seconds and many times their
  * size. Strings are jumped over, so that a large one costs little. Answers the names of the outermost object's members as they are
  * written, in quotes and with their escapes; for a text that is no valid JSON they mean nothing. Throws `invalid_request`.
  */
-export function scanMembers(text: string): string[] {
+export function scanMembers(text: string, { maxDepth, maxMarks }: { maxDepth: number; maxMarks: number }): string[] {
   const names: string[] = []
   let depth = 0
   let marks = 0
@@ -28,7 +24,7 @@ export function scanMembers(text: string): string[] {
   for (let at = 0; at < text.length; at++) {
     const character = text.charCodeAt(at)
     if (!isMark(character)) continue
-    if (++marks > MAX_MARKS) throw tooMuch(`more than ${MAX_MARKS} values and separators`)
+    if (++marks > maxMarks) throw tooMuch(`more than ${maxMarks} values and separators`)
     if (character === QUOTE) {
       const end = endOfString(text, at)
       if (depth === 1) last = text.slice(at, end + 1)
@@ -37,7 +33,7 @@ export function scanMembers(text: string): string[] {
       if (last !== undefined && names.push(last) > MAX_MEMBERS) throw tooMuch(`more than ${MAX_MEMBERS} members`)
       last = undefined
     } else depth = depthAfter(character, depth)
-    if (depth > MAX_DEPTH) throw tooMuch(`more than ${MAX_DEPTH} levels of lists and objects`)
+    if (depth > maxDepth) throw tooMuch(`more than ${maxDepth} levels of lists and objects`)
   }
   return names
 }

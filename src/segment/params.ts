@@ -1,6 +1,7 @@
 import { GatewayError } from '../errors.js'
 import { isBrokenText } from './broken-text.js'
 import { describeValue } from './describe.js'
+import { type Output, overlayMaskOf, parseOutput } from './output.js'
 import { parsePoints } from './points.js'
 import type { Params } from './types.js'
 import type { FieldName, FormFields } from './upload.js'
@@ -10,32 +11,41 @@ export interface ParsedFields {
   params: Params
   /** Whether the answer is to be `{"image":"<base64>"}`: a rendering, no part of the question. */
   base64: boolean
+  /** The form of the answer, where it was asked for by name. */
+  output?: Output
   /** Fields that were sent and mean nothing, for `X-Ignored-Fields`. */
   ignoredFields: FieldName[]
 }
 
+export interface ParamRules {
+  base64Default: boolean
+  /** Whether Segmind may be asked without saying what to select (`ALLOW_NO_SELECTION`). */
+  allowNoSelection?: boolean
+}
+
 const MAX_PROMPT_CHARACTERS = 1000
-const OVERLAY_MASK_DEFAULT = true
 
 /**
  * Turns the fields of a form into their one canonical form (SPEC §3). A blank field counts as not given: browsers send every field of a form.
  * Coordinates beside a prompt mean nothing to Segmind and are dropped, but must be well-formed.
  * Throws `invalid_parameter` naming the field, `missing_selection`.
  */
-export function parseParams(fields: FormFields, defaults: { base64Default: boolean }): ParsedFields {
+export function parseParams(fields: FormFields, rules: ParamRules): ParsedFields {
   const prompt = parsePrompt(fields.prompt)
   const coordinates = parsePoints('coordinates', fields.coordinates)
   const removeCoordinates = parsePoints('remove_coordinates', fields.remove_coordinates)
-  const overlayMask = parseBoolean('overlay_mask', fields.overlay_mask) ?? OVERLAY_MASK_DEFAULT
-  const base64 = parseBoolean('base64', fields.base64) ?? defaults.base64Default
-  if (prompt === undefined && coordinates === undefined) throw missingSelection()
+  const output = parseOutput(fields.output)
+  const overlayMask = overlayMaskOf(output, parseBoolean('overlay_mask', fields.overlay_mask))
+  const base64 = parseBoolean('base64', fields.base64) ?? rules.base64Default
+  if (prompt === undefined && coordinates === undefined && !rules.allowNoSelection) throw missingSelection()
   const params: Params = {
     ...(prompt !== undefined && { prompt }),
     ...(prompt === undefined && coordinates && { coordinates }),
     ...(removeCoordinates && { removeCoordinates }),
     overlayMask,
   }
-  return { params, base64, ignoredFields: prompt !== undefined && coordinates ? ['coordinates'] : [] }
+  const ignoredFields: FieldName[] = prompt !== undefined && coordinates ? ['coordinates'] : []
+  return { params, base64, ignoredFields, ...(output && { output }) }
 }
 
 function parsePrompt(value: unknown): string | undefined {

@@ -1,7 +1,7 @@
 import type { GatewayError } from '../errors.js'
 import type { Nanocredits } from '../nanocredits.js'
 import type { PurchaseKind } from '../storage.js'
-import type { CacheKey, Caller, Digest, ImageBytes, Params, Result, Team } from './types.js'
+import type { CacheKey, Caller, Digest, ImageBytes, MaskFacts, Params, Result, Team } from './types.js'
 import type { Bill, Upstream } from './upstream-port.js'
 
 export type * from './upstream-port.js'
@@ -31,7 +31,8 @@ export interface Kept {
 /** Images by id, for `IMAGE_TTL_SECONDS`. `scope` is the team under `CACHE_SCOPE=team`, else empty. Never throws. */
 export interface Images {
   find(scope: string, digest: Digest): Promise<ImageBytes | undefined>
-  keep(scope: string, image: ImageBytes): Promise<void>
+  /** `team` has sent it, and may take it out. */
+  keep(scope: string, image: ImageBytes, team: string): Promise<void>
 }
 
 /** One paid call, before it happens. */
@@ -173,6 +174,14 @@ export type CheckImage = (image: ImageBytes, params: Params) => Promise<{ width:
 
 /** Names a question by the picture that is seen, whatever its bytes; undefined where the picture cannot be decoded. Never rejects. */
 export type PixelKeyOf = (image: ImageBytes, params: Params, scope: string) => Promise<string | undefined>
+
+/** What is made of a paid mask, here and for nothing. Throws `upstream_failed` where the mask is none, `overloaded`. */
+export interface MaskForms {
+  /** COCO run-length encoding as JSON, with box and area. */
+  rle(mask: Buffer): Promise<{ body: Buffer; contentType: string; mask: MaskFacts }>
+  /** The photo as a PNG that is transparent outside of the selection. */
+  cutout(mask: Buffer, image: Buffer): Promise<Buffer>
+}
 
 /** What a flight brings home: bought just now, or found by the second look. */
 export interface Purchase {

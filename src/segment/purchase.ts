@@ -79,8 +79,8 @@ async function describePixels(
 }
 
 /** Keeps an image that came along and is known to be good, so that the next request may name it by its id; nobody waits for that. */
-export function keepImage({ image, scope, cache }: Question, parts: PipelineParts): void {
-  if (image.uploaded && !cache.noStore) void parts.images.keep(scope, image.uploaded)
+export function keepImage({ image, scope, cache, caller }: Question, parts: PipelineParts): void {
+  if (image.uploaded && !cache.noStore) void parts.images.keep(scope, image.uploaded, caller.team.id)
 }
 
 /** A call whose process is gone, as the ledger has it. */
@@ -202,8 +202,15 @@ async function booked(
 }
 
 /** What is known about a result beside its picture. */
-function describe({ image, scope, key, isOnce }: Question): Pick<Result, 'image' | 'scope' | 'answers'> {
-  return { image: image.digest, ...(scope !== '' && { scope }), ...(isOnce && { answers: key }) }
+function describe({
+  image,
+  params,
+  scope,
+  key,
+  isOnce,
+}: Question): Pick<Result, 'image' | 'overlayMask' | 'scope' | 'answers'> {
+  const { overlayMask } = params
+  return { image: image.digest, overlayMask, ...(scope !== '' && { scope }), ...(isOnce && { answers: key }) }
 }
 
 /** Keeps the answer where the next one who asks the same looks for it; under the name of an `Idempotency-Key` even with `no-store`. */

@@ -28,13 +28,19 @@ export interface Params {
   overlayMask: boolean
 }
 
+/** Where a selection is: its box `[x, y, width, height]` and its area, in pixels of the mask. */
+export interface MaskFacts {
+  bbox: readonly [x: number, y: number, width: number, height: number]
+  area: number
+}
+
 /** Names the cached answer to one question: `v1` + model + image + canonical parameters (+ team under `CACHE_SCOPE=team`), hashed. 64 hex digits. */
 export type CacheKey = string
 
 /** An answer that was paid for: the picture and what is known about its purchase. */
 export interface Result {
   body: Buffer
-  /** `image/jpeg`, `image/png` or `image/webp`, told by the bytes. */
+  /** `image/jpeg`, `image/png` or `image/webp`, told by the bytes; JSON of what was made of a mask. */
   contentType: string
   /** Strong validator: the first 32 hex digits of the SHA-256 of the body, without quotes. */
   etag: string
@@ -48,6 +54,10 @@ export interface Result {
   upstreamRequestId?: string
   /** The image that was asked about, where it is known. */
   image?: Digest
+  /** Whether the photo is in the picture; other forms are made only of a bare mask. Absent where that is not known. */
+  overlayMask?: boolean
+  /** Where the selection is, on what was made of a mask. */
+  mask?: MaskFacts
   /** Whose it is under `CACHE_SCOPE=team`; absent means everybody's. */
   scope?: string
   /** The cache key of the question, on an answer that is kept under the name of an `Idempotency-Key`. */
@@ -78,4 +88,6 @@ export interface Team {
 export interface Caller {
   team: Team
   keyId: string
+  /** A test key: answered by the sandbox, for nothing. */
+  isTest?: true
 }

@@ -3,7 +3,15 @@ import { GatewayError } from '../errors.js'
 import { describeKind } from './describe.js'
 import { type ImageSource, imageFromText, invalidImage } from './image-source.js'
 import { repeatedMembers, scanMembers } from './json-members.js'
-import { admitField, completeForm, emptyDraft, type ReceivedForm, takeImage, type UploadLimits } from './upload.js'
+import {
+  admitField,
+  completeForm,
+  emptyDraft,
+  type ReceivedForm,
+  SEGMENT_FORM,
+  takeImage,
+  type UploadLimits,
+} from './upload.js'
 
 const BYTE_ORDER_MARK = /^\ufeff/
 
@@ -13,9 +21,9 @@ const BYTE_ORDER_MARK = /^\ufeff/
  */
 export function receiveJson(body: Buffer | string, limits: UploadLimits): ReceivedForm {
   const text = asText(body).replace(BYTE_ORDER_MARK, '')
-  const names = scanMembers(text)
+  const names = scanMembers(text, limits.form ?? SEGMENT_FORM)
   const members = parseObject(text)
-  const draft = emptyDraft()
+  const draft = emptyDraft(limits)
   for (const name of repeatedMembers(names)) draft.repeated.add(name)
   for (const [name, value] of Object.entries(members)) {
     if (!admitField(draft, name) || value === null) continue

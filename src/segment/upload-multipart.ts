@@ -13,6 +13,7 @@ import {
   isRefused,
   maxUploadBytes,
   type ReceivedForm,
+  SEGMENT_FORM,
   takeImage,
   type UploadLimits,
 } from './upload.js'
@@ -54,7 +55,6 @@ export interface FilePart {
   file: AsyncIterable<Buffer>
 }
 
-const MAX_FIELD_BYTES = 64 * 1024
 const MAX_PARTS = 32
 
 /**
@@ -62,7 +62,7 @@ const MAX_PARTS = 32
  * since it alone goes on emptying the body (`fields` leaves a later file unread). `isPartAFile` is asked once for every part that has a usable
  * `Content-Disposition`, also where its name makes the plugin refuse the body without telling it.
  */
-function multipartOptions({ maxImageBytes }: UploadLimits, onPart: (name: string | undefined) => void) {
+function multipartOptions(limits: UploadLimits, onPart: (name: string | undefined) => void) {
   return {
     throwFileSizeLimit: false,
     isPartAFile: (name: string | undefined, _contentType: string | undefined, fileName: string | undefined) => {
@@ -71,8 +71,8 @@ function multipartOptions({ maxImageBytes }: UploadLimits, onPart: (name: string
     },
     limits: {
       fieldNameSize: 256,
-      fieldSize: MAX_FIELD_BYTES,
-      fileSize: giveUpBytes(maxImageBytes) + 1,
+      fieldSize: fieldBytesOf(limits),
+      fileSize: giveUpBytes(limits) + 1,
       fields: MAX_PARTS,
       files: MAX_PARTS,
       parts: MAX_PARTS,
@@ -87,7 +87,7 @@ function multipartOptions({ maxImageBytes }: UploadLimits, onPart: (name: string
  * `missing_image`, `invalid_parameter`, `unsupported_image`, `image_too_large`, `image_url_refused`.
  */
 export async function receiveMultipart(request: MultipartRequest, limits: UploadLimits): Promise<ReceivedForm> {
-  const draft = emptyDraft()
+  const draft = emptyDraft(limits)
   const meter = createMeter(limits)
   const announced = createPartCount(request.contentType)
   let seenParts = 0
@@ -132,20 +132,24 @@ interface Meter extends UploadLimits {
   seenBytes(): number
 }
 
-function createMeter({ maxImageBytes }: UploadLimits): Meter {
+function createMeter(limits: UploadLimits): Meter {
   let seen = 0
   return {
-    maxImageBytes,
+    ...limits,
     count: bytes => {
       seen += bytes
-      if (seen > giveUpBytes(maxImageBytes)) throw imageTooLarge(maxImageBytes)
+      if (seen > giveUpBytes(limits)) throw imageTooLarge(limits.maxImageBytes)
     },
     seenBytes: () => seen,
   }
 }
 
-function giveUpBytes(maxImageBytes: number): number {
-  return 2 * maxUploadBytes(maxImageBytes)
+function giveUpBytes(limits: UploadLimits): number {
+  return 2 * maxUploadBytes(limits)
+}
+
+function fieldBytesOf({ form = SEGMENT_FORM }: UploadLimits): number {
+  return form.fieldBytes
 }
 
 function takeText(part: TextPart, draft: FormDraft, meter: Meter): void {
@@ -153,7 +157,7 @@ function takeText(part: TextPart, draft: FormDraft, meter: Meter): void {
   if (typeof value === 'string') meter.count(Buffer.byteLength(value))
   if (!admitField(draft, fieldname)) return
   if (part.valueTruncated) {
-    draft.failure ??= new GatewayError('invalid_parameter', `${fieldname} is longer than ${MAX_FIELD_BYTES} bytes.`)
+    draft.failure ??= new GatewayError('invalid_parameter', `${fieldname} is longer than ${fieldBytesOf(meter)} bytes.`)
   } else if (fieldname === 'image') {
     draft.failure ??= invalidImage('a value that is no text')
   } else {
@@ -165,7 +169,7 @@ async function takeFile(part: FilePart, draft: FormDraft, meter: Meter): Promise
   const name = part.fieldname
   const admitted = admitField(draft, name)
   if (admitted && name !== 'image') draft.failure ??= fileForText(name)
-  const maxBytes = isText(part) ? maxUploadBytes(meter.maxImageBytes) : meter.maxImageBytes
+  const maxBytes = isText(part) ? maxUploadBytes(meter) : meter.maxImageBytes
   const bytes = await collect(part.file, meter, isRefused(draft) ? 0 : maxBytes)
   if (isRefused(draft)) return
   takeImage(draft, () => imageOf(part, bytes, meter.maxImageBytes))

@@ -13,6 +13,8 @@ export interface KeyWish {
   name?: string | undefined
   expires?: string | undefined
   note?: string | undefined
+  /** A test key: answered by the sandbox. */
+  isTest?: boolean
   nowMs: number
 }
 
@@ -21,19 +23,19 @@ export interface KeyWish {
  * Throws an `Error` for people: a bad team id, a file with mistakes (all of them), a file that cannot be written.
  */
 export async function addKey(wish: KeyWish): Promise<{ key: ApiKey; isNewTeam: boolean }> {
-  const { file, team, name, expires, note, nowMs } = wish
+  const { file, team, name, expires, note, isTest = false, nowMs } = wish
   if (!TEAM_ID.test(team)) throw new Error('a team id has 1 to 32 characters out of a-z, 0-9 and -')
   await mkdir(dirname(file), { recursive: true })
   let made: { key: ApiKey; isNewTeam: boolean } | undefined
   await changeFile(file, source => {
     const teams = validTeams(source ?? EMPTY_TEAMS, file)
-    const key = freshKey(teams)
+    const key = freshKey(teams, isTest)
     made = { key, isNewTeam: !teams.some(entry => entry.team.id === team) }
     const { id, sha256 } = key
     const changed = withKey(
       source ?? EMPTY_TEAMS,
       { id: team, name },
-      { id, sha256, created: dateOf(nowMs), expires, note },
+      { id, sha256, created: dateOf(nowMs), expires, note, test: isTest },
     )
     validTeams(changed, file)
     return changed
@@ -69,9 +71,9 @@ export function validTeams(source: string, file: string): TeamEntry[] {
 }
 
 /** Ids are random: one that is there already comes up about once in 10¹⁴ / keys times, and would make the file invalid. */
-function freshKey(teams: readonly TeamEntry[]): ApiKey {
+function freshKey(teams: readonly TeamEntry[], isTest: boolean): ApiKey {
   const taken = new Set(teams.flatMap(entry => entry.keys.map(({ id }) => id)))
-  let key = createApiKey()
-  while (taken.has(key.id)) key = createApiKey()
+  let key = createApiKey({ isTest })
+  while (taken.has(key.id)) key = createApiKey({ isTest })
   return key
 }

@@ -8,6 +8,7 @@ export interface NewKey {
   created: string
   expires?: string | undefined
   note?: string | undefined
+  test?: boolean
 }
 
 /** What a new teams file begins with. */
@@ -68,12 +69,13 @@ function addTeam(document: Document, { id, name }: { id: string; name?: string |
   return team as unknown as YAMLMap
 }
 
-function keyNode(document: Document, { id, sha256, created, expires, note }: NewKey) {
+function keyNode(document: Document, { id, sha256, created, expires, note, test }: NewKey) {
   const members = {
     id: plainOrQuoted(id),
     sha256: quoted(sha256),
     created,
     ...(expires === undefined ? {} : { expires }),
+    ...(test ? { test: 'true' } : {}),
     ...(note === undefined ? {} : { note: quoted(note) }),
   }
   return document.createNode(members, { flow: true })

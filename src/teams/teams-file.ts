@@ -12,6 +12,8 @@ export interface TeamKey {
   /** As written; the key is good before `endOfDate(expires)`. */
   expires?: string
   note?: string
+  /** For people: the key's text says it, too. */
+  test?: boolean
   revoked: boolean
 }
 
@@ -132,6 +134,7 @@ function keyReader(): Read<TeamKey> {
     created: optional(date),
     expires: optional(date),
     note: optional(matching('at most 200 characters', /^.{0,200}$/s)),
+    test: optional(truth),
     revoked: optional(revocation),
   })
   return mapped(fields, found => ({ ...found, revoked: found.revoked ?? false }))

@@ -41,6 +41,19 @@ t.test('create says the key and nothing else on stdout, the rest on stderr', asy
   t.match(again.err, 'its name stays')
 })
 
+t.test('create --test makes a test key, and the list tells it apart', async t => {
+  const env = { DATA_DIR: join(folderFor(t), 'data') }
+  const { out, err } = await ran(env, 'create', 'vision', '--test')
+  t.match(out[0], /^SG_gt/)
+  t.equal(parseApiKey(out[0] ?? '')?.isTest, true)
+  t.match(err, /^Test key /)
+  t.match(readFileSync(join(env.DATA_DIR, 'teams.yaml'), 'utf8'), /created: 2026-11-22, test: true/)
+  await ran(env, 'create', 'vision')
+  const kinds = JSON.parse((await ran(env, 'list', '--json')).out[0] ?? '').map((row: { kind?: string }) => row.kind)
+  t.strictSame(kinds, ['test', undefined])
+  t.match((await ran(env, 'list')).out[0], /team +id +created +expires +kind +state/)
+})
+
 t.test('create writes to TEAMS_FILE where that is given', async t => {
   const file = join(folderFor(t), 'elsewhere.yml')
   t.equal((await ran({ TEAMS_FILE: file }, 'create', 'vision')).code, 0)
@@ -62,7 +75,6 @@ t.test('mistakes in the command line are exit code 2, and nothing is written', a
     [['create', 'a', '--expires', 'soon'], /--expires takes/],
     [['create', 'a', '--expires', '2026-11-21'], /that is not over/],
     [['create', 'a', '--expires', ''], /--expires takes/],
-    [['create', 'a', '--test'], /--test.* not in this version/],
     [['create', 'VISION'], /a team id has/],
     [['create', 'A!'], /a team id has/],
     [['create', ''], /a team id has/],

@@ -31,7 +31,12 @@ function held(ttlSeconds = 60) {
     delete: async key => blobs.delete(key),
   }
   return {
-    images: new HeldImages({ store, ttlSeconds, onStoreFailure: (_error, doing) => failures.push(doing) }),
+    images: new HeldImages({
+      store,
+      ttlSeconds,
+      now: () => 0,
+      onStoreFailure: (_error, doing) => failures.push(doing),
+    }),
     blobs,
     state,
     failures,
@@ -40,9 +45,9 @@ function held(ttlSeconds = 60) {
 
 t.test('an image is found by its id, in one piece, and written once', async t => {
   const { images, state } = held()
-  await images.keep('', IMAGE)
-  await images.keep('', IMAGE)
-  t.equal(state.puts, 1)
+  await images.keep('', IMAGE, 'vision')
+  await images.keep('', IMAGE, 'vision')
+  t.equal(state.puts, 2, 'once, and once who has sent it')
   t.same(await images.find('', IMAGE.digest), {
     type: 'png',
     digest: IMAGE.digest,
@@ -53,23 +58,23 @@ t.test('an image is found by its id, in one piece, and written once', async t =>
 
 t.test('scopes do not see each other', async t => {
   const { images } = held()
-  await images.keep('red', IMAGE)
+  await images.keep('red', IMAGE, 'vision')
   t.equal(await images.find('blue', IMAGE.digest), undefined)
   t.equal(await images.find('', IMAGE.digest), undefined)
 })
 
 t.test('an image the store has lost is kept again when it comes again', async t => {
   const { images, blobs } = held()
-  await images.keep('', IMAGE)
+  await images.keep('', IMAGE, 'vision')
   blobs.clear()
   t.equal(await images.find('', IMAGE.digest), undefined)
-  await images.keep('', IMAGE)
+  await images.keep('', IMAGE, 'vision')
   t.ok(await images.find('', IMAGE.digest))
 })
 
 t.test('IMAGE_TTL_SECONDS=0 keeps none', async t => {
   const { images, state } = held(0)
-  await images.keep('', IMAGE)
+  await images.keep('', IMAGE, 'vision')
   t.equal(state.puts, 0)
   t.equal(await images.find('', IMAGE.digest), undefined)
 })
@@ -77,10 +82,10 @@ t.test('IMAGE_TTL_SECONDS=0 keeps none', async t => {
 t.test('a store that is down is told and harms nobody; the image is kept the next time', async t => {
   const { images, state, failures } = held()
   state.isDown = true
-  await images.keep('', IMAGE)
+  await images.keep('', IMAGE, 'vision')
   t.equal(await images.find('', IMAGE.digest), undefined)
   t.same(failures, ['keep', 'find'])
   state.isDown = false
-  await images.keep('', IMAGE)
+  await images.keep('', IMAGE, 'vision')
   t.ok(await images.find('', IMAGE.digest))
 })

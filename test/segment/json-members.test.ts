@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { repeatedMembers, scanMembers } from '../../src/segment/json-members.js'
+import { SEGMENT_FORM } from '../../src/segment/upload.js'
 
-const repeatedIn = (text: string): string[] => [...repeatedMembers(scanMembers(text))]
+const repeatedIn = (text: string): string[] => [...repeatedMembers(scanMembers(text, SEGMENT_FORM))]
 
 t.test('members that occur twice in the outermost object are found', async t => {
   const cases: [string, string[]][] = [
@@ -46,7 +47,7 @@ t.test('the largest sensible body passes, whatever its strings hold', async t =>
   const image = '[{"\\,:}]'.repeat(100_000)
   const body = { image, coordinates: points, remove_coordinates: points, prompt: ',:'.repeat(500), base64: true }
   t.same(
-    scanMembers(JSON.stringify(body, null, 2)).map(name => JSON.parse(name)),
+    scanMembers(JSON.stringify(body, null, 2), SEGMENT_FORM).map(name => JSON.parse(name)),
     Object.keys(body),
   )
 })
@@ -67,17 +68,21 @@ t.test('more than any request needs is refused before it is parsed, valid or not
     ['}'.repeat(5000), /more than 4096 values/],
   ]
   for (const [text, message] of cases) {
-    t.throws(() => scanMembers(text), { name: 'GatewayError', code: 'invalid_request', message }, text.slice(0, 40))
+    t.throws(
+      () => scanMembers(text, SEGMENT_FORM),
+      { name: 'GatewayError', code: 'invalid_request', message },
+      text.slice(0, 40),
+    )
   }
-  t.equal(scanMembers(`{${members(32)}}`).length, 32)
-  t.doesNotThrow(() => scanMembers('{"a":[[[1]]]}'))
+  t.equal(scanMembers(`{${members(32)}}`, SEGMENT_FORM).length, 32)
+  t.doesNotThrow(() => scanMembers('{"a":[[[1]]]}', SEGMENT_FORM))
 })
 
 t.test('a text that is no JSON is looked over to its end', async () => {
   fc.assert(
     fc.property(fc.string({ unit: fc.constantFrom(...'"\\{}[]:,a1 ') }), text => {
       try {
-        return Array.isArray(scanMembers(text))
+        return Array.isArray(scanMembers(text, SEGMENT_FORM))
       } catch (error) {
         return (error as Error).name === 'GatewayError'
       }

@@ -81,6 +81,6 @@ t.test('an image of the largest size fits into the largest body in every writing
   )
   // Every character of this picture is a slash, in others one of 64 is.
   const slashes = body.split('\\/').length - 1
-  t.ok(body.length - slashes + maxImageBytes / 48 <= maxUploadBytes(maxImageBytes))
+  t.ok(body.length - slashes + maxImageBytes / 48 <= maxUploadBytes({ maxImageBytes }))
   t.match(receiveJson(body, limits).image, { image: { byteLength: maxImageBytes } })
 })

@@ -38,7 +38,7 @@ t.test('a good key names its team and itself', async t => {
   t.notMatch(JSON.stringify(found), GOOD.text)
 })
 
-t.test('missing, mistyped, unknown, revoked, expired and test keys are unauthorized, all alike', async t => {
+t.test('missing, mistyped, unknown, revoked and expired keys are unauthorized, all alike', async t => {
   const stranger = createApiKey()
   const mistyped = GOOD.text.slice(0, -1) + (GOOD.text.endsWith('0') ? '1' : '0')
   const refused: [string, string | undefined][] = [
@@ -49,12 +49,18 @@ t.test('missing, mistyped, unknown, revoked, expired and test keys are unauthori
     ['unknown', stranger.text],
     ['revoked', REVOKED.text],
     ['expired', EXPIRED.text],
-    ['a test key', TEST.text],
     ['revoked, of a disabled team', DISABLED_REVOKED.text],
     ['the id alone', GOOD.id],
     ['the digest', GOOD.sha256],
   ]
   for (const [what, text] of refused) t.strictSame(registry.authenticate(text, NOW), { refused: 'unauthorized' }, what)
+})
+
+t.test('a test key names its team, and is marked as one', async t => {
+  t.match(registry.authenticate(TEST.text, NOW), { caller: { team: { id: 'vision' }, keyId: TEST.id, isTest: true } })
+  t.notMatch(registry.authenticate(GOOD.text, NOW), { caller: { isTest: true } })
+  const posing = `SG_gw${TEST.text.slice(5)}`
+  t.strictSame(registry.authenticate(posing, NOW), { refused: 'unauthorized' }, 'its kind is part of what is hashed')
 })
 
 t.test('a key with a known id and a right checksum but other random characters is unauthorized', async t => {
