@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
@@ -9,7 +10,7 @@ import { ERRORS } from '../../src/errors.js'
 import { FIELD_NAMES } from '../../src/segment/upload.js'
 import { smallJpeg, smallPng, smallWebp } from '../fixtures/odd-images.js'
 import { readContract } from '../support/contract.js'
-import type { FakeAnswer } from '../support/fake-segmind.js'
+import { type FakeAnswer, startFakeSegmind } from '../support/fake-segmind.js'
 import { segmentForm, startTestGateway, type TestGateway, type TestGatewayOptions } from '../support/gateway.js'
 import { type Answer, ask, connectTo, type Question } from '../support/raw-client.js'
 
@@ -56,6 +57,8 @@ function templateOf(path: string): string {
   return (path.split('?', 1)[0] ?? '')
     .replace(/^\/results\/[^/]+$/, '/results/{id}')
     .replace(/^\/images\/[^/]+$/, '/images/{id}')
+    .replace(/^(\/v[12]\/requests)\/[^/]+/, '$1/{id}')
+    .replace(/^\/outputs\/[^/]+$/, '/outputs/{name}')
     .replace(/^\/admin\/usage\/[^/]+\/closing$/, '/admin/usage/{month}/closing')
     .replace(/^\/admin\/requests\/[^/]+$/, '/admin/requests/{requestId}')
 }
@@ -90,6 +93,30 @@ async function segment(
 
 function quote(gateway: TestGateway, fields: Fields = {}, headers: Record<string, string> = {}): Promise<Answer> {
   return segment(gateway, fields, headers, '/segment/quote')
+}
+
+/** `POST /segment/batch` with one selection. */
+function batch(gateway: TestGateway, fields: Fields = {}, headers: Record<string, string> = {}): Promise<Answer> {
+  const { prompt = `thing ${++asked}`, ...others } = fields
+  const body = { selections: prompt === '' ? '' : [{ prompt }], prompt: undefined, ...others }
+  return segment(gateway, body, { accept: 'application/x-ndjson', ...headers }, '/segment/batch')
+}
+
+/** `POST /images`. */
+function store(gateway: TestGateway, fields: Fields = {}, headers: Record<string, string> = {}): Promise<Answer> {
+  return segment(gateway, { prompt: undefined, ...fields }, headers, '/images')
+}
+
+const now = (gateway: TestGateway, fields: Fields = {}, headers: Record<string, string> = {}) =>
+  segment(gateway, fields, headers, '/v1/sam-v2-image')
+const submit = (gateway: TestGateway, fields: Fields = {}, headers: Record<string, string> = {}) =>
+  segment(gateway, fields, headers, '/v2/sam-v2-image')
+
+/** `GET` of an address that an answer named. */
+async function follow(gateway: TestGateway, url: unknown, question: Question = {}): Promise<Answer> {
+  const { pathname, search, origin } = new URL(String(url))
+  scenario.equal(origin, gateway.url, 'it points at the gateway')
+  return get(gateway, pathname + search, question)
 }
 
 async function refused(wanted: string, answer: Promise<Answer>): Promise<void> {
@@ -159,12 +186,137 @@ t.test('quotes, and whether an image is there', async t => {
   const arrived = small.upstream.arrived(calls + 1)
   const busy = segment(small, {}, { prefer: 'wait=0' })
   await arrived
-  await refused('503 overloaded', quote(small, big))
+  for (const send of [quote, batch, store]) await refused('503 overloaded', send(small, big))
   gate.open()
   await busy
   t.equal((await get(small, `/images/${headers['x-image-id']}`, { method: 'HEAD' })).status, 200)
   t.equal((await get(small, `/images/sha256:${NO_RESULT}`, { method: 'HEAD' })).status, 404)
   t.equal((await get(small, '/images/cat', { method: 'HEAD' })).status, 404)
+})
+
+t.test('images that are kept, and forgotten', async t => {
+  const photo = { image: (await smallPng()).toString('base64') }
+  const kept = await store(small, photo)
+  const path = `/images/${kept.json().image}`
+  const drop = (headers: Record<string, string> = {}) => get(small, path, { method: 'DELETE', headers })
+  await refused('401 unauthorized', drop({ 'x-api-key': 'wrong' }))
+  await refused('403 forbidden', drop(as('poor')))
+  await refused('500 internal_error', drop({ 'x-bug': 'yes' }))
+  await get(small, '/usage', { headers: as('hasty') })
+  await refused('429 rate_limited', drop(as('hasty')))
+  t.equal((await drop()).status, 204)
+  await refused('404 unknown_image', drop())
+})
+
+t.test('every form of a mask, and many selections at once', async t => {
+  const scene = await start()
+  const photo = (await smallJpeg(16, 16)).toString('base64')
+  scene.upstream.script({ body: await smallJpeg(16, 16) })
+  const mask = await segment(scene, { image: photo, prompt: 'a dog', output: 'mask' })
+  const masks = `/results/${mask.headers['x-result-id']}`
+  for (const output of ['cutout', 'rle']) {
+    await segment(scene, { image: photo, prompt: 'a dog', output })
+    const found = await get(scene, `${masks}?output=${output}`)
+    t.equal(found.status, 200)
+    await get(scene, `${masks}?output=${output}`, { method: 'HEAD' })
+    const known = { 'if-none-match': found.headers.etag ?? '' }
+    for (const method of ['GET', 'HEAD'])
+      t.equal((await get(scene, `${masks}?output=${output}`, { method, headers: known })).status, 304)
+  }
+  await refused('400 invalid_parameter', get(scene, `${masks}?output=overlay`))
+  const id = `sha256:${createHash('sha256').update(Buffer.from(photo, 'base64')).digest('hex')}`
+  await get(scene, `/images/${id}`, { method: 'DELETE' })
+  scene.upstream.script({ body: await smallPng() })
+  const other = await segment(scene, { image: photo, prompt: 'a cat', overlay_mask: false })
+  await get(scene, `/images/${id}`, { method: 'DELETE' })
+  await refused('404 unknown_image', get(scene, `/results/${other.headers['x-result-id']}?output=cutout`))
+  t.equal((await batch(scene, { prompt: 'a dog', output: 'rle', image: photo })).status, 200)
+  t.equal((await batch(scene, { image: photo }, { accept: '*/*' })).status, 200)
+  await segment(scene, {}, { 'x-api-key': scene.testKey })
+})
+
+const CREDITS = '/v1/get-user-credits'
+const NO_JOB = '00000000-0000-4000-8000-000000000000'
+const JOB_VIEWS = [
+  (id: string) => `/v2/requests/${id}/status`,
+  (id: string) => `/v2/requests/${id}`,
+  (id: string) => `/v1/requests/${id}`,
+]
+
+t.test("Segmind's own addresses", async t => {
+  const scene = await start({
+    env: { MAX_IMAGE_BYTES: '100KiB' },
+    teams: {
+      vision: { limits: { requests_per_minute: 1_000_000 } },
+      hasty: { limits: { requests_per_minute: 1 } },
+      poor: { budget: { daily: 0 } },
+      gone: { disabled: true },
+    },
+  })
+  const by = (team: string) => ({ 'x-api-key': scene.keys[team] ?? '' })
+  await get(scene, CREDITS)
+  await get(scene, CREDITS, { headers: by('hasty') })
+  const job = (await submit(scene, { prompt: 'a dog' })).json() as unknown as Record<string, string>
+  const gate = scene.upstream.hold()
+  scene.upstream.script({ status: 422, body: { error: 'no' } })
+  const failing = (await submit(scene)).json() as unknown as Record<string, string>
+  t.match((await follow(scene, failing.status_url)).json(), { status: 'PROCESSING' })
+  gate.open()
+  for (const url of [failing.status_url, failing.response_url, failing.poll_url]) {
+    while ((await follow(scene, url)).status === 200);
+    t.match((await follow(scene, url)).json(), { status: 'FAILED', code: 'upstream_rejected' })
+  }
+  const { output } = (await follow(scene, job.response_url)).json() as unknown as { output: string }
+  const picture = await follow(scene, output, { headers: { 'x-api-key': '' } })
+  t.equal(picture.status, 200)
+  await follow(scene, output, { headers: { 'if-none-match': picture.headers.etag ?? '' } })
+  await follow(scene, output, { method: 'HEAD' })
+  await refused('404 unknown_result', follow(scene, `${output}x`))
+  t.equal((await follow(scene, `${output}x`, { method: 'HEAD' })).status, 404)
+  await refused('500 internal_error', follow(scene, output, { headers: { 'x-bug': 'yes' } }))
+  await refused('401 unauthorized', get(scene, CREDITS, { headers: { 'x-api-key': 'wrong' } }))
+  await refused('403 forbidden', get(scene, CREDITS, { headers: by('gone') }))
+  await refused('429 rate_limited', get(scene, CREDITS, { headers: by('hasty') }))
+  await refused('500 internal_error', get(scene, CREDITS, { headers: { 'x-bug': 'yes' } }))
+  for (const view of JOB_VIEWS) {
+    const path = view(job.request_id ?? '')
+    t.match((await get(scene, path)).json(), { status: 'COMPLETED' })
+    await refused('401 unauthorized', get(scene, path, { headers: { 'x-api-key': 'wrong' } }))
+    await refused('403 forbidden', get(scene, path, { headers: by('gone') }))
+    await refused('404 unknown_result', get(scene, view(NO_JOB)))
+    await refused('404 unknown_result', get(scene, path, { headers: by('poor') }))
+    await refused('429 rate_limited', get(scene, path, { headers: by('hasty') }))
+    await refused('500 internal_error', get(scene, path, { headers: { 'x-bug': 'yes' } }))
+  }
+  const slow = scene.upstream.hold()
+  await refused('504 upstream_slow', now(scene, {}, { prefer: 'wait=0' }))
+  slow.open()
+  for (const send of [now, submit]) {
+    t.equal((await send(scene, { prompt: 'a dog' })).status, 200)
+    await send(scene, { prompt: 'a dog', coordinates: [1, 2], base64: true })
+    await refused('400 missing_selection', send(scene, { prompt: '' }))
+    await refused('401 unauthorized', send(scene, {}, { 'x-api-key': 'wrong' }))
+    await refused('403 forbidden', send(scene, {}, by('gone')))
+    await refused('404 unknown_image', send(scene, { image: `sha256:${NO_RESULT}` }))
+    await refused('406 budget_exhausted', send(scene, {}, by('poor')))
+    await refused('406 unsupported_content_type', send(scene, {}, { 'content-type': 'text/plain' }))
+    await refused('413 image_too_large', send(scene, { image: Buffer.alloc(110 * 1024).toString('base64') }))
+    await refused('422 unsupported_image', send(scene, { image: Buffer.from('GIF89a…').toString('base64') }))
+    await refused('500 internal_error', send(scene, {}, { 'x-bug': 'yes' }))
+    await send(scene, { prompt: 'a dog' }, by('hasty'))
+    await refused('429 rate_limited', send(scene, { prompt: 'a dog' }, by('hasty')))
+    scene.upstream.script({ status: 429, headers: { 'retry-after': '60' } })
+    await refused('429 upstream_busy', send(scene))
+    scene.upstream.script({ status: 401 })
+    await refused('502 upstream_unauthorized', send(scene))
+    await refused('504 not_cached', send(scene, {}, { 'cache-control': 'only-if-cached' }))
+  }
+  const upstream = await startFakeSegmind()
+  t.teardown(() => upstream.close())
+  await upstream.goDown()
+  const lonely = await start({ upstream })
+  await refused('503 upstream_unavailable', get(lonely, CREDITS))
+  await refused('503 upstream_unavailable', now(lonely))
 })
 
 t.test('a form is answered like JSON', async t => {
@@ -187,29 +339,35 @@ t.test('the examples of the document work as printed', async t => {
 })
 
 t.test('requests that are wrong', async () => {
-  for (const send of [segment, quote]) {
+  for (const send of [segment, quote, batch, store]) {
     await refused('400 invalid_request', send(small, { colour: 'red' }))
     await refused('400 missing_image', send(small, { image: null }))
-    await refused('400 missing_selection', send(small, { prompt: '' }))
-    await refused('400 invalid_parameter', send(small, { overlay_mask: 'maybe' }))
+    if (send !== store) await refused('400 missing_selection', send(small, { prompt: '' }))
+    if (send === segment || send === quote)
+      await refused('400 invalid_parameter', send(small, { overlay_mask: 'maybe' }))
+    else await refused('400 invalid_parameter', send(small, { image: 7 }))
     await refused('401 unauthorized', send(small, {}, { 'x-api-key': 'wrong' }))
     await refused('403 forbidden', send(small, {}, as('gone')))
     await refused('413 image_too_large', send(small, { image: Buffer.alloc(110 * 1024).toString('base64') }))
     await refused('415 unsupported_content_type', send(small, {}, { 'content-type': 'text/plain' }))
     await refused('415 unsupported_image', send(small, { image: Buffer.from('GIF89a…').toString('base64') }))
     const cut = image.subarray(0, 30).toString('base64')
-    await refused('422 image_unreadable', send(small, { image: cut }))
     const large = (await smallJpeg(40, 40)).toString('base64')
-    await refused('422 image_too_many_pixels', send(small, { image: large }))
+    if (send !== batch) {
+      await refused('422 image_unreadable', send(small, { image: cut }))
+      await refused('422 image_too_many_pixels', send(small, { image: large }))
+    }
     await refused('422 image_url_refused', send(small, { image: 'http://10.0.0.1/cat.jpg' }))
     await refused('422 image_url_failed', send(small, { image: `${small.upstream.url}/cat.jpg` }))
     await refused('500 internal_error', send(small, {}, { 'x-bug': 'yes' }))
   }
-  await refused('404 unknown_image', segment(small, { image: `sha256:${'0'.repeat(64)}` }))
+  for (const send of [segment, batch, store])
+    await refused('404 unknown_image', send(small, { image: `sha256:${NO_RESULT}` }))
+  await refused('404 not_found', store(await start({ env: { IMAGE_TTL_SECONDS: '0' } })))
   await refused('504 not_cached', segment(small, {}, { 'cache-control': 'only-if-cached' }))
 })
 
-for (const path of ['/segment', '/segment/quote'])
+for (const path of ['/segment', '/segment/quote', '/segment/batch', '/images', '/v1/sam-v2-image', '/v2/sam-v2-image'])
   t.test(`a body for ${path} that does not arrive in time`, async () => {
     const { server } = apps[0] as FastifyInstance
     const accepted = once(server, 'connection') as Promise<[Socket]>
@@ -229,7 +387,8 @@ t.test('limits of a team and of an address', async t => {
   await segment(small, { prompt: 'a dog' }, as('hasty'))
   await refused('429 rate_limited', segment(small, { prompt: 'a dog' }, as('hasty')))
   await refused('429 rate_limited', get(small, '/usage', { headers: as('hasty') }))
-  await refused('429 rate_limited', quote(small, { prompt: 'a dog' }, as('hasty')))
+  for (const send of [quote, batch, store])
+    await refused('429 rate_limited', send(small, { prompt: 'a dog' }, as('hasty')))
   await refused('429 budget_exhausted', segment(small, {}, as('poor')))
   t.match((await quote(small, {}, as('poor'))).json(), { allowed: false, refusal: { code: 'budget_exhausted' } })
   let last: Answer | undefined
@@ -417,7 +576,10 @@ t.test('a caller whose patience ends, and a gateway that shuts down', async t =>
   t.match(await get(gateway, '/readyz'), { status: 503 })
   await get(gateway, '/readyz', { method: 'HEAD' })
   await refused('503 shutting_down', segment(gateway))
-  await refused('503 shutting_down', quote(gateway))
+  for (const send of [quote, batch, store, now, submit]) await refused('503 shutting_down', send(gateway))
+  await refused('503 shutting_down', get(gateway, `/images/sha256:${NO_RESULT}`, { method: 'DELETE' }))
+  for (const path of [CREDITS, ...JOB_VIEWS.map(view => view(NO_JOB))])
+    await refused('503 shutting_down', get(gateway, path))
   await refused('503 shutting_down', get(gateway, '/usage'))
   await refused('503 shutting_down', get(gateway, `/results/${NO_RESULT}`))
   gate.open()
@@ -428,6 +590,10 @@ t.test('a store that does not answer', async () => {
   const closed = 'redis://127.0.0.1:1'
   const gateway = await start({ redisUrl: closed, teams: { vision: { budget: { daily: 1 } } } })
   await refused('503 store_unavailable', segment(gateway))
+  for (const send of [store, submit]) await refused('503 store_unavailable', send(gateway))
+  for (const view of JOB_VIEWS) await refused('503 store_unavailable', get(gateway, view(NO_JOB)))
+  await refused('503 store_unavailable', get(gateway, `/images/sha256:${NO_RESULT}`, { method: 'DELETE' }))
+  await refused('503 store_unavailable', get(gateway, `/outputs/${NO_RESULT}.jpg?expires=1&signature=x`))
   await refused('503 store_unavailable', get(gateway, '/usage'))
   await refused('503 store_unavailable', get(gateway, `/results/${NO_RESULT}`))
   await refused('503 store_unavailable', administer(gateway, '/admin/usage'))

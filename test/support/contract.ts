@@ -140,7 +140,7 @@ function observe(seen: Seen, pointer: string, reader: Reader, fit: (pointer: str
       complaints.push(`the header ${name} is undocumented`)
   }
   const body =
-    seen.method === 'HEAD' || seen.status === 304
+    seen.method === 'HEAD' || seen.status === 304 || seen.status === 204
       ? { kept: [], complaints: [] }
       : observeBody(seen, pointer, reader, fit)
   return { kept: [...kept, ...body.kept], complaints: [...complaints, ...body.complaints] }
@@ -155,11 +155,15 @@ function observeBody(seen: Seen, pointer: string, reader: Reader, fit: (pointer:
   if (!type.endsWith('json')) {
     return { kept: [` ${type}`], complaints: seen.body.length > 0 ? [] : ['the body is empty'] }
   }
-  const value = seen.json()
-  const complaints = fit(`${media}/schema`, value).map(
-    error => `the body: ${error}: ${seen.body.toString('utf8', 0, 300)}`,
+  const lines = seen.body.toString().trim().split('\n')
+  const values = type === 'application/x-ndjson' ? lines.map(line => JSON.parse(line)) : [seen.json()]
+  const complaints = values.flatMap(value =>
+    fit(`${media}/schema`, value).map(error => `the body: ${error}: ${JSON.stringify(value).slice(0, 300)}`),
   )
-  return { kept: [` ${type}`, ...('code' in value ? [` code ${value.code}`] : [])], complaints }
+  return {
+    kept: [` ${type}`, ...values.flatMap(value => ('code' in value ? [` code ${value.code}`] : []))],
+    complaints,
+  }
 }
 
 /** Everything the document says an answer may be. */

@@ -45,6 +45,8 @@ export interface TestGateway {
   /** The key of the first team, and of every team by its id. */
   key: string
   keys: Record<string, string>
+  /** A test key of the first team. */
+  testKey: string
   upstream: FakeSegmind
   dataDir: string
   teamsFile: string
@@ -66,7 +68,7 @@ export interface TestGateway {
 /** Starts the whole gateway through its settings, in this process, on free ports of the loopback. */
 export async function startTestGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'gateway-test-')))
-  const { file: teamsFile, keys } = await writeTeams(dataDir, options)
+  const { file: teamsFile, keys, testKey } = await writeTeams(dataDir, options)
   const upstream = options.upstream ?? (await startFakeSegmind())
   const log = captureLog()
   const settings = loadSettings({
@@ -112,6 +114,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
     metricsUrl: gateway.metricsUrl,
     key,
     keys,
+    testKey,
     upstream,
     dataDir,
     teamsFile,
@@ -143,11 +146,15 @@ export function segmentForm(fields: Record<string, string>, image: Buffer): Form
 /** Writes a teams file with one key for every team; the texts of fresh keys are nowhere but in the answer. */
 async function writeTeams(dir: string, { teams = { vision: {} }, keys: given = {} }: TestGatewayOptions) {
   const keys = Object.fromEntries(Object.keys(teams).map(id => [id, given[id] ?? createApiKey().text]))
-  const entries = Object.entries(teams).map(([id, fields]) => ({ id, ...fields, keys: [keyEntry(keys[id] ?? '')] }))
+  const testKey = createApiKey({ isTest: true }).text
+  const entries = Object.entries(teams).map(([id, fields], index) => ({
+    ...{ id, ...fields },
+    keys: [keyEntry(keys[id] ?? ''), ...(index === 0 ? [keyEntry(testKey)] : [])],
+  }))
   const file = join(dir, 'teams.yaml')
   await mkdir(dir, { recursive: true })
   await writeFile(file, stringify({ teams: entries }))
-  return { file, keys }
+  return { file, keys, testKey }
 }
 
 function keyEntry(text: string) {
