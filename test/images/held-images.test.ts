@@ -13,6 +13,7 @@ const IMAGE: ImageBytes = {
 function held(ttlSeconds = 60) {
   const blobs = new Map<string, Blob>()
   const state = { isDown: false, puts: 0 }
+  const clock = { now: 0 }
   const failures: string[] = []
   const up = () => {
     if (state.isDown) throw new StoreError('down')
@@ -30,17 +31,15 @@ function held(ttlSeconds = 60) {
     has: async key => blobs.has(key),
     delete: async key => blobs.delete(key),
   }
-  return {
-    images: new HeldImages({
+  /** A process of its own over the same store. */
+  const another = () =>
+    new HeldImages({
       store,
       ttlSeconds,
-      now: () => 0,
+      now: () => clock.now,
       onStoreFailure: (_error, doing) => failures.push(doing),
-    }),
-    blobs,
-    state,
-    failures,
-  }
+    })
+  return { images: another(), another, blobs, state, clock, failures }
 }
 
 t.test('an image is found by its id, in one piece, and written once', async t => {
@@ -88,4 +87,50 @@ t.test('a store that is down is told and harms nobody; the image is kept the nex
   state.isDown = false
   await images.keep('', IMAGE, 'vision')
   t.ok(await images.find('', IMAGE.digest))
+})
+
+t.test('an image is taken out by a team that has sent it, and by no other', async t => {
+  const { images, blobs } = held()
+  await images.keep('', IMAGE, 'red')
+  await images.keep('', IMAGE, 'blue')
+  t.equal(await images.drop('', IMAGE.digest, 'green'), 'foreign')
+  t.equal(await images.drop('', 'b'.repeat(64), 'red'), 'unknown')
+  t.equal(await images.drop('', IMAGE.digest, 'blue'), 'dropped')
+  t.equal(await images.find('', IMAGE.digest), undefined)
+  t.equal(await images.drop('', IMAGE.digest, 'red'), 'unknown')
+  await images.keep('', IMAGE, 'red')
+  t.ok(await images.find('', IMAGE.digest), 'sent again it is there again')
+  t.equal(blobs.has(`by:blue:${IMAGE.digest}`), false)
+})
+
+t.test('where each team has its own, it is its own to take out', async t => {
+  const { images } = held()
+  await images.keep('red', IMAGE, 'red')
+  t.equal(await images.drop('blue', IMAGE.digest, 'blue'), 'unknown')
+  t.equal(await images.drop('red', IMAGE.digest, 'red'), 'dropped')
+})
+
+t.test(
+  'an image that is stored on purpose is written whatever was written before, and its failure is told',
+  async t => {
+    const { images, state } = held(60)
+    await images.keep('', IMAGE, 'red')
+    t.equal(await images.store('', IMAGE, 'red'), 60_000)
+    t.equal(state.puts, 4)
+    state.isDown = true
+    await t.rejects(images.store('', IMAGE, 'red'), { name: 'StoreError' })
+    t.equal(await held(0).images.store('', IMAGE, 'red'), undefined, 'where none are kept')
+  },
+)
+
+t.test('an image that is used after half its time lives on', async t => {
+  const { images, another, state, clock } = held(60)
+  await images.store('', IMAGE, 'red')
+  clock.now = 30_000
+  const other = another()
+  await other.find('', IMAGE.digest)
+  t.equal(state.puts, 2)
+  clock.now = 30_001
+  await other.find('', IMAGE.digest)
+  t.equal(state.puts, 3)
 })

@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto'
+import sharp from 'sharp'
+import t from 'tap'
+import { startTestGateway } from '../support/gateway.js'
+import { otherJpeg } from '../support/jpeg.js'
+import { connectTo } from '../support/raw-client.js'
+
+/** A photo of about 5 MB. */
+function largeJpeg(): Promise<Buffer> {
+  const noise = { type: 'gaussian' as const, mean: 128, sigma: 60 }
+  return sharp({ create: { width: 2_000, height: 1_500, channels: 3, background: '#000', noise } })
+    .jpeg({ quality: 100 })
+    .toBuffer()
+}
+
+t.test('fifty clicks on one photo upload it once', async t => {
+  const gateway = await startTestGateway()
+  t.teardown(gateway.stop)
+  const photo = await largeJpeg()
+  t.ok(photo.length > 4_000_000, `${photo.length} bytes`)
+  const first = await gateway.segment({ coordinates: '[[0,0]]' }, { image: photo })
+  const id = first.headers.get('x-image-id')
+  t.equal(first.status, 200)
+  for (const round of ['bought', 'found']) {
+    for (let click = 1; click < 50; click++) {
+      const body = JSON.stringify({ image: id, coordinates: [[click, click]] })
+      t.ok(body.length < 200, 'a click is a few bytes')
+      const headers = { 'content-type': 'application/json' }
+      const answer = await gateway.fetch('/segment', { method: 'POST', headers, body })
+      await answer.arrayBuffer()
+      t.equal(answer.headers.get('x-cache'), round === 'bought' ? 'MISS' : 'HIT')
+    }
+  }
+  const uploaded = Number(/upload_bytes_total\{team="vision"\} (\d+)/.exec(await gateway.metrics())?.[1])
+  t.ok(uploaded < photo.length + 98 * 200 + 1_000, `${uploaded} bytes for a photo of ${photo.length}`)
+  t.equal(gateway.upstream.calls.length, 50)
+  t.ok(gateway.upstream.calls.every(({ image }) => image.byteLength === photo.length))
+})
+
+t.test('an image that is stored is named later, and unknown once it is deleted', async t => {
+  const gateway = await startTestGateway()
+  t.teardown(gateway.stop)
+  const photo = await otherJpeg(5)
+  const form = new FormData()
+  form.set('image', new Blob([new Uint8Array(photo)]))
+  const kept = (await (await gateway.fetch('/images', { method: 'POST', body: form })).json()) as {
+    image: string
+    expires: string
+  }
+  t.match(kept, { width: 16, height: 8, type: 'image/jpeg', bytes: photo.length })
+  t.equal(kept.image, `sha256:${createHash('sha256').update(photo).digest('hex')}`)
+  t.ok(Date.parse(kept.expires) > Date.now() + 86_000_000)
+  const ask = () => gateway.fetch('/segment', jsonOf({ image: kept.image, prompt: 'dog' }))
+  t.equal((await ask()).status, 200)
+  t.equal((await gateway.fetch(`/images/${kept.image}`, { method: 'DELETE' })).status, 204)
+  t.equal((await gateway.fetch(`/images/${kept.image}`, { method: 'HEAD' })).status, 404)
+  t.equal((await ask()).status, 200, 'its answers stay')
+  const other = await gateway.fetch('/segment', jsonOf({ image: kept.image, prompt: 'cat' }))
+  t.match(await other.json(), { code: 'unknown_image', billed: 'no' })
+})
+
+t.test('under CACHE_SCOPE=team an image is known to its team only', async t => {
+  const gateway = await startTestGateway({ env: { CACHE_SCOPE: 'team' }, teams: { red: {}, blue: {} } })
+  t.teardown(gateway.stop)
+  const { headers } = await gateway.segment({ prompt: 'dog' }, { team: 'red' })
+  const path = `/images/${headers.get('x-image-id')}`
+  const as = (team: string, method: string) =>
+    gateway.fetch(path, { method, headers: { 'x-api-key': gateway.keys[team] ?? '' } })
+  t.equal((await as('red', 'HEAD')).status, 200)
+  t.equal((await as('blue', 'HEAD')).status, 404)
+  t.equal((await as('blue', 'DELETE')).status, 404)
+  t.equal((await as('red', 'DELETE')).status, 204)
+})
+
+function jsonOf(fields: object): RequestInit {
+  return { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(fields) }
+}
+
+const sha256 = (body: string | Buffer) => `sha-256=:${createHash('sha256').update(body).digest('base64')}:`
+
+/** A body in each form that can be sent twice byte by byte. */
+async function bodies(): Promise<[type: string, body: Buffer][]> {
+  const photo = await otherJpeg(9)
+  const part = (name: string, value: Buffer | string) => [
+    `--edge\r\ncontent-disposition: form-data; name="${name}"${name === 'image' ? '; filename="a.jpg"' : ''}\r\n\r\n`,
+    value,
+    '\r\n',
+  ]
+  const parts = [...part('prompt', 'a form'), ...part('image', photo), '--edge--\r\nepilogue']
+  return [
+    ['application/json', Buffer.from(JSON.stringify({ image: photo.toString('base64'), prompt: 'json' }))],
+    ['multipart/form-data; boundary=edge', Buffer.concat(parts.map(each => Buffer.from(each)))],
+  ]
+}
+
+for (const field of ['Content-Digest', 'Repr-Digest'])
+  t.test(`a body whose ${field} is known is not asked for when its answer is there`, async t => {
+    const gateway = await startTestGateway()
+    t.teardown(gateway.stop)
+    for (const [type, body] of await bodies()) {
+      const head = (extra = '', path = '/segment') =>
+        `POST ${path} HTTP/1.1\r\nhost: x\r\nx-api-key: ${gateway.key}\r\ncontent-type: ${type}\r\n` +
+        `content-length: ${body.length}\r\n${field}: ${sha256(body)}\r\nexpect: 100-continue\r\n${extra}\r\n`
+      const first = await connectTo(gateway.url)
+      first.send(head('connection: close\r\n'))
+      await first.until(/^HTTP\/1.1 100 Continue/)
+      first.send(body)
+      t.match(await first.ended, /HTTP\/1.1 200 OK.*x-cache: MISS/s)
+      // What it holds is remembered behind the answer.
+      let second = ''
+      while (!/^HTTP\/1.1 200/.test(second)) {
+        const client = await connectTo(gateway.url)
+        client.send(head())
+        second = await client.until(/^HTTP\/1.1 (100|200)/)
+        if (!/^HTTP\/1.1 200/.test(second)) client.destroy()
+        else second = await client.ended
+      }
+      t.match(second, /x-cache: HIT/)
+      t.match(second, /connection: close/i, 'what comes next on it cannot be told from the body')
+      for (const wanted of [head('cache-control: no-cache\r\n'), head('', '/segment/quote')]) {
+        const third = await connectTo(gateway.url)
+        third.send(wanted)
+        t.match(await third.until(/^HTTP/), /100 Continue/, 'here its answer alone does not do')
+        third.destroy()
+      }
+      const stranger = await connectTo(gateway.url)
+      stranger.send(head().replace(gateway.key, 'wrong'))
+      t.match(await stranger.until(/^HTTP.*\r\n/s), /401 Unauthorized/)
+      stranger.destroy()
+    }
+    t.equal(gateway.upstream.calls.length, 2)
+  })
+
+t.test('a body that is not the one that was announced is refused, and buys nothing', async t => {
+  const gateway = await startTestGateway()
+  t.teardown(gateway.stop)
+  for (const [type, body] of await bodies()) {
+    for (const headers of [
+      { 'content-digest': sha256('another body') },
+      { 'repr-digest': 'sha-256=nonsense' },
+      { 'content-digest': sha256(body), 'repr-digest': sha256('another body') },
+    ]) {
+      const init = { method: 'POST', headers: { 'content-type': type, ...headers }, body: new Uint8Array(body) }
+      const answer = await gateway.fetch('/segment', init as unknown as RequestInit)
+      t.match(await answer.json(), { status: 400, code: 'invalid_request', detail: /digest/i })
+    }
+  }
+  t.equal(gateway.upstream.calls.length, 0)
+})
