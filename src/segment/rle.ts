@@ -17,13 +17,16 @@ export interface EncodedMask extends MaskFacts {
 
 /** After so many pixels others get their turn: about 15 ms. */
 const PIXELS_A_TURN = 2_000_000
+const FIRST_TEXT_BYTES = 4_096
+/** The most that one count takes: 32 bits in groups of 5. */
+const BYTES_A_COUNT = 7
 
 /**
  * Encodes a mask as pycocotools does: runs down the columns, from the left one on, the first one of pixels that are not selected, written as text
  * (`countsText`). Box `[0,0,0,0]` and area 0 where nothing is selected.
  */
 export async function encodeRle({ width, height, data }: GreyPixels): Promise<EncodedMask> {
-  const counts: number[] = []
+  const text = createCountsText()
   const extent = createExtent()
   let isInside = 0
   let runStart = 0
@@ -34,7 +37,7 @@ export async function encodeRle({ width, height, data }: GreyPixels): Promise<En
       if (value === isInside) continue
       const place = x * height + y
       if (isInside === 1) extent.add(runStart, place, height)
-      counts.push(place - runStart)
+      text.add(place - runStart)
       runStart = place
       isInside = value
     }
@@ -46,26 +49,45 @@ export async function encodeRle({ width, height, data }: GreyPixels): Promise<En
   }
   const end = width * height
   if (isInside === 1) extent.add(runStart, end, height)
-  if (end > 0) counts.push(end - runStart)
-  return { width, height, counts: countsText(counts), ...extent.facts() }
+  if (end > 0) text.add(end - runStart)
+  return { width, height, counts: text.read(), ...extent.facts() }
+}
+
+/** Writes run lengths as COCO's text (`createCountsText`). */
+export function countsText(counts: readonly number[]): string {
+  const text = createCountsText()
+  for (const count of counts) text.add(count)
+  return text.read()
 }
 
 /**
- * Writes run lengths as COCO's text: from the fourth on, each is told by its difference to the one two before it; a number is cut into groups of 5 bits,
- * lowest first, the sign in the last one, with 32 added where more follow, each written as the character 48 above.
+ * Writes run lengths as COCO's text, one at a time and so as part of the caller's turns: from the fourth on, each is told by its difference to
+ * the one two before it; a number is cut into groups of 5 bits, lowest first, the sign in the last one, with 32 added where more follow, each
+ * written as the character 48 above.
  */
-export function countsText(counts: readonly number[]): string {
-  const characters: string[] = []
-  counts.forEach((count, index) => {
-    let rest = index > 2 ? count - (counts[index - 2] as number) : count
-    for (let isMore = true; isMore; ) {
-      const group = rest & 31
-      rest >>= 5
-      isMore = group & 16 ? rest !== -1 : rest !== 0
-      characters.push(String.fromCharCode(48 + group + (isMore ? 32 : 0)))
-    }
-  })
-  return characters.join('')
+function createCountsText() {
+  let bytes = Buffer.allocUnsafe(FIRST_TEXT_BYTES)
+  let length = 0
+  let seen = 0
+  let [last, lastButOne] = [0, 0]
+  return {
+    add(count: number): void {
+      if (bytes.length - length < BYTES_A_COUNT) bytes = Buffer.concat([bytes], bytes.length * 2)
+      let rest = seen > 2 ? count - lastButOne : count
+      for (let isMore = true; isMore; ) {
+        const group = rest & 31
+        rest >>= 5
+        isMore = group & 16 ? rest !== -1 : rest !== 0
+        bytes[length++] = 48 + group + (isMore ? 32 : 0)
+      }
+      lastButOne = last
+      last = count
+      seen++
+    },
+    read(): string {
+      return bytes.toString('latin1', 0, length)
+    },
+  }
 }
 
 /** What the selected runs cover, each given by its first place and the one after its last, down the columns. */

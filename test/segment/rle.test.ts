@@ -58,6 +58,12 @@ t.test('a mask is read down its columns, beginning with what is not selected', a
   t.match(await encoded(3, 1, [false, false, false]), { counts: countsText([3]), bbox: [0, 0, 0, 0], area: 0 })
 })
 
+t.test('many counts, and large differences both ways, are read back', t => {
+  const counts = Array.from({ length: 20_000 }, (_, at) => (at % 4 < 2 ? 1 : 2 ** 30))
+  t.strictSame(decode(countsText(counts)), counts)
+  t.end()
+})
+
 t.test('128 is selected, 127 is not', async t => {
   const { area, bbox } = await encodeRle({ width: 2, height: 1, data: Uint8Array.of(127, 128) })
   t.strictSame({ area, bbox }, { area: 1, bbox: [1, 0, 1, 1] })
