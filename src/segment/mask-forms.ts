@@ -90,10 +90,12 @@ async function photoFor(mask: Size, image: Buffer, maxPixels: number): Promise<{
   const stored = { width, height }
   const turned = { width: height, height: width }
   const isTurned = orientation >= 5
-  if (isEqual(mask, stored)) return { photo: open(), size: stored }
-  if (isTurned && isEqual(mask, turned)) return { photo: open().autoOrient(), size: turned }
-  if (isAlike(mask, stored)) return { photo: open(), size: stored }
-  if (isTurned && isAlike(mask, turned)) return { photo: open().autoOrient(), size: turned }
+  const asStored = isEqual(mask, stored) ? -1 : shapeDifference(mask, stored)
+  const asTurned = isTurned ? (isEqual(mask, turned) ? -1 : shapeDifference(mask, turned)) : Number.POSITIVE_INFINITY
+  // A photo that is nearly square is like the mask both ways: the nearer one it is.
+  if (Math.min(asStored, asTurned) <= SHAPE_TOLERANCE) {
+    return asTurned < asStored ? { photo: open().autoOrient(), size: turned } : { photo: open(), size: stored }
+  }
   const [is, was] = [mask, stored].map(size => `${size.width}×${size.height}`)
   throw new GatewayError('upstream_failed', `The mask is ${is} pixels, and the photo ${was}: it cannot be cut out.`)
 }
@@ -109,8 +111,9 @@ function isEqual(one: Size, other: Size): boolean {
   return one.width === other.width && one.height === other.height
 }
 
-function isAlike(one: Size, other: Size): boolean {
-  return Math.abs((one.width * other.height) / (one.height * other.width) - 1) <= SHAPE_TOLERANCE
+/** How much the shapes differ, as a share: 0 where the sizes are multiples of each other. */
+function shapeDifference(one: Size, other: Size): number {
+  return Math.abs((one.width * other.height) / (one.height * other.width) - 1)
 }
 
 function unreadableMask(cause: unknown): never {

@@ -56,6 +56,18 @@ t.test('a photo that EXIF turns is cut as the mask lies on it', async t => {
   t.match(await read(await forms.cutout(await maskOf().png().toBuffer(), photo)), SIZE, 'as it is stored')
 })
 
+t.test('a smaller mask of a nearly square photo lies on it the way its shape is nearer to', async t => {
+  const near = createMaskForms({ maxPixels: 1_000_000 })
+  const [stored, turned] = [
+    { width: 250, height: 251 },
+    { width: 251, height: 250 },
+  ]
+  const photo = await photoOf(stored).withMetadata({ orientation: 6 }).jpeg().toBuffer()
+  const cut = async (size: typeof SIZE) => read(await near.cutout(await maskOf(size).png().toBuffer(), photo))
+  t.match(await cut({ width: 502, height: 500 }), turned, 'as it is shown, doubled')
+  t.match(await cut({ width: 500, height: 502 }), stored, 'as it is stored, doubled')
+})
+
 t.test('a mask of another size and the same shape is scaled', async t => {
   const pixels = await read(
     await forms.cutout(await maskOf({ width: 20, height: 10 }).png().toBuffer(), await photoOf().png().toBuffer()),
