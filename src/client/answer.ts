@@ -9,7 +9,7 @@ export interface SegmentAnswer {
   /** Names the image from now on, instead of its bytes. */
   imageId: string | undefined
   cache: 'hit' | 'miss' | 'coalesced' | 'stale' | 'bypass'
-  /** Credits charged for this very request. */
+  /** Credits charged for this very request; 0 for a result that was fetched by its id. */
   cost: number
   /** Credits the key may still spend, where that is known. */
   remainingCredits: number | undefined
@@ -26,8 +26,8 @@ export interface SegmentAnswer {
   /** Whether the image's bytes were sent for it. */
   isUploaded: boolean
   blob(): Blob
-  /** The mask of `output: 'rle'`. Throws for a picture. */
-  rle(): Rle
+  /** The parsed body of `output: 'rle'`. Throws `SyntaxError` for a picture. */
+  json(): Rle
 }
 
 /** Reads an answer whole. Rejects when it breaks off. */
@@ -50,12 +50,12 @@ export async function readAnswer(response: Response, isUploaded: boolean): Promi
     isSandbox: headers.get('x-sandbox') === 'true',
     mask: maskIn(headers),
     blob: () => new Blob([bytes], { type: contentType }),
-    rle: () => JSON.parse(new TextDecoder().decode(bytes)) as Rle,
+    json: () => JSON.parse(new TextDecoder().decode(bytes)) as Rle,
   }
 }
 
 function timingIn(header: string): Record<string, number> {
-  const steps = header.split(', ').map(step => /^([\w-]+);dur=([\d.]+)$/.exec(step))
+  const steps = header.split(/,\s*/).map(step => /^([\w-]+);dur=([\d.]+)$/.exec(step))
   return Object.fromEntries(steps.flatMap(found => (found ? [[found[1] ?? '', Number(found[2])]] : [])))
 }
 

@@ -1,7 +1,7 @@
-// Written by `npm run docs` from the schemas of openapi.yaml: change them there.
+// Written by docs/client-types.mjs from the schemas of openapi.yaml: change them there.
 
 /** What went wrong (RFC 9457). */
-export type Problem = {
+export interface Problem {
   /** Where the code is explained. */
   type: string
   /** What the code means. */
@@ -18,6 +18,102 @@ export type Problem = {
   billed: 'no' | 'yes' | 'unknown'
   /** The same as `detail`, for clients made for Segmind. */
   error: string
+}
+
+/** What is not known is left out. */
+export interface Quote {
+  resultId: string
+  imageId: string
+  /** `hit`: there is an answer. `coalesced`: an identical request is buying it. `stale`: there is one past its time, and no other can be had now. `miss`, `bypass`: it would be bought, or refused. */
+  wouldBe: 'hit' | 'coalesced' | 'stale' | 'miss' | 'bypass'
+  /** What would be charged; an estimate where it would be bought. */
+  costCredits: number
+  /** Whether it would be answered. */
+  allowed: boolean
+  /** What it would be refused with. */
+  refusal?: {
+    code: ErrorCode
+    detail: string
+    retryAfterSeconds?: number
+  }
+  /** What this key may still spend. */
+  remainingCredits?: number
+  queue: {
+    /** Purchases that wait for their turn at Segmind. */
+    depth: number
+    /** How long one that came now would wait, by the last ones. */
+    waitSeconds?: number
+  }
+  /** Of the shared account. */
+  creditState?: 'normal' | 'reserve' | 'empty'
+}
+
+export interface Running {
+  status: 'running'
+  /** The same as `X-Result-Id`. */
+  resultId: string
+}
+
+export interface Usage {
+  team: string
+  month: string
+  /** The team's limits in credits. Left out where it has none. */
+  budget?: {
+    daily?: number
+    monthly?: number
+  }
+  /** As `X-Remaining-Credits`. Left out while it is not known. */
+  remainingCredits?: number
+  policy: Policy
+  /** When the month was closed; its figures are those of that moment. Left out while it is open. */
+  closed?: {
+    at: string
+  }
+  /** What has been booked to a closed month since, as a difference of `billedCredits`. Left out while it is open. */
+  sinceClosed?: {
+    credits: number
+  }
+  totals: Statement
+  days: StatementDays
+}
+
+export interface HeldImage {
+  /** Its id. */
+  image: string
+  /** Pixels, as stored. */
+  width: number
+  height: number
+  type: 'image/jpeg' | 'image/png' | 'image/webp'
+  bytes: number
+  expires: string
+}
+
+/** One selection, answered. With status 200 it has an `image` or an `rle`, else a `problem`. */
+export interface BatchItem {
+  /** Its place in the request, from 0. */
+  index: number
+  id?: string
+  requestId: string
+  status: number
+  cache?: 'hit' | 'miss' | 'coalesced' | 'stale' | 'bypass'
+  /** Charged for it. */
+  costCredits: number
+  resultId?: string
+  contentType?: string
+  mask?: MaskFacts
+  /** In base64. */
+  image?: string
+  rle?: Rle
+  problem?: Problem
+}
+
+/** A mask in COCO's run-length encoding, as pycocotools reads it. */
+export interface Rle {
+  /** `[height, width]` */
+  size: [number, number]
+  counts: string
+  bbox: Bbox
+  area: number
 }
 
 /** Decide by this. */
@@ -58,116 +154,11 @@ export type ErrorCode =
   | 'upstream_timeout'
   | 'not_cached'
 
-/** What is not known is left out. */
-export type Quote = {
-  resultId: string
-  imageId: string
-  /** `hit`: there is an answer. `coalesced`: an identical request is buying it. `stale`: there is one past its time, and no other can be had now. `miss`, `bypass`: it would be bought, or refused. */
-  wouldBe: 'hit' | 'coalesced' | 'stale' | 'miss' | 'bypass'
-  /** What would be charged; an estimate where it would be bought. */
-  costCredits: number
-  /** Whether it would be answered. */
-  allowed: boolean
-  /** What it would be refused with. */
-  refusal?: {
-    code: ErrorCode
-    detail: string
-    retryAfterSeconds?: number
-  }
-  /** What this key may still spend. */
-  remainingCredits?: number
-  queue: {
-    /** Purchases that wait for their turn at Segmind. */
-    depth: number
-    /** How long one that came now would wait, by the last ones. */
-    waitSeconds?: number
-  }
-  /** Of the shared account. */
-  creditState?: 'normal' | 'reserve' | 'empty'
-}
-
-export type Running = {
-  status: 'running'
-  /** The same as `X-Result-Id`. */
-  resultId: string
-}
-
-export type Usage = {
-  team: string
-  month: string
-  /** The team's limits in credits. Left out where it has none. */
-  budget?: {
-    daily?: number
-    monthly?: number
-  }
-  /** As `X-Remaining-Credits`. Left out while it is not known. */
-  remainingCredits?: number
-  policy: Policy
-  /** When the month was closed; its figures are those of that moment. Left out while it is open. */
-  closed?: {
-    at: string
-  }
-  /** What has been booked to a closed month since, as a difference of `billedCredits`. Left out while it is open. */
-  sinceClosed?: {
-    credits: number
-  }
-  totals: Statement
-  days: StatementDays
-}
-
-export type HeldImage = {
-  /** Its id. */
-  image: string
-  /** Pixels, as stored. */
-  width: number
-  height: number
-  type: 'image/jpeg' | 'image/png' | 'image/webp'
-  bytes: number
-  expires: string
-}
-
-/** One selection, answered. With status 200 it has an `image` or an `rle`, else a `problem`. */
-export type BatchItem = {
-  /** Its place in the request, from 0. */
-  index: number
-  id?: string
-  requestId: string
-  status: number
-  cache?: 'hit' | 'miss' | 'coalesced' | 'stale' | 'bypass'
-  /** Charged for it. */
-  costCredits: number
-  resultId?: string
-  contentType?: string
-  mask?: MaskFacts
-  /** In base64. */
-  image?: string
-  rle?: Rle
-  problem?: Problem
-}
-
-/** A mask in COCO's run-length encoding, as pycocotools reads it. */
-export type Rle = {
-  /** `[height, width]` */
-  size: [number, number]
-  counts: string
-  bbox: Bbox
-  area: number
-}
-
-/** Where a selection is, in pixels of the mask. */
-export type MaskFacts = {
-  bbox: Bbox
-  area: number
-}
-
-/** `[x, y, width, height]` */
-export type Bbox = [number, number, number, number]
-
 /** Who bears an answer that several teams use (`CHARGEBACK`). `first-payer`: who bought it. `split`: all of them in equal parts. */
 export type Policy = 'first-payer' | 'split'
 
 /** What was answered, and its money in credits. */
-export type Statement = {
+export interface Statement {
   /** Requests that were answered with a picture. */
   requests: number
   /** Purchases that were answered and paid. */
@@ -196,6 +187,15 @@ export type Statement = {
   billedCredits: number
 }
 
-export type StatementDays = {
+export type StatementDays = (Statement & {
   day: string
-}[]
+})[]
+
+/** Where a selection is, in pixels of the mask. */
+export interface MaskFacts {
+  bbox: Bbox
+  area: number
+}
+
+/** `[x, y, width, height]` */
+export type Bbox = [number, number, number, number]

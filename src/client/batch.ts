@@ -18,18 +18,33 @@ export interface BatchItem {
   problem?: GatewayProblem
 }
 
-/** Reads items as they arrive. Throws `incomplete_answer` when there are fewer than `expected`. */
-export async function* readItems(response: Response, expected: number): AsyncGenerator<BatchItem> {
-  let seen = 0
-  for await (const line of linesOf(response)) {
-    seen++
-    yield toItem(JSON.parse(line) as WireItem)
+/** Reads items as they arrive. Throws `incomplete_answer` when there are fewer than `expected`, or the signal's reason. */
+export async function* readItems(
+  response: Response,
+  expected: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<BatchItem> {
+  const seen = new Set<number>()
+  let cause: unknown
+  try {
+    for await (const line of linesOf(response)) {
+      const item = JSON.parse(line) as WireItem
+      seen.add(item.index)
+      yield toItem(item)
+      signal?.throwIfAborted()
+    }
+  } catch (error) {
+    signal?.throwIfAborted()
+    cause = error
   }
-  if (seen < expected)
-    throw new GatewayProblem(`The answer ended after ${seen} of ${expected} selections; ask again for the rest.`, {
-      ...{ code: 'incomplete_answer', status: response.status, retryable: true, billed: 'unknown' },
-      requestId: response.headers.get('x-request-id') ?? undefined,
-    })
+  if (seen.size < expected) throw incomplete(response, `${seen.size} of ${expected}`, cause)
+}
+
+function incomplete({ status, headers }: Response, share: string, cause: unknown): GatewayProblem {
+  return new GatewayProblem(`The answer ended after ${share} selections; ask again for the rest.`, {
+    ...{ code: 'incomplete_answer', status, retryable: true, billed: 'unknown', cause },
+    requestId: headers.get('x-request-id') ?? undefined,
+  })
 }
 
 async function* linesOf({ body }: Response): AsyncGenerator<string> {

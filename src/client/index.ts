@@ -1,15 +1,10 @@
 export type { SegmentAnswer } from './answer.js'
 export type * from './api.js'
 export type { BatchItem } from './batch.js'
-export {
-  type BatchSelection,
-  type Client,
-  type ClientOptions,
-  createClient,
-  type RequestOptions,
-  type SegmentOptions,
-} from './client.js'
+export { type Client, type ClientOptions, createClient, type ResultOptions } from './client.js'
 export type { ImageInput } from './image.js'
 export { type ClientCode, GatewayProblem } from './problem.js'
+export type { BatchSelection, SegmentOptions } from './questions.js'
+export type { RequestOptions } from './request.js'
 export type { Point, Selection } from './selection.js'
 export type { OnProgress, Progress } from './upload.js'

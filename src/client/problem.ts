@@ -42,20 +42,24 @@ const PASSING: readonly number[] = [502, 503, 504]
 
 /** Reads the problem in an answer that is none of success. */
 export async function problemIn(response: Response): Promise<GatewayProblem> {
-  const { status, headers } = response
-  const retryAfter = headers.get('retry-after') ?? ''
-  const around = {
-    status,
-    requestId: headers.get('x-request-id') ?? undefined,
-    ...(/^\d+$/.test(retryAfter) && { retryAfterSeconds: Number(retryAfter) }),
-  }
   const problem = await response.json().catch(() => undefined)
-  if (isProblem(problem)) return problemOf(problem, around)
-  const detail = `The answer, with status ${status}, is none of the gateway's.`
-  return new GatewayProblem(detail, {
-    ...around,
-    ...{ code: 'unreadable_answer', retryable: PASSING.includes(status), billed: 'unknown' },
+  return isProblem(problem) ? problemOf(problem, { retryAfterSeconds: retryAfterIn(response) }) : unreadable(response)
+}
+
+/** What answered was not the gateway, or not as the gateway answers; what became of the request is not known. */
+export function unreadable(response: Response, cause?: unknown): GatewayProblem {
+  const { status, headers } = response
+  return new GatewayProblem(`The answer, with status ${status}, is none of the gateway's.`, {
+    ...{ code: 'unreadable_answer', status, retryable: PASSING.includes(status), billed: 'unknown', cause },
+    requestId: headers.get('x-request-id') ?? undefined,
+    retryAfterSeconds: retryAfterIn(response),
   })
+}
+
+/** `Retry-After` in seconds; undefined where it is absent, or a date, which the gateway never sends. */
+export function retryAfterIn({ headers }: Response): number | undefined {
+  const text = headers.get('retry-after') ?? ''
+  return /^\d+$/.test(text) ? Number(text) : undefined
 }
 
 /** The same of a problem that was told inside of another answer. */

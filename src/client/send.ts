@@ -6,6 +6,8 @@ export interface Connection {
   url: string
   key: string
   fetch: typeof fetch
+  /** Whether `fetch` is the caller's; a browser's own other means are left alone then. */
+  isFetchGiven: boolean
   /** How often a request is sent at most. */
   attempts: number
   /** A longer `Retry-After` is not waited for. */
@@ -16,45 +18,59 @@ export interface Connection {
 export interface Outgoing {
   method: string
   path: string
-  headers?: Record<string, string>
-  signal?: AbortSignal | undefined
+  headers: Record<string, string>
+  signal: AbortSignal | undefined
   /** Whether it may be sent again where nobody knows what became of it. */
   isRepeatable: boolean
-  /** The body, and another way than `fetch` to send it; made anew for every attempt. */
-  body?(): string
+  body?: string
+  /** Another way than `fetch` to send it. */
   send?(headers: Record<string, string>): Promise<Response>
 }
 
 const FIRST_PAUSE_MS = 1_000
 
 /**
- * Sends a request, and again only what the gateway says is worth it (`retryable`), after the time it says. Answers the response of success, 202 and 304
- * included. Throws `GatewayProblem`, or the signal's reason.
+ * Sends a request and reads its answer; again only what the gateway says is worth it (`retryable`), after the time it says. An answer that breaks off
+ * while it is read counts as none. Throws `GatewayProblem`, or the signal's reason.
  */
-export async function send(connection: Connection, outgoing: Outgoing): Promise<Response> {
+export async function send<T>(
+  connection: Connection,
+  outgoing: Outgoing,
+  read: (response: Response) => T | Promise<T>,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     outgoing.signal?.throwIfAborted()
-    const outcome = await sendOnce(connection, outgoing)
-    if (!(outcome instanceof GatewayProblem)) return outcome
+    const outcome = await sendOnce(connection, outgoing, read)
+    if (!(outcome instanceof GatewayProblem)) return outcome.answer
     const pauseMs = pauseAfter(outcome, attempt, connection)
-    const mayRepeat = outcome.code !== 'network' || outgoing.isRepeatable
-    if (!mayRepeat || pauseMs === undefined) throw outcome
+    if (pauseMs === undefined || !(outgoing.isRepeatable || isOfKnownFate(outcome))) throw outcome
     await connection.wait(pauseMs, outgoing.signal)
   }
 }
 
-async function sendOnce(connection: Connection, outgoing: Outgoing): Promise<Response | GatewayProblem> {
-  const { url, key } = connection
+async function sendOnce<T>(
+  connection: Connection,
+  outgoing: Outgoing,
+  read: (response: Response) => T | Promise<T>,
+): Promise<{ answer: T } | GatewayProblem> {
   const { method, path, signal, body } = outgoing
-  const headers = { ...outgoing.headers, 'x-api-key': key }
+  const headers = { ...outgoing.headers, 'x-api-key': connection.key }
   try {
-    const init = { method, headers, signal: signal ?? null, ...(body && { body: body() }) }
-    const response = await (outgoing.send ? outgoing.send(headers) : connection.fetch(url + path, init))
-    return response.ok || response.status === 304 ? response : await problemIn(response)
+    const init = { method, headers, signal: signal ?? null, ...(body !== undefined && { body }) }
+    const response = await (outgoing.send ? outgoing.send(headers) : connection.fetch(connection.url + path, init))
+    if (response.ok) return { answer: await read(response) }
+    const problem = await problemIn(response)
+    signal?.throwIfAborted()
+    return problem
   } catch (error) {
     signal?.throwIfAborted()
-    return networkProblem(error)
+    return error instanceof GatewayProblem ? error : networkProblem(error)
   }
+}
+
+/** The gateway itself has spoken; of silence, or of a proxy's words, nobody knows what they cost. */
+function isOfKnownFate({ code }: GatewayProblem): boolean {
+  return code !== 'network' && code !== 'unreadable_answer'
 }
 
 /** Milliseconds until the next attempt; undefined where there shall be none. Without word from the gateway the pauses double, with some chance in them. */
@@ -68,6 +84,7 @@ function pauseAfter(problem: GatewayProblem, attempt: number, connection: Connec
 /** Waits; rejects with the signal's reason as soon as that is aborted. */
 export function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason)
     const abort = () => {
       clearTimeout(timer)
       reject(signal?.reason)
@@ -76,7 +93,6 @@ export function pause(ms: number, signal: AbortSignal | undefined): Promise<void
       signal?.removeEventListener('abort', abort)
       resolve()
     }, ms)
-    if (signal?.aborted) abort()
     signal?.addEventListener('abort', abort, { once: true })
   })
 }

@@ -47,7 +47,7 @@ export async function sendForm(connection: Connection, upload: Upload): Promise<
   if (!onProgress)
     return connection.fetch(url, { method: 'POST', headers, body: toForm(upload), signal: signal ?? null })
   const { XMLHttpRequest: Browsers } = globalThis as { XMLHttpRequest?: new () => BrowserRequest }
-  if (Browsers && connection.fetch === globalThis.fetch) return sendByBrowser(new Browsers(), url, upload, onProgress)
+  if (Browsers && !connection.isFetchGiven) return sendByBrowser(new Browsers(), url, upload, onProgress)
   return sendByStream(connection, url, upload, onProgress)
 }
 
@@ -65,16 +65,20 @@ function sendByBrowser(
   onProgress: OnProgress,
 ): Promise<Response> {
   const { headers, signal } = upload
-  return new Promise((resolve, reject) => {
+  return new Promise<Response>((resolve, reject) => {
     const abort = () => request.abort()
+    const ended = (settle: () => void) => () => {
+      signal?.removeEventListener('abort', abort)
+      settle()
+    }
     request.open('POST', url)
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value)
     request.responseType = 'blob'
     request.upload.onprogress = ({ loaded, total }) =>
       onProgress({ phase: 'uploading', sentBytes: loaded, totalBytes: total })
-    request.onload = () => resolve(toResponse(request))
-    request.onerror = () => reject(new TypeError('the request failed'))
-    request.onabort = () => reject(signal?.reason)
+    request.onload = ended(() => resolve(toResponse(request)))
+    request.onerror = ended(() => reject(new TypeError('the request failed')))
+    request.onabort = ended(() => reject(signal?.reason))
     signal?.addEventListener('abort', abort, { once: true })
     request.send(toForm(upload))
   })
