@@ -1,6 +1,7 @@
-// Writes src/client/api.ts, the types of the client's answers, from the schemas of openapi.yaml: node docs/client-types.mjs [--print]
+// Writes src/client/api.ts, the types of the client's answers, from the schemas of openapi.yaml: node docs/client-types.mjs [--print] [--from FILE]
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
 import { parse } from 'yaml'
 
 /** These, and what they refer to; one that the document does not have (yet) is left out. */
@@ -10,9 +11,12 @@ const HEAD = '// Written by docs/client-types.mjs from the schemas of openapi.ya
 const SIMPLE = { integer: 'number', number: 'number', string: 'string', boolean: 'boolean', null: 'null' }
 const MAX_TUPLE = 4
 
-const { components } = parse(readFileSync('openapi.yaml', 'utf8'))
+const { values: how } = parseArgs({
+  options: { print: { type: 'boolean' }, from: { type: 'string', default: 'openapi.yaml' } },
+})
+const { components } = parse(readFileSync(how.from, 'utf8'))
 const text = formatted([HEAD, ...declarations(components.schemas)].join('\n\n'))
-if (process.argv.includes('--print')) process.stdout.write(text)
+if (how.print) process.stdout.write(text)
 else writeFileSync(OUTPUT, text)
 
 function formatted(source) {
