@@ -124,11 +124,13 @@ t.test('whoever aborts is heard while an answer, or a problem, arrives', async t
   const reason = new Error('enough')
   for (const status of [200, 400]) {
     const leaving = new AbortController()
-    const { url } = await standIn(t, response => {
-      response.writeHead(status, { 'content-type': 'application/json', 'content-length': '100' })
-      response.write('{', () => leaving.abort(reason))
-    })
-    await t.rejects(createClient({ url, key: 'k' }).usage(undefined, { signal: leaving.signal }), reason)
+    const pull = (arriving: ReadableStreamDefaultController) => {
+      leaving.abort(reason)
+      arriving.error(new Error('torn'))
+    }
+    const halfRead = async () => new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), { status })
+    const client = createClient({ url: 'http://gateway', key: 'k', fetch: halfRead })
+    await t.rejects(client.usage(undefined, { signal: leaving.signal }), reason)
   }
 })
 
