@@ -25,12 +25,15 @@ export async function answerQuestion(
 ): Promise<FastifyReply> {
   const { facts } = request
   const imageDigest = question.image.digest
-  const story = beginStory(facts, lane)
+  const { story } = facts
   const holdUntil = (work: Promise<unknown>) => request.hold.until(work)
   const asked = { ...question, holdUntil, ...(story && { story }) }
   const answered = await askShaped(asked, output, lane, facts)
   facts.resultId = answered.key
-  if (answered.how === 'accepted') return sendAccepted(reply, answered.key, { base64, output, imageDigest })
+  if (answered.how === 'accepted') {
+    await requireImage(question, lane)
+    return sendAccepted(reply, answered.key, { base64, output, imageDigest })
+  }
   noteAnswer(facts, answered)
   const { shaped } = answered
   return sendAnswer(
@@ -74,11 +77,22 @@ function asBilled(error: unknown, charged: Nanocredits): unknown {
   return withCharge(new GatewayError(code, message, { billed: 'yes', headers, cause, ...again }), charged)
 }
 
-/** Test keys leave nothing to explain: what they were answered was made up. */
-function beginStory(facts: Facts, { isTest }: Lane): Story | undefined {
-  if (isTest) return undefined
-  facts.story = new Story()
-  return facts.story
+/**
+ * An image that is not there is told at once, so that its sender sends it: whoever would come back later, or asks a hundred things of it, would
+ * only find the same. Throws `unknown_image`.
+ */
+export async function requireImage(
+  { image, caller }: Pick<SegmentRequest, 'image' | 'caller'>,
+  lane: Lane,
+): Promise<void> {
+  const scope = lane.pipeline.cacheScope === 'team' ? caller.team.id : ''
+  if (image.uploaded || (await lane.images.has(scope, image.digest))) return
+  throw new GatewayError('unknown_image', `The gateway does not hold the image sha256:${image.digest}; send its bytes.`)
+}
+
+/** From here on it is taken down what becomes of a request. Test keys leave nothing to explain: what they were answered was made up. */
+export function beginStory({ facts }: FastifyRequest, { isTest }: Lane): void {
+  if (!isTest) facts.story = new Story()
 }
 
 function noteAnswer(facts: Facts, answered: SegmentAnswer): void {

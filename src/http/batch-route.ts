@@ -6,7 +6,7 @@ import { formatCredits, toCredits } from '../nanocredits.js'
 import { chargeOf } from '../segment/acceptance.js'
 import { answerBatch, type BatchItem, parseSelections, type Selection } from '../segment/batch.js'
 import { BATCH_FORM } from '../segment/upload.js'
-import { askShaped, laneOf, type ShapedAnswer } from './answer-question.js'
+import { askShaped, laneOf, requireImage, type ShapedAnswer } from './answer-question.js'
 import { toGatewayError } from './error-handler.js'
 import { callerOf } from './facts.js'
 import type { Lane, LaneParts } from './lane.js'
@@ -34,10 +34,11 @@ async function startBatch(request: FastifyRequest, reply: FastifyReply, parts: B
   const lane = laneOf(request, parts)
   const { fields, image } = await receiveUpload(request, parts, BATCH_FORM)
   const selections = parseSelections(fields)
-  await requireImage(image, request, lane)
+  const question = { ...askedWith(request), image }
+  await requireImage(question, lane)
   const remaining = await lane.remaining(callerOf(request).team)
   const { form, contentType } = formOf(request)
-  const stream = Readable.from(written({ ...askedWith(request), image }, selections, { request, lane, form, parts }), {
+  const stream = Readable.from(written(question, selections, { request, lane, form, parts }), {
     objectMode: false,
     // One item at a time: what is not taken yet is not made, either.
     highWaterMark: 1,
@@ -51,17 +52,6 @@ async function startBatch(request: FastifyRequest, reply: FastifyReply, parts: B
     })
     .type(contentType)
     .send(stream)
-}
-
-/** An image that is not there is told at once, so that its sender sends it: a hundred failures would say the same. Throws `unknown_image`. */
-async function requireImage(
-  image: { digest: string; uploaded?: unknown },
-  request: FastifyRequest,
-  { pipeline, images }: Lane,
-): Promise<void> {
-  const scope = pipeline.cacheScope === 'team' ? callerOf(request).team.id : ''
-  if (image.uploaded || (await images.has(scope, image.digest))) return
-  throw new GatewayError('unknown_image', `The gateway does not hold the image sha256:${image.digest}; send its bytes.`)
 }
 
 interface Writing {

@@ -4,7 +4,7 @@ import { GatewayError } from '../errors.js'
 import { imageTooLarge } from '../segment/image-source.js'
 import { quote } from '../segment/quote.js'
 import { SEGMENT_FORM } from '../segment/upload.js'
-import { answerQuestion, laneOf } from './answer-question.js'
+import { answerQuestion, beginStory, laneOf } from './answer-question.js'
 import { callerOf } from './facts.js'
 import type { LaneParts } from './lane.js'
 import { sendQuote } from './quote-answer.js'
@@ -21,6 +21,7 @@ export function addSegmentRoutes(app: FastifyInstance, parts: LaneParts): void {
     early: (request, reply) => answerEarly(request, reply, parts),
     async handle(request, reply) {
       const lane = laneOf(request, parts)
+      beginStory(request, lane)
       const received = await receiveQuestion(request, { ...parts, form: SEGMENT_FORM, bodies: lane.bodies })
       return answerQuestion(request, reply, received, lane)
     },
@@ -50,6 +51,7 @@ export async function answerEarly(request: FastifyRequest, reply: FastifyReply, 
   const recalled = await recallQuestion(request, lane.bodies)
   const { cache } = recalled?.question ?? {}
   if (!recalled || !cache || cache.noCache || cache.noStore) return undefined
+  beginStory(request, lane)
   const question = { ...recalled.question, cache: { ...cache, onlyIfCached: true } }
   try {
     return await answerQuestion(request, reply, { ...recalled, question } satisfies ReceivedQuestion, lane)

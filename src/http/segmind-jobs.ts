@@ -5,7 +5,7 @@ import { cacheKey } from '../segment/cache-key.js'
 import { lookUpResult } from '../segment/result-lookup.js'
 import type { CacheKey, Result } from '../segment/types.js'
 import { SEGMIND_FORM } from '../segment/upload.js'
-import { askShaped, laneOf, type ShapedAnswer } from './answer-question.js'
+import { askShaped, beginStory, laneOf, type ShapedAnswer } from './answer-question.js'
 import { callerOf } from './facts.js'
 import { fromStore } from './from-store.js'
 import type { Lane, LaneParts } from './lane.js'
@@ -26,6 +26,7 @@ export interface SubmittedJob {
 
 export type JobEnd =
   | { kind: 'completed'; at: number; cost: number; queueMs: number; upstreamMs: number }
+  | { kind: 'unattended'; at: number }
   | { kind: 'failed'; at: number; code: string; message: string; retryable: boolean; billed: string }
 
 export interface JobPort {
@@ -69,6 +70,7 @@ export function addJobRoutes(app: FastifyInstance, parts: JobRouteParts): void {
 
 async function submit(request: FastifyRequest, reply: FastifyReply, parts: JobRouteParts): Promise<FastifyReply> {
   const lane = laneOf(request, parts)
+  beginStory(request, lane)
   const reception = { ...parts, form: SEGMIND_FORM, bodies: lane.bodies }
   const received = await receiveQuestion(request, reception)
   const { caller, cache, image, params } = received.question
@@ -105,14 +107,14 @@ async function takenOrRefused(
   { job, received, lane, parts }: { job: SubmittedJob; received: ReceivedQuestion; lane: Lane; parts: JobRouteParts },
 ): Promise<void> {
   const holdUntil = (work: Promise<unknown>) => request.hold.until(work)
-  const question = { ...received.question, prefer: { respondAsync: false }, holdUntil }
+  const { story } = request.facts
+  const question = { ...received.question, prefer: { respondAsync: false }, holdUntil, ...(story && { story }) }
   const work = askShaped(question, undefined, lane, request.facts).then(
     answer => (answer.how === 'accepted' ? undefined : void parts.jobs.end(job, completedAt(answer, lane))),
     (error: unknown) => {
       const failure = asFailure(error, request)
-      // The purchase goes on, and is found by its id.
-      if (failure.code !== 'upstream_slow') void parts.jobs.end(job, failedAt(failure, lane))
-      return failure
+      void parts.jobs.end(job, failedAt(failure, lane))
+      return failure.code === 'upstream_slow' ? undefined : failure
     },
   )
   request.hold.until(work)
@@ -130,6 +132,7 @@ function completedAt({ charged, timing }: ShapedAnswer, { pipeline }: Lane): Job
 }
 
 function failedAt({ code, message, billed }: GatewayError, { pipeline }: Lane): JobEnd {
+  if (code === 'upstream_slow') return { kind: 'unattended', at: pipeline.now() }
   return { kind: 'failed', at: pipeline.now(), code, message, billed, retryable: ERRORS[code].retryable }
 }
 
@@ -167,7 +170,7 @@ async function show(
   const output = `${originOf(request)}${path}`
   const remaining = await lane.askRemaining(callerOf(request).team)
   const money = {
-    cost: toCredits(job.end?.kind === 'completed' ? job.end.cost : 0),
+    ...(job.end?.kind === 'completed' && { cost: toCredits(job.end.cost) }),
     ...(remaining !== undefined && { remaining_credits: toCredits(remaining) }),
   }
   return reply.send({
@@ -201,14 +204,15 @@ async function sightOf(
   const { end } = job
   if (end?.kind === 'failed') return { status: 'FAILED', failure: end }
   const isLost = lane.pipeline.now() - job.submittedAt > parts.jobPatienceMs
-  if (job.mustBuy && !end && !isLost) return { status: 'PROCESSING' }
+  // An answer may be there already: before the end is taken down nobody knows whether it is the one that was asked for, and what it cost.
+  if (!isLost && (!end || (end.kind === 'unattended' && job.mustBuy))) return { status: 'PROCESSING' }
   try {
     const state = await lookUpResult(job.resultId, callerOf(request), lane.pipeline)
     return state.how === 'running' ? { status: 'PROCESSING' } : { status: 'COMPLETED', result: state.result }
   } catch (error) {
     if (!(error instanceof GatewayError) || error.code === 'store_unavailable') throw error
     // Neither an answer nor a purchase: it was just taken, or is in a process that nobody has heard of for long.
-    if (error.code === 'unknown_result' && !end && !isLost) return { status: 'PROCESSING' }
+    if (error.code === 'unknown_result' && end?.kind !== 'completed' && !isLost) return { status: 'PROCESSING' }
     const { code, message, billed } = error
     return { status: 'FAILED', failure: { code, message, billed, retryable: ERRORS[code].retryable } }
   }
@@ -218,9 +222,9 @@ async function sightOf(
 function metricsOf({ submittedAt, end }: SubmittedJob): Record<string, number> {
   if (end?.kind !== 'completed') return {}
   return {
-    queue_time: end.queueMs / 1000,
-    inference_time: end.upstreamMs / 1000,
-    total_time: Math.max(0, end.at - submittedAt) / 1000,
+    queue_time: Math.round(end.queueMs) / 1000,
+    inference_time: Math.round(end.upstreamMs) / 1000,
+    total_time: Math.max(0, Math.round(end.at - submittedAt)) / 1000,
   }
 }
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { toCredits } from '../nanocredits.js'
 import { SEGMIND_FORM } from '../segment/upload.js'
-import { answerQuestion, laneOf } from './answer-question.js'
+import { answerQuestion, beginStory, laneOf } from './answer-question.js'
 import { callerOf } from './facts.js'
 import type { LaneParts } from './lane.js'
 import { receiveQuestion } from './receive-question.js'
@@ -43,6 +43,7 @@ async function answerNow(
 ): Promise<FastifyReply> {
   const lane = laneOf(request, parts)
   const { allowNoSelection } = parts
+  beginStory(request, lane)
   const reception = { ...parts, form: SEGMIND_FORM, allowNoSelection, bodies: lane.bodies }
   return answerQuestion(request, reply, await receiveQuestion(request, reception), lane)
 }

@@ -17,6 +17,8 @@ export interface Job {
 export type JobEnd =
   /** `cost` in nanocredits; durations in milliseconds. */
   | { kind: 'completed'; at: number; cost: number; queueMs: number; upstreamMs: number }
+  /** Nobody waits for the purchase any longer; it goes on, and is found by its result. */
+  | { kind: 'unattended'; at: number }
   | { kind: 'failed'; at: number; code: string; message: string; retryable: boolean; billed: string }
 
 export interface JobsOptions {

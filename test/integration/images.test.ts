@@ -147,3 +147,16 @@ t.test('a body that is not the one that was announced is refused, and buys nothi
   }
   t.equal(gateway.upstream.calls.length, 0)
 })
+
+t.test('an image that is not there is told at once, also to who would come back for the answer', async t => {
+  const gateway = await startTestGateway()
+  t.teardown(gateway.stop)
+  const init = {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', prefer: 'respond-async, wait=0' },
+    body: JSON.stringify({ image: `sha256:${'0'.repeat(64)}`, prompt: 'dog' }),
+  }
+  const answer = await gateway.fetch('/segment', init)
+  t.equal(answer.status, 404)
+  t.match(await answer.json(), { code: 'unknown_image' })
+})

@@ -257,6 +257,23 @@ t.test('a job that takes longer goes on, fails as Segmind’s do, and is nobody 
   t.match(await answer.json(), { status: 'FAILED', error: /Inference failed/, code: 'upstream_rejected' })
 })
 
+t.test('a job whose purchase takes longer than anybody waits is found by its result', async t => {
+  const teams = { vision: { limits: { requests_per_minute: 1_000_000 } } }
+  const gateway = await open(t, { teams, env: { CLIENT_TIMEOUT_MS: '1' } })
+  const gate = gateway.upstream.hold()
+  const init = { method: 'POST', headers: JSON_TYPE, body: JSON.stringify({ image: base64, prompt: 'dog' }) }
+  const { response_url = '' } = (await (await gateway.fetch('/v2/sam-v2-image', init)).json()) as Record<string, string>
+  const { pathname } = new URL(response_url)
+  const look = async () => (await (await gateway.fetch(pathname)).json()) as Json
+  await gateway.upstream.arrived(1)
+  t.match(await look(), { status: 'PROCESSING' })
+  gate.open()
+  let job = await look()
+  while (job.status === 'PROCESSING') job = await look()
+  t.match(job, { status: 'COMPLETED', output: String, metrics: { remaining_credits: 9.9983 } })
+  t.notOk('cost' in (job.metrics as Json), 'nobody knows whose purchase it was')
+})
+
 t.test('a job is known to every replica, and its result to the one that did not buy it', async t => {
   const dataDir = t.testdir()
   const first = await open(t, { dataDir })

@@ -93,6 +93,21 @@ t.test('a miss: what was asked, looked for, tried, waited for and charged', asyn
   t.notMatch(text, (await smallJpeg()).toString('base64').slice(0, 40), 'no picture')
 })
 
+t.test('at Segmind’s addresses requests are explained as at the gateway’s own, jobs once they have ended', async t => {
+  const gateway = await start()
+  const image = (await smallJpeg()).toString('base64')
+  for (const version of ['v1', 'v2']) {
+    const answer = await gateway.fetch(`/${version}/sam-v2-image`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-request-id': version },
+      body: JSON.stringify({ image, prompt: `a dog for ${version}` }),
+    })
+    await answer.arrayBuffer()
+    const told = await explanation(gateway, version, ({ attempts }) => attempts.length > 0)
+    t.match(told, { route: `/${version}/sam-v2-image`, call: { outcome: 'charged' }, attempts: [{ code: 'ok' }] })
+  }
+})
+
 t.test('a hit says since when the answer was there, and made no call', async t => {
   const gateway = await start()
   await gateway.segment({ prompt: 'dog' })
