@@ -1,21 +1,25 @@
-// npm run demo: one photo, twice by a prompt and once by a point, and what each answer cost.
+// npm run demo: one photo, twice by a prompt, once cut out and once by a point, and what each answer cost.
 //
 // Uses the gateway at SEGMIND_GATEWAY_URL (default http://localhost:8080) with the key in SEGMIND_GATEWAY_KEY or, for a gateway that
 // `npm start` runs, the one in data/first-team.key. Where there is none it starts one of its own with the sandbox as its upstream,
 // and stops it at the end: nothing is paid then. The pictures go to demo-output/.
 import { spawn } from 'node:child_process'
+import { openAsBlob } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { createClient } from '../dist/client/index.js'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const OUTPUT = join(ROOT, 'demo-output')
 const REQUESTS = [
-  { name: 'prompt', file: 'prompt', fields: { prompt: 'the cup' } },
-  { name: 'prompt, again', file: 'prompt-again', fields: { prompt: 'the cup' } },
-  { name: 'point', file: 'point', fields: { coordinates: '[[300,200]]' } },
+  { name: 'prompt', file: 'prompt', selection: { prompt: 'the cup' } },
+  { name: 'prompt, again', file: 'prompt-again', selection: { prompt: 'the cup' } },
+  { name: 'mask', file: 'mask', selection: { prompt: 'the cup', output: 'mask' } },
+  { name: 'cut out of it', file: 'cutout', selection: { prompt: 'the cup', output: 'cutout' } },
+  { name: 'point', file: 'point', selection: { coordinates: [[300, 200]] } },
 ]
 const LOOK_TIMEOUT_MS = 2000
 const START_TIMEOUT_MS = 60_000
@@ -33,11 +37,12 @@ try {
 }
 
 async function demonstrate({ url, key, whose }) {
-  const photo = await readFile(join(ROOT, 'examples', 'photos', 'coffee.jpg'))
+  const client = createClient({ url, key })
+  const photo = await openAsBlob(join(ROOT, 'examples', 'photos', 'coffee.jpg'))
   await mkdir(OUTPUT, { recursive: true })
   console.log(`Gateway: ${url} (${whose})\n`)
-  const rows = [['request', 'X-Cache', 'x-cost', 'time', 'file']]
-  for (const request of REQUESTS) rows.push(await segment({ url, key, photo, ...request }))
+  const rows = [['request', 'X-Cache', 'x-cost', 'time', 'sent', 'file']]
+  for (const request of REQUESTS) rows.push(await segment({ client, photo, ...request }))
   const widths = rows[0].map((_, column) => Math.max(...rows.map(row => row[column].length)))
   for (const row of rows)
     console.log(
@@ -49,29 +54,24 @@ async function demonstrate({ url, key, whose }) {
   if (rows[1]?.[1] === 'HIT') console.log('\nThe first one was a HIT, too: this gateway had that answer already.')
 }
 
-/** Sends one request, keeps the picture, answers a row of the table. */
-async function segment({ url, key, photo, name, file, fields }) {
-  const form = new FormData()
-  form.set('image', new Blob([photo], { type: 'image/jpeg' }), 'coffee.jpg')
-  for (const [field, value] of Object.entries(fields)) form.set(field, value)
+/** Asks one thing, keeps the picture, answers a row of the table. */
+async function segment({ client, photo, name, file, selection }) {
   const began = performance.now()
-  const answer = await fetch(`${url}/segment`, {
-    method: 'POST',
-    headers: { 'x-api-key': key },
-    body: form,
-    signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
-  }).catch(error => {
+  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS)
+  const answer = await client.segment(photo, selection, { signal }).catch(error => {
     throw new Error(`${name}: ${reasonOf(error)}`)
   })
-  const bytes = Buffer.from(await answer.arrayBuffer())
   const tookMs = Math.round(performance.now() - began)
-  const type = answer.headers.get('content-type') ?? ''
-  if (!answer.ok) throw new Error(`${name}: the gateway answered ${answer.status}: ${detailOf(bytes)}`)
-  if (!type.startsWith('image/')) throw new Error(`${name}: expected a picture, got ${type || 'no content type'}`)
-  const path = join(OUTPUT, `${file}.${type.slice('image/'.length).replace('jpeg', 'jpg')}`)
-  await writeFile(path, bytes)
-  const header = wanted => answer.headers.get(wanted) ?? '-'
-  return [name, header('x-cache'), header('x-cost'), `${tookMs} ms`, relative(process.cwd(), path)]
+  const path = join(OUTPUT, `${file}.${answer.contentType.slice('image/'.length).replace('jpeg', 'jpg')}`)
+  await writeFile(path, answer.bytes)
+  const { cache, cost, isUploaded } = answer
+  const sent = isUploaded ? 'the photo' : 'its id'
+  return [name, cache.toUpperCase(), asDecimal(cost), `${tookMs} ms`, sent, relative(process.cwd(), path)]
+}
+
+/** Credits without an exponent: 0.000000001 at the least. */
+function asDecimal(credits) {
+  return credits.toFixed(9).replace(/\.?0+$/, '')
 }
 
 /** The gateway that runs already, if there is one and we have a key that it takes. One that was named has to be usable. */
@@ -92,12 +92,8 @@ async function firstTeamKey() {
 
 async function problemWith(url, key) {
   try {
-    const answer = await fetch(`${url}/usage`, {
-      headers: { 'x-api-key': key },
-      signal: AbortSignal.timeout(LOOK_TIMEOUT_MS),
-    })
-    const body = Buffer.from(await answer.arrayBuffer())
-    return answer.ok ? undefined : `it answered ${answer.status}: ${detailOf(body)}`
+    await createClient({ url, key, attempts: 1 }).usage(undefined, { signal: AbortSignal.timeout(LOOK_TIMEOUT_MS) })
+    return undefined
   } catch (error) {
     return reasonOf(error)
   }
@@ -147,18 +143,14 @@ async function addressOf(child, ended) {
   return listening.finally(() => clearTimeout(timer))
 }
 
-/** What a problem document says, or the beginning of whatever else came. */
-function detailOf(bytes) {
-  const text = bytes.toString('utf8')
-  try {
-    const { code, detail } = JSON.parse(text)
-    return `${code}: ${detail}`
-  } catch {
-    return text.slice(0, 200)
-  }
-}
-
 function reasonOf(error) {
   if (error.name === 'TimeoutError') return 'no answer in time'
-  return error.cause?.code ?? error.cause?.message ?? error.message
+  if (error.status) return `the gateway answered ${error.status}: ${error.code}: ${error.message}`
+  return (
+    error.cause?.cause?.code ??
+    error.cause?.cause?.message ??
+    error.cause?.code ??
+    error.cause?.message ??
+    error.message
+  )
 }

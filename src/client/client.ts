@@ -17,7 +17,7 @@ export interface ClientOptions {
   fetch?: typeof fetch
   /** How often a request is sent at most, where the gateway says that trying again may help. Default 3. */
   attempts?: number
-  /** A longer `Retry-After` is not waited for. Default 60. */
+  /** A longer `Retry-After` is not waited for, but told. Default 30. */
   maxRetryAfterSeconds?: number
   /** For tests. */
   wait?: Connection['wait']
@@ -71,7 +71,7 @@ export function createClient(options: ClientOptions): Client {
 }
 
 function connectionOf(options: ClientOptions): Connection {
-  const { fetch: given, attempts = 3, maxRetryAfterSeconds = 60, wait = pause } = options
+  const { fetch: given, attempts = 3, maxRetryAfterSeconds = 30, wait = pause } = options
   return {
     url: options.url.replace(/\/+$/, ''),
     key: options.key,
