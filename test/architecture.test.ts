@@ -35,6 +35,8 @@ const RINGS: Readonly<Record<string, readonly string[]>> = {
   store: BASE,
   // what apps take from here: it knows nothing of the rest
   client: [],
+  // what browsers get: it speaks to the gateway as any client does
+  pages: ['client'],
   config: BASE,
   'config.ts': ['config'],
   'metrics.ts': BASE,
@@ -66,12 +68,14 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   fastify: ['http', 'sandbox', 'caching.ts', 'money.ts', 'parts.ts', 'gateway.ts'],
   '@fastify/multipart': ['http', 'sandbox'],
   '@fastify/rate-limit': ['http'],
+  '@fastify/static': ['http'],
   '@fastify/swagger': ['http'],
   '@fastify/swagger-ui': ['http'],
   ioredis: ['store/redis'],
   lmdb: ['store/embedded'],
   pino: ['log.ts', 'cli'],
   sharp: ['segment/image.ts', 'segment/pixel-key.ts', 'segment/mask-forms.ts', 'sandbox'],
+  uplot: ['pages/vendor'],
   undici: ['alerts', 'segmind', 'images'],
   yaml: ['teams'],
 }

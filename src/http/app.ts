@@ -16,6 +16,7 @@ import { addFacts, beginFacts, type Finished, type FinishedStory } from './facts
 import { addHealthRoutes, type Health } from './health-routes.js'
 import { addImagesRoutes } from './images-route.js'
 import { addOutputsRoute, type OutputsRouteParts } from './outputs-route.js'
+import { addPagesRoutes } from './pages-routes.js'
 import { addRateLimits } from './rate-limits.js'
 import { addResultsRoute } from './results-route.js'
 import { addSegmentRoutes, addUploadParsers } from './segment-route.js'
@@ -82,6 +83,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   addHealthRoutes(app, parts.health)
   addOutputsRoute(app, parts.outputs)
   await addDocsRoutes(app)
+  await addPagesRoutes(app)
   const limits = await addRateLimits(app, { redis: parts.rateLimitRedis })
   await app.register(async team => {
     team.addHook('onRequest', async () => refuseWhileDraining(parts.health))

@@ -19,7 +19,7 @@ const DOCS_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** `/` (leads to `/docs`), `/openapi.yaml`, `/docs` (to read and try it) and `/docs/errors` (what each `type` of a problem leads to). */
+/** `/openapi.yaml`, `/docs` (to read and try it) and `/docs/errors` (what each `type` of a problem leads to). */
 export async function addDocsRoutes(app: FastifyInstance): Promise<void> {
   const file = await findUpwards('openapi.yaml')
   const text = await readFile(file)
@@ -31,8 +31,6 @@ export async function addDocsRoutes(app: FastifyInstance): Promise<void> {
     theme: { title: 'segmind-gateway' },
   })
   app.get('/openapi.yaml', async (_request, reply) => reply.type('application/yaml; charset=utf-8').send(text))
-  // Whoever opens the gateway in a browser wants to know what it is.
-  app.get('/', async (_request, reply) => reply.redirect('/docs'))
   const page = errorsPage()
   app.get('/docs/errors', async (_request, reply) =>
     reply

@@ -16,8 +16,14 @@ import { type Answer, ask, connectTo, type Question } from '../support/raw-clien
 
 /** Codes of later issues: no source may raise them yet. `segment/acceptance.ts` knows how to react to some of them. */
 const LATER_CODES: string[] = []
-/** Routes without a place in the document: the way to /docs and the parts of its page, and the operators' door, which leads nowhere yet. */
-const UNDOCUMENTED_ROUTES = [/^\/$/, /^\/docs\/$/, /^\/docs\/(json|yaml)$/, /^\/docs\/static\//, /^\/admin\/\*$/]
+/** Routes without a place in the document: what pages are made of, and the operators' door, which leads nowhere yet. */
+const UNDOCUMENTED_ROUTES = [
+  /^\/(pages|client)\/\*$/,
+  /^\/docs\/$/,
+  /^\/docs\/(json|yaml)$/,
+  /^\/docs\/static\//,
+  /^\/admin\/\*$/,
+]
 /** The operators' key of every gateway here. */
 const ADMIN_KEY = 'an-operators-key'
 
