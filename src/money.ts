@@ -5,6 +5,7 @@ import { type Accounts, openAccounts } from './credits/accounts.js'
 import { GatewayError } from './errors.js'
 import type { Metrics } from './metrics.js'
 import { formatCredits, type Nanocredits } from './nanocredits.js'
+import type { Activity } from './operations/activity.js'
 import type { Team } from './segment/types.js'
 import type { SegmindClient } from './segmind/client.js'
 import type { SharedKey } from './segmind/shared-key.js'
@@ -17,6 +18,7 @@ export interface MoneyParts {
   client: SegmindClient
   sharedKey: SharedKey
   metrics: Metrics
+  activity: Activity
   /** How long fetching a job's picture may take. */
   outputTimeoutMs: number
   now(): number
@@ -37,7 +39,7 @@ export function orphanAfterMs({ server, queue, segmind }: Settings, outputTimeou
 
 /** Opens the books over the store and Segmind's balance, and says in the log what operators want to know of them. */
 export function openMoney(parts: MoneyParts): Accounts {
-  const { settings, opened, metrics, now, onFailure } = parts
+  const { settings, opened, metrics, activity, now, onFailure } = parts
   const { store, spool, isSpoolDurable } = opened
   const { priceEstimate, reserve, timeZone, budgetFail } = settings.credits
   return openAccounts({
@@ -47,8 +49,14 @@ export function openMoney(parts: MoneyParts): Accounts {
     orphanAfterMs: orphanAfterMs(settings, parts.outputTimeoutMs),
     whenStoreIsDown: budgetFail,
     askBalance: () => askBalance(parts),
-    onBooked: (team, outcome, cost) => metrics.booked(team, outcome, cost),
-    onAnswered: (team, how, cost) => metrics.answered(team, how, cost),
+    onBooked(team, outcome, cost) {
+      metrics.booked(team, outcome, cost)
+      activity.booked(team, outcome, cost)
+    },
+    onAnswered(team, how, cost) {
+      metrics.answered(team, how, cost)
+      activity.answered(how, cost)
+    },
     onStoreFailure: onFailure,
     ...spoken(parts),
   })

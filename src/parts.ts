@@ -1,10 +1,13 @@
 import type { FastifyBaseLogger } from 'fastify'
+import type { Alerts } from './alerts/start-alerts.js'
 import { buildCaching } from './caching.js'
 import type { Settings } from './config.js'
 import type { Accounts } from './credits/accounts.js'
 import { createImageFetcher, type ImageFetcher } from './images/image-url.js'
 import { Metrics } from './metrics.js'
-import { closeAccounts, openMoney, openMoneyAlerts, orphanAfterMs } from './money.js'
+import { closeAccounts, type MoneyParts, openMoney, openMoneyAlerts, orphanAfterMs } from './money.js'
+import { type Operations, openOperations } from './operating.js'
+import { Activity } from './operations/activity.js'
 import { createSegmindClient, type SegmindClient } from './segmind/client.js'
 import { SharedKey } from './segmind/shared-key.js'
 import type { Store } from './storage.js'
@@ -35,6 +38,11 @@ export interface Parts extends GatewayOptions, ReturnType<typeof buildCaching> {
   sharedKey: SharedKey
   fetcher: ImageFetcher
   accounts: Accounts
+  activity: Activity
+  alerts: Alerts
+  operations: Operations
+  /** Milliseconds since 1970. */
+  startedAt: number
   testLane: ReturnType<typeof createTestLane>
   isDraining: boolean
 }
@@ -64,9 +72,9 @@ const OUTPUT_TIMEOUT_MS = 60_000
 
 /** Builds every part once, in order; each that needs closing is put on `closers` as soon as it is open. */
 export async function buildParts(options: GatewayOptions, closers: Closers): Promise<Parts> {
-  const { settings, log } = options
-  const { now = Date.now } = options
+  const { settings, log, now = Date.now } = options
   const metrics = new Metrics()
+  const activity = new Activity({ now })
   const onFailure = createFailureLog(log, metrics)
   const opened = await openLoggedStore(options)
   closers.push(() => opened.store.close())
@@ -80,14 +88,10 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
     sharedKey.called(told.code)
     accounts.attempted({ code: told.code, sentAt: now() - told.durationMs })
   })
-  const accounts = openMoney({
-    ...{ settings, log, opened, client, sharedKey, metrics, onFailure, now },
-    outputTimeoutMs: OUTPUT_TIMEOUT_MS,
-    onNews: () => onNews(),
-  })
-  closers.push(() => closeAccounts(accounts, log))
-  const alerts = openMoneyAlerts({ settings, log, opened, sharedKey, now, onFailure, accounts, teams })
-  closers.push(() => alerts.close())
+  const { accounts, alerts } = openBooks(
+    { settings, log, opened, client, sharedKey, metrics, activity, onFailure, now, teams },
+    closers,
+  )
   onNews = () => void alerts.look()
   const caching = buildCaching({
     ...{ settings, log, store: opened.store, metrics, calendar: accounts.calendar, now, onFailure },
@@ -106,6 +110,13 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
     fetcher,
     accounts,
     ...caching,
+    activity,
+    alerts,
+    startedAt: now(),
+    operations: openOperations({
+      ...{ log, store: opened.store, activity, now, onFailure, accounts, client },
+      ...{ results: caching.results, turns: caching.turns },
+    }),
     testLane: createTestLane({ settings, maskForms: caching.maskForms, now }),
     isDraining: false,
   }
@@ -113,8 +124,19 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
   return parts
 }
 
+/** The books, and the alerts about what is in them. */
+function openBooks(given: Omit<MoneyParts, 'onNews' | 'outputTimeoutMs'> & Pick<Parts, 'teams'>, closers: Closers) {
+  const onNews = () => void alerts.look()
+  const accounts = openMoney({ ...given, outputTimeoutMs: OUTPUT_TIMEOUT_MS, onNews })
+  closers.push(() => closeAccounts(accounts, given.log))
+  const alerts = openMoneyAlerts({ ...given, accounts })
+  closers.push(() => alerts.close())
+  return { accounts, alerts }
+}
+
 /** What ends once requests have ended, in reverse order. */
 function closeAfter(parts: Parts, closers: Closers): void {
+  closers.push(() => parts.operations.close())
   closers.push(() => parts.leases.close())
   closers.push(() => parts.explanations.idle())
   closers.push(() => parts.jobs.idle())

@@ -40,6 +40,8 @@ export interface BlobStore {
   put(key: string, blob: Blob, ttlSeconds: number): Promise<void>
   has(key: string): Promise<boolean>
   delete(key: string): Promise<boolean>
+  /** Takes out all there are; what is put meanwhile may stay. Answers how many went. */
+  clear(): Promise<number>
 }
 
 /** `meta` is JSON text. */

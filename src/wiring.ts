@@ -9,6 +9,7 @@ import type { CreditFacts } from './http/credits-route.js'
 import type { Lane } from './http/lane.js'
 import { OutputAddresses } from './http/signed-output.js'
 import type { Gauges } from './metrics.js'
+import { operatorPartsOf, tiersOf } from './overseeing.js'
 import type { Parts } from './parts.js'
 import { createImageCheck } from './segment/image.js'
 import { createPixelKey } from './segment/pixel-key.js'
@@ -64,7 +65,14 @@ export function appPartsOf(parts: Parts): AppParts {
     now: parts.now,
     explanations: { find: requestId => parts.explanations.find(requestId) },
     onStory: finished => parts.explanations.take(finished),
-    onFinished: finished => parts.metrics.requested(finished),
+    onFinished(finished) {
+      parts.metrics.requested(finished)
+      parts.activity.requested(finished)
+    },
+    operators: operatorPartsOf(parts, {
+      credits: () => creditFactsOf(parts),
+      statement: month => statements.read(month),
+    }),
   }
 }
 
@@ -162,11 +170,7 @@ export function gaugesOf(parts: Parts): Gauges {
   return {
     upstreamInFlight: () => parts.client.inFlight,
     queueDepth: () => parts.turns.depth(),
-    cache: async () => {
-      const kept = await store.size().catch(() => undefined)
-      const memory = { tier: 'memory' as const, bytes: results.memory.bytes, entries: results.memory.entries }
-      return kept ? [memory, { tier: 'store' as const, ...kept }] : [memory]
-    },
+    cache: () => tiersOf(parts),
     storeUp: () => store.isUp(),
     teamsFileOk: () => teams.isOk(),
     balance: () => accounts.account.balance.latest,

@@ -8,7 +8,20 @@ import { factsOf, readTree, type SourceFacts } from './support/source-facts.js'
 const BASE = ['errors.ts', 'nanocredits.ts', 'books.ts', 'storage.ts', 'shared-secret.ts']
 const DOMAIN = [...BASE, 'segment']
 const PARTS = [
-  ...['alerts', 'cache', 'credits', 'http', 'images', 'requests', 'sandbox', 'schedule', 'segmind', 'store', 'teams'],
+  ...[
+    'alerts',
+    'cache',
+    'credits',
+    'http',
+    'images',
+    'operations',
+    'requests',
+    'sandbox',
+    'schedule',
+    'segmind',
+    'store',
+    'teams',
+  ],
 ]
 
 const RINGS: Readonly<Record<string, readonly string[]>> = {
@@ -27,6 +40,7 @@ const RINGS: Readonly<Record<string, readonly string[]>> = {
   credits: DOMAIN,
   http: DOMAIN,
   images: DOMAIN,
+  operations: DOMAIN,
   requests: DOMAIN,
   sandbox: DOMAIN,
   schedule: DOMAIN,
@@ -44,8 +58,22 @@ const RINGS: Readonly<Record<string, readonly string[]>> = {
   'caching.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts'],
   'money.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts'],
   'test-lane.ts': [...DOMAIN, ...PARTS, 'config.ts'],
-  'parts.ts': [...[...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts', 'caching.ts', 'money.ts', 'test-lane.ts', 'log.ts']],
-  'wiring.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts', 'parts.ts'],
+  'operating.ts': [...DOMAIN, ...PARTS, 'config.ts'],
+  'overseeing.ts': [...DOMAIN, ...PARTS, 'operating.ts', 'parts.ts'],
+  'parts.ts': [
+    ...[
+      ...DOMAIN,
+      ...PARTS,
+      'config.ts',
+      'metrics.ts',
+      'caching.ts',
+      'money.ts',
+      'operating.ts',
+      'test-lane.ts',
+      'log.ts',
+    ],
+  ],
+  'wiring.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts', 'overseeing.ts', 'parts.ts'],
   'gateway.ts': [...DOMAIN, 'http', 'config.ts', 'parts.ts', 'wiring.ts'],
   // what people start
   cli: [...DOMAIN, ...PARTS, 'config.ts', 'log.ts', 'gateway.ts'],
@@ -65,7 +93,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'env-schema': ['config'],
   'ipaddr.js': ['images'],
   'lru-cache': ['cache', 'images', 'store/memory-blobs.ts'],
-  fastify: ['http', 'sandbox', 'caching.ts', 'money.ts', 'parts.ts', 'gateway.ts'],
+  fastify: ['http', 'sandbox', 'caching.ts', 'money.ts', 'operating.ts', 'parts.ts', 'gateway.ts'],
   '@fastify/multipart': ['http', 'sandbox'],
   '@fastify/rate-limit': ['http'],
   '@fastify/static': ['http'],

@@ -46,6 +46,8 @@ export interface AlertsOptions {
 export interface Alerts {
   /** Looks now, since something has just happened; ends when a look has that began after this. Never rejects. */
   look(): Promise<void>
+  /** What holds now, told or not. */
+  conditions(): Promise<Condition[]>
   /** Looks no more and leaves to other replicas what is not told. */
   close(): Promise<void>
 }
@@ -61,7 +63,11 @@ const DEFAULTS = {
 /** Looks at the facts now and then, and tells what is new to the webhook: once, whichever replicas see it. */
 export function openAlerts(options: AlertsOptions): Alerts {
   const { webhook } = options
-  if (!webhook) return { look: async () => {}, close: async () => {} }
+  const conditions = async () => {
+    const found = await gather(options, (options.now ?? Date.now)())
+    return found.filter((condition): condition is Condition => !condition.isOver)
+  }
+  if (!webhook) return { look: async () => {}, close: async () => {}, conditions }
   const { records, now, everyMs, coolDownMs, wait, onProblem } = { ...DEFAULTS, ...options }
   const onStoreFailure = (error: unknown) => onProblem?.(error, 'incidents')
   const incidents = new Incidents({ records, now, coolDownMs, onStoreFailure })
@@ -96,6 +102,7 @@ export function openAlerts(options: AlertsOptions): Alerts {
 
   return {
     look,
+    conditions,
     async close() {
       closing.abort()
       await Promise.all([look(), webhook.close()])

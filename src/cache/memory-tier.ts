@@ -25,6 +25,14 @@ export class MemoryTier {
     this.#lru?.set(key, result)
   }
 
+  delete(key: CacheKey): boolean {
+    return this.#lru?.delete(key) ?? false
+  }
+
+  clear(): void {
+    this.#lru?.clear()
+  }
+
   get entries(): number {
     return this.#lru?.size ?? 0
   }

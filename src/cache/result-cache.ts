@@ -76,6 +76,29 @@ export class ResultCache {
     }
   }
 
+  /** Takes a result out of the store and out of this process; others drop it when they are told. Rejects with `StoreError`. */
+  async purge(key: CacheKey): Promise<boolean> {
+    const wasHere = this.forget(key)
+    return (await this.#options.store.delete(key)) || wasHere
+  }
+
+  /** The same of all results; answers how many the store had. Rejects with `StoreError`. */
+  async purgeAll(): Promise<number> {
+    this.forgetAll()
+    return this.#options.store.clear()
+  }
+
+  /** Drops what this process remembers, and answers whether it did. */
+  forget(key: CacheKey): boolean {
+    const wasWaiting = this.unsaved.drop(key)
+    return this.memory.delete(key) || wasWaiting
+  }
+
+  forgetAll(): void {
+    this.memory.clear()
+    for (const key of this.unsaved.keys) this.unsaved.drop(key)
+  }
+
   #remembered(key: CacheKey): Result | undefined {
     return this.memory.get(key) ?? this.unsaved.get(key)
   }

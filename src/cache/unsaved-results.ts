@@ -86,6 +86,12 @@ export class UnsavedResults {
     })
   }
 
+  /** It need not be written any more; answers whether it waited. */
+  drop(key: CacheKey): boolean {
+    const waiting = this.#waiting.get(key)
+    return waiting !== undefined && this.#end(key, waiting, false)
+  }
+
   /** Tries each once, oldest first. Never rejects. */
   flush(): Promise<void> {
     this.#flushing ??= this.#run().finally(() => {
@@ -104,6 +110,7 @@ export class UnsavedResults {
   async #run(): Promise<void> {
     for (const [key, waiting] of [...this.#waiting]) {
       if (!this.#options.isStoreUp()) return
+      if (this.#waiting.get(key) !== waiting) continue
       try {
         await this.#options.write(key, waiting.result, waiting.ttlSeconds)
         this.#end(key, waiting, true)

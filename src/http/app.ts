@@ -7,21 +7,22 @@ import { GatewayError } from '../errors.js'
 import { type Keys, operatorDoor, teamDoor } from './authenticate.js'
 import { addBatchRoute, type BatchRouteParts } from './batch-route.js'
 import { answerClientError, refuseTunnel } from './client-errors.js'
-import { addCreditsRoute, type CreditFacts } from './credits-route.js'
+import type { CreditFacts } from './credits-route.js'
 import { addDocsRoutes } from './docs-routes.js'
-import { addErrorHandler, type NotFound, sendProblem, toGatewayError } from './error-handler.js'
+import { addErrorHandler, sendProblem, toGatewayError } from './error-handler.js'
 import { Exchanges } from './exchanges.js'
-import { addExplainRoute, type Explanations, isRequestId } from './explain-route.js'
+import { type Explanations, isRequestId } from './explain-route.js'
 import { addFacts, beginFacts, type Finished, type FinishedStory } from './facts.js'
 import { addHealthRoutes, type Health } from './health-routes.js'
 import { addImagesRoutes } from './images-route.js'
+import { addOperatorRoutes, type OperatorParts } from './operator-routes.js'
 import { addOutputsRoute, type OutputsRouteParts } from './outputs-route.js'
 import { addPagesRoutes } from './pages-routes.js'
 import { addRateLimits } from './rate-limits.js'
 import { addResultsRoute } from './results-route.js'
 import { addSegmentRoutes, addUploadParsers } from './segment-route.js'
 import { addSegmindRoutes, type SegmindRouteParts } from './segmind-routes.js'
-import { addStatementsRoutes, type StatementsParts } from './statements-routes.js'
+import type { StatementsParts } from './statements-routes.js'
 import { addUsageRoute, type UsageParts } from './usage-route.js'
 
 export interface AppParts {
@@ -40,6 +41,7 @@ export interface AppParts {
   onFinished(finished: Finished): void
   onStory(finished: FinishedStory): void
   explanations: Explanations
+  operators: OperatorParts
 }
 
 /** How long a request may take to arrive whole; a slower one is cut off (`upload_timeout`). */
@@ -95,7 +97,9 @@ export async function buildApp(parts: AppParts): Promise<App> {
   await app.register(
     async admin => {
       admin.addHook('onRequest', operatorDoor(parts.keys, limits.countFailure, parts.now))
-      await addOperatorRoutes(admin, notFound, parts)
+      // A scope of its own for what is not found, too: the key is asked for before it is said what is there.
+      admin.setNotFoundHandler(notFound)
+      await addOperatorRoutes(admin, { ...parts, ...parts.operators })
     },
     { prefix: '/admin' },
   )
@@ -119,15 +123,6 @@ function addTeamRoutes(team: App, { questions, usage }: AppParts): void {
 function refuseWhileDraining(health: Health): void {
   if (health.isDraining())
     throw new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterSeconds: 5 })
-}
-
-/** What operators may ask, behind their door. */
-async function addOperatorRoutes(admin: App, notFound: NotFound, parts: AppParts): Promise<void> {
-  // A scope of its own for what is not found, too: the key is asked for before it is said what is there.
-  admin.setNotFoundHandler(notFound)
-  await addStatementsRoutes(admin, parts.statements)
-  addCreditsRoute(admin, parts.credits)
-  addExplainRoute(admin, parts.explanations)
 }
 
 /** RFC 9112 §3.2: a request of HTTP/1.1 names its host. */

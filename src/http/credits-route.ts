@@ -26,7 +26,8 @@ export function addCreditsRoute(admin: FastifyInstance, credits: () => CreditFac
   })
 }
 
-function toldOf({ balance, state, reserve, burn, runway, agreed, price, events }: CreditFacts) {
+/** As JSON has it: amounts in credits, times as text. */
+export function toldOf({ balance, state, reserve, burn, runway, agreed, price, events }: CreditFacts) {
   const { remaining, at } = balance
   return {
     balance: {

@@ -36,8 +36,9 @@ declare module 'fastify' {
   }
 }
 
-/** One finished request, as the metrics want it. */
+/** One finished request, as the figures want it. */
 export interface Finished {
+  requestId: string
   route: string
   team: string
   status: number
@@ -105,6 +106,7 @@ function finish(request: FastifyRequest, reply: FastifyReply, { onFinished, onSt
   const route = request.routeOptions.url ?? 'none'
   const status = facts.status ?? (reply.raw.writableFinished ? reply.statusCode : CLIENT_LEFT)
   onFinished({
+    requestId: request.id,
     route,
     team: facts.caller?.team.id ?? '',
     status,

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { GatewayError } from '../errors.js'
+import type { Audit } from './auditing.js'
 import { type ClosingStep, type Statement, toOperatorStatement } from './statement-json.js'
 import { fromBooks, readFields, readMonth, readTeam } from './statement-query.js'
 
@@ -23,7 +24,7 @@ interface OfMonth {
 }
 
 /** `GET /admin/usage`, `PUT` and `DELETE /admin/usage/{month}/closing`: the statements of all teams, for operators and finance. */
-export async function addStatementsRoutes(admin: FastifyInstance, parts: StatementsParts): Promise<void> {
+export async function addStatementsRoutes(admin: FastifyInstance, parts: StatementsParts, audit: Audit): Promise<void> {
   admin.get('/usage', async (request, reply) => {
     reply.header('cache-control', 'no-store')
     const { month = parts.currentMonth(), team, format } = readFields(request.query, ['month', 'team', 'format'])
@@ -40,11 +41,15 @@ export async function addStatementsRoutes(admin: FastifyInstance, parts: Stateme
     })
     closing.put<OfMonth>('/usage/:month/closing', async (request, reply) => {
       reply.header('cache-control', 'no-store')
-      return told(await fromBooks(parts.close(readMonth(request.params.month))), parts)
+      const closed = await fromBooks(parts.close(readMonth(request.params.month)))
+      await audit(request, { action: 'month.closed', subject: closed.month })
+      return told(closed, parts)
     })
     closing.delete<OfMonth>('/usage/:month/closing', async (request, reply) => {
       reply.header('cache-control', 'no-store')
-      return told(await fromBooks(parts.reopen(readMonth(request.params.month))), parts)
+      const reopened = await fromBooks(parts.reopen(readMonth(request.params.month)))
+      await audit(request, { action: 'month.reopened', subject: reopened.month })
+      return told(reopened, parts)
     })
   })
 }

@@ -85,10 +85,20 @@ async function made(
 }
 
 /** Of the mask's own bytes: one that is bought anew may be another one. */
-function keyOf(form: string, mask: Result, { image, scope }: Wish): CacheKey {
+function keyOf(
+  form: string,
+  { etag }: Pick<Result, 'etag'>,
+  { image, scope }: Pick<Wish, 'image' | 'scope'>,
+): CacheKey {
   return createHash('sha256')
-    .update(JSON.stringify(['f1', form, scope, image.digest, mask.etag]))
+    .update(JSON.stringify(['f1', form, scope, image.digest, etag]))
     .digest('hex')
+}
+
+/** Under which keys lies what was made of a result. */
+export function formsOf({ etag, image, scope = '' }: Result): CacheKey[] {
+  if (image === undefined) return []
+  return ['rle', 'cutout'].map(form => keyOf(form, { etag }, { image: { digest: image }, scope }))
 }
 
 function factsOf({ result }: { result: { mask?: MaskFacts } }): { mask?: MaskFacts } {

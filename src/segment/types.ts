@@ -80,6 +80,8 @@ export interface Team {
   disabled: boolean
   limits: { requestsPerMinute: number; concurrent?: number; weight: number }
   budget?: { daily?: Nanocredits; monthly?: Nanocredits }
+  /** What holds instead of its parts until a moment, milliseconds since 1970. */
+  override?: { budget: NonNullable<Team['budget']>; until: number }
   /** Shares of the budget that are worth an alert: 0.8 = 80 %. */
   alertAt?: readonly number[]
 }

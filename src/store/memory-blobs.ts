@@ -15,5 +15,10 @@ export function createMemoryBlobs({ maxBytes }: { maxBytes: number }): BlobStore
     put: async (key, blob, ttlSeconds) => void blobs.set(key, blob, { ttl: Math.max(1, ttlSeconds * 1000) }),
     has: async key => blobs.has(key),
     delete: async key => blobs.delete(key),
+    async clear() {
+      const { size } = blobs
+      blobs.clear()
+      return size
+    },
   }
 }

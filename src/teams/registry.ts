@@ -10,7 +10,10 @@ export type Authenticated = { caller: Caller } | { refused: 'unauthorized' | 'di
 /** Who may ask. */
 export interface TeamRegistry {
   authenticate(keyText: string | undefined, nowMs: number): Authenticated
-  teams(): readonly Team[]
+  /** With the budgets that hold at a moment (default: now). */
+  teams(nowMs?: number): readonly Team[]
+  /** The teams and their keys as the file has them. */
+  keys(): readonly TeamEntry[]
 }
 
 interface KnownKey {
@@ -26,9 +29,9 @@ interface KnownKey {
  */
 export function createRegistry(entries: readonly TeamEntry[]): TeamRegistry {
   const keys = new Map(entries.flatMap(knownKeys))
-  const teams = entries.map(entry => entry.team)
   return {
-    teams: () => teams,
+    teams: (nowMs = Date.now()) => entries.map(entry => asOf(entry.team, nowMs)),
+    keys: () => entries,
     authenticate(keyText = '', nowMs) {
       const digest = hashApiKey(keyText)
       const parsed = parseApiKey(keyText)
@@ -36,9 +39,16 @@ export function createRegistry(entries: readonly TeamEntry[]): TeamRegistry {
       const isSame = timingSafeEqual(digest, key?.digest ?? NOBODYS_DIGEST)
       if (!key || !isSame || key.isRevoked || nowMs >= key.goodBeforeMs) return { refused: 'unauthorized' }
       if (key.caller.team.disabled) return { refused: 'disabled' }
-      return { caller: parsed?.isTest ? { ...key.caller, isTest: true } : key.caller }
+      const caller = key.caller.team.override ? { ...key.caller, team: asOf(key.caller.team, nowMs) } : key.caller
+      return { caller: parsed?.isTest ? { ...caller, isTest: true } : caller }
     },
   }
+}
+
+/** A team with the budget that holds at that moment: while an override lasts, its amounts instead of the usual ones. */
+export function asOf(team: Team, nowMs: number): Team {
+  const { override, budget } = team
+  return override && nowMs < override.until ? { ...team, budget: { ...budget, ...override.budget } } : team
 }
 
 const NOBODYS_DIGEST = Buffer.alloc(32)

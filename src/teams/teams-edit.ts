@@ -29,13 +29,47 @@ export function withKey(source: string, team: { id: string; name?: string | unde
 /** The teams file with a key marked as revoked since `date`: its line stays, so that one can look it up later. */
 export function withRevokedKey(source: string, keyId: string, date: string): string {
   const document = parse(source)
+  for (const key of keysOf(document)) if (key.get('id') === keyId) key.set('revoked', date)
+  return print(document)
+}
+
+/** The teams file with another end of a key: a date or a moment. */
+export function withKeyExpiry(source: string, keyId: string, expires: string): string {
+  const document = parse(source)
+  for (const key of keysOf(document)) if (key.get('id') === keyId) key.set('expires', expires)
+  return print(document)
+}
+
+/** Credits that a team may book instead of its budget until a moment. */
+export interface BudgetOverride {
+  daily?: string | undefined
+  monthly?: string | undefined
+  until: string
+}
+
+/** The teams file with a temporary budget of a team, or without one. */
+export function withBudgetOverride(source: string, teamId: string, override: BudgetOverride | undefined): string {
+  const document = parse(source)
+  const team = teamsOf(document).items.find(item => isMap(item) && item.get('id') === teamId)
+  if (!isMap(team)) return source
+  const found = team.get('budget')
+  const budget = isMap(found) ? found : (document.createNode({}, { flow: true }) as YAMLMap)
+  if (!isMap(found)) team.set('budget', budget)
+  if (override) budget.set('override', document.createNode(definedOf(override), { flow: true }))
+  else budget.delete('override')
+  if (budget.items.length === 0) team.delete('budget')
+  return print(document)
+}
+
+function definedOf({ daily, monthly, until }: BudgetOverride) {
+  return { ...(daily !== undefined && { daily }), ...(monthly !== undefined && { monthly }), until }
+}
+
+function* keysOf(document: Document): Generator<YAMLMap> {
   for (const team of teamsOf(document).items) {
     const keys = isMap(team) ? team.get('keys') : undefined
-    for (const key of isSeq(keys) ? keys.items : []) {
-      if (isMap(key) && key.get('id') === keyId) key.set('revoked', date)
-    }
+    for (const key of isSeq(keys) ? keys.items : []) if (isMap(key)) yield key
   }
-  return print(document)
 }
 
 function parse(source: string): Document {

@@ -85,6 +85,7 @@ const budget = record({
   daily: optional(credits),
   monthly: optional(credits),
   alert_at: optional(listOf(number(0.01, 10))),
+  override: optional(record({ daily: optional(credits), monthly: optional(credits), until: required(date) })),
 })
 
 /** A reader for one file: it remembers the ids it has met, to refuse repeated ones. */
@@ -113,7 +114,7 @@ function teamReader(): Read<TeamEntry> {
         weight: found.limits?.weight ?? 1,
         ...(found.limits?.concurrent === undefined ? {} : { concurrent: found.limits.concurrent }),
       },
-      ...(found.budget ? { budget: budgetOf(found.budget), alertAt: found.budget.alert_at ?? DEFAULT_ALERT_AT } : {}),
+      ...(found.budget ? budgetsOf(found.budget) : {}),
     },
     keys: found.keys ?? [],
   }))
@@ -122,7 +123,22 @@ function teamReader(): Read<TeamEntry> {
 /** Shares of a budget that are worth an alert where the file does not say; an empty list there means none. */
 const DEFAULT_ALERT_AT: readonly number[] = [0.8, 1]
 
-function budgetOf({ daily, monthly }: { daily?: number; monthly?: number }): NonNullable<Team['budget']> {
+type BudgetFields = Amounts & { alert_at?: number[]; override?: Amounts & { until: string } }
+
+interface Amounts {
+  daily?: number
+  monthly?: number
+}
+
+function budgetsOf({ alert_at, override, ...amounts }: BudgetFields): Pick<Team, 'budget' | 'alertAt' | 'override'> {
+  return {
+    budget: budgetOf(amounts),
+    alertAt: alert_at ?? DEFAULT_ALERT_AT,
+    ...(override && { override: { budget: budgetOf(override), until: endOfDate(override.until) ?? 0 } }),
+  }
+}
+
+function budgetOf({ daily, monthly }: Amounts): NonNullable<Team['budget']> {
   return { ...(daily === undefined ? {} : { daily }), ...(monthly === undefined ? {} : { monthly }) }
 }
 

@@ -73,7 +73,8 @@ export async function watchTeams(options: WatchOptions): Promise<WatchedTeams> {
 
   return {
     authenticate: (keyText, nowMs) => registry.authenticate(keyText, nowMs),
-    teams: () => registry.teams(),
+    teams: nowMs => registry.teams(nowMs),
+    keys: () => registry.keys(),
     isOk: () => problems.length === 0,
     problems: () => problems,
     look,

@@ -32,6 +32,7 @@ function memoryStore() {
       ttls.push(ttl)
     },
     has: async key => blobs.has(key),
+    clear: async () => 0,
     delete: async key => blobs.delete(key),
   }
   return { store, blobs, ttls, state }

@@ -16,10 +16,6 @@ t.test('/openapi.yaml is the file, /docs shows it', async t => {
   t.strictSame((await ask(`${gateway.url}/docs/json`)).json(), parse(file.toString()))
 })
 
-t.test('who opens the gateway in a browser is led to /docs', async t => {
-  t.match(await ask(gateway.url), { status: 302, headers: { location: '/docs' } })
-})
-
 t.test('the page and everything it loads is served, under a policy that works without https', async t => {
   const page = await ask(`${gateway.url}/docs`)
   const policy = String(page.headers['content-security-policy'])

@@ -29,6 +29,7 @@ function held(ttlSeconds = 60) {
       blobs.set(key, blob)
     },
     has: async key => blobs.has(key),
+    clear: async () => 0,
     delete: async key => blobs.delete(key),
   }
   /** A process of its own over the same store. */

@@ -17,6 +17,7 @@ function open(pass: () => Promise<void> = async () => {}) {
       blobs.set(key, blob)
     },
     has: async key => blobs.has(key),
+    clear: async () => 0,
     delete: async key => blobs.delete(key),
   }
   const explanations = new Explanations({

@@ -182,6 +182,7 @@ t.test('an older result that waited does not replace a newer one', async t => {
         blobs.set(key, blob.meta)
       },
       has: async () => true,
+      clear: async () => 0,
       delete: async () => true,
     },
     isStoreUp: () => !isDown,

@@ -29,6 +29,8 @@ export interface BlobIndex {
   remove(key: string): boolean
   touch(key: string, usedAt: number): void
   held(): Held
+  /** Up to `limit` keys that begin so. */
+  names(prefix: string, limit: number): string[]
   /** The next to go: the first that has expired, else, with `evenIfAlive`, the one not used for longest. */
   victim(now: number, evenIfAlive: boolean): string | undefined
 }
@@ -86,6 +88,7 @@ export function openBlobIndex({ root }: Environment): BlobIndex {
       records.put(key, { ...record, usedAt })
     },
     held,
+    names: (prefix, limit) => [...records.getKeys({ start: prefix, end: `${prefix}\uffff`, limit })],
     victim(now, evenIfAlive) {
       const expiry = first(byExpiry)
       if (expiry && expiry[0] <= now) return expiry[1]

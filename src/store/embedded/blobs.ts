@@ -48,6 +48,17 @@ export function createBlobs(options: BlobsOptions, kind: string): BlobStore {
         return wasAlive
       })
     },
+    async clear() {
+      let cleared = 0
+      const clearSome = () => {
+        const names = index.names(`${kind}:`, PURGE_BATCH)
+        for (const found of names) index.remove(found)
+        cleared += names.length
+        return names.length
+      }
+      while ((await environment.write(clearSome)) === PURGE_BATCH);
+      return cleared
+    },
   }
 }
 

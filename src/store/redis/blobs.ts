@@ -33,8 +33,21 @@ export function createBlobs({ connection, prefix, onProblem }: BlobsOptions): Bl
     async delete(key) {
       return (await connection.run(redis => redis.del(name(key)))) === 1
     },
+    async clear() {
+      let cleared = 0
+      let cursor = '0'
+      do {
+        const [next, names] = await connection.run(redis => redis.scan(cursor, 'MATCH', name('*'), 'COUNT', SCAN_BATCH))
+        if (names.length > 0) cleared += await connection.run(redis => redis.unlink(names))
+        cursor = next
+      } while (cursor !== '0')
+      return cleared
+    },
   }
 }
+
+/** How many keys Redis looks at in one step: it does nothing else meanwhile. */
+const SCAN_BATCH = 1_000
 
 /** The first byte of every value: version 1 of this form. */
 const FORM = 0xb1
