@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
 import * as alerts from './cli/alerts.js'
+import * as cache from './cli/cache.js'
 import * as check from './cli/check.js'
 import { dispatch } from './cli/dispatch.js'
 import * as health from './cli/health.js'
@@ -30,10 +31,11 @@ segmind-gateway serve
     a second signal ends it at once.`,
     run: async (args, commandIo) => (await import('./cli/serve.js')).run(args, commandIo),
   },
-  keys,
+  keys: { help: keys.help, run: (args, commandIo) => keys.run(args, commandIo, { openStore }) },
   check,
   usage: { help: usage.help, run: (args, commandIo) => usage.run(args, commandIo, openStore) },
   waste: { help: waste.help, run: (args, commandIo) => waste.run(args, commandIo, openStore) },
+  cache: { help: cache.help, run: (args, commandIo) => cache.run(args, commandIo, openStore) },
   alerts: { help: alerts.help, run: (args, commandIo) => alerts.run(args, commandIo, { openStore }) },
   health,
   sandbox: {

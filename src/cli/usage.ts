@@ -7,6 +7,7 @@ import { asCsv } from '../credits/statement-rows.js'
 import { createBudgetCalendar } from '../credits/windows.js'
 import type { Store } from '../storage.js'
 import { TEAM_ID } from '../teams/teams-file.js'
+import { takeDown } from './audit-trail.js'
 import { type CliIo, refuseMore, usageError } from './io.js'
 import { asJson, asTable } from './usage-table.js'
 
@@ -44,7 +45,10 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
     })
     const statement = await DEEDS[verb](statements, month, options.team)
     for (const line of await linesOf(statement, options, statements)) io.stdout(line)
-    if (verb !== 'read') io.stderr(verb === 'close' ? `${month} is closed.` : `${month} is open again.`)
+    if (verb !== 'read') {
+      io.stderr(verb === 'close' ? `${month} is closed.` : `${month} is open again.`)
+      await takeDown({ action: verb === 'close' ? 'month.closed' : 'month.reopened', subject: month }, store, io, now)
+    }
     return 0
   } finally {
     await store.close()

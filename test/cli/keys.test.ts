@@ -1,12 +1,15 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { dispatch } from '../../src/cli/dispatch.js'
 import type { Command } from '../../src/cli/io.js'
 import * as keys from '../../src/cli/keys.js'
+import { AuditLog } from '../../src/operations/audit.js'
+import type { Store } from '../../src/storage.js'
 import { parseApiKey } from '../../src/teams/api-key.js'
+import { memoryRecords } from '../support/memory-records.js'
 import { recorder } from './recorder.js'
 
 const NOW = Date.parse('2026-11-22T15:00:00Z')
@@ -19,8 +22,12 @@ function folderFor(t: { teardown(clean: () => void): void }): string {
 
 /** Runs `keys …` as the dispatcher does, with a fixed clock. */
 async function ran(env: NodeJS.ProcessEnv, ...args: string[]) {
+  return ranWith({}, env, ...args)
+}
+
+async function ranWith(more: keys.KeysSurroundings, env: NodeJS.ProcessEnv, ...args: string[]) {
   const io = recorder(env)
-  const command: Command = { help: keys.help, run: (words, its) => keys.run(words, its, () => NOW) }
+  const command: Command = { help: keys.help, run: (words, its) => keys.run(words, its, { now: () => NOW, ...more }) }
   const code = await dispatch(['keys', ...args], io, { keys: command })
   return { code, out: io.out, err: io.err.join('\n') }
 }
@@ -68,7 +75,7 @@ t.test('keys can be managed in production without the settings of the gateway it
 t.test('mistakes in the command line are exit code 2, and nothing is written', async t => {
   const env = { DATA_DIR: join(folderFor(t), 'data') }
   const mistakes: [string[], RegExp][] = [
-    [[], /create, list or revoke\?/],
+    [[], /create, list, rotate or revoke\?/],
     [['make'], /there is no keys make/],
     [['create'], /which team\?/],
     [['create', 'a', 'b'], /unexpected argument: b/],
@@ -177,4 +184,52 @@ t.test('in a real process, stdout is the key and its line break, and exit codes 
   const text = execFileSync(process.execPath, [...node, 'keys', 'create', 'vision'], options)
   t.match(text, /^SG_gw[0-9A-Za-z]{46}\n$/)
   t.equal(spawnSync(process.execPath, [...node, 'keys', 'revoke', 'nobodys0'], options).status, 1)
+})
+
+t.test('rotate makes a key in place of another, which works on for a while', async t => {
+  const env = { DATA_DIR: join(folderFor(t), 'data') }
+  const old = parseApiKey((await ran(env, 'create', 'vision', '--note', 'ui')).out[0] ?? '')?.id ?? ''
+  const { code, out, err } = await ran(env, 'rotate', old)
+  t.equal(code, 0)
+  t.strictSame([out.length, parseApiKey(out[0] ?? '')?.isTest], [1, false])
+  t.match(err, new RegExp(`takes the place of ${old}, which works until 2026-11-29T15:00:00`))
+  t.match((await ran(env, 'list')).out.join('\n'), /2026-11-29T15:00:00\.000Z +active +ui/)
+  t.match((await ran(env, 'rotate', old, '--overlap', '0d', '--expires', '30d')).err, 'works until 2026-11-22T15:00:00')
+  t.match((await ran(env, 'rotate', old)).err, 'could be replaced')
+  for (const words of [
+    ['rotate'],
+    ['rotate', old, 'x'],
+    ['rotate', old, '--overlap', '91d'],
+    ['rotate', old, '--expires', 'x'],
+  ])
+    t.equal((await ran(env, ...words)).code, 2, words.join(' '))
+})
+
+t.test('what is done is taken down in the audit log, by whom', async t => {
+  const env = { DATA_DIR: join(folderFor(t), 'data') }
+  const records = memoryRecords()
+  const openStore = async () => ({ records, close: async () => {} }) as unknown as Store
+  const made = await ranWith({ openStore }, env, 'create', 'vision')
+  const id = parseApiKey(made.out[0] ?? '')?.id ?? ''
+  const rotated = parseApiKey((await ranWith({ openStore }, env, 'rotate', id)).out[0] ?? '')?.id ?? ''
+  await ranWith({ openStore }, env, 'revoke', id)
+  await ranWith({ openStore }, env, 'revoke', id)
+  const entries = await new AuditLog({ records, now: () => NOW, onStoreFailure: () => {} }).read({ limit: 9 })
+  t.match(entries, [
+    { action: 'key.revoked', subject: id, by: 'cli', name: userInfo().username, at: NOW },
+    { action: 'key.rotated', subject: id, details: { replacedBy: rotated, team: 'vision' } },
+    { action: 'key.created', subject: id, details: { team: 'vision', isNewTeam: true } },
+  ])
+  t.equal(entries.length, 3, 'what changes nothing is not in it')
+})
+
+t.test('a store that cannot be had keeps nobody from revoking a key, and is told', async t => {
+  const env = { DATA_DIR: join(folderFor(t), 'data') }
+  const id = parseApiKey((await ran(env, 'create', 'vision')).out[0] ?? '')?.id ?? ''
+  const openStore = async () => {
+    throw new Error('the disk is full')
+  }
+  const { code, err } = await ranWith({ openStore }, env, 'revoke', id)
+  t.equal(code, 0)
+  t.match(err, 'It is done, but not in the audit log: the disk is full')
 })

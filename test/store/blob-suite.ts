@@ -56,6 +56,20 @@ export async function testBlobs(t: Test, harness: Harness): Promise<void> {
     t.equal(await images.has('key'), false)
   })
 
+  t.test('clear takes out all of its kind and nothing else, and says how many', async t => {
+    const { results, images } = await harness.open(t)
+    const blob = { meta: '{}', body: Buffer.from('x') }
+    for (let index = 0; index < 250; index++) await results.put(`key${index}`, blob, 60)
+    await images.put('key1', blob, 60)
+    t.equal(await results.clear(), 250)
+    t.equal(await results.get('key1'), undefined)
+    t.equal(await results.has('key249'), false)
+    t.equal(await images.has('key1'), true)
+    t.equal(await results.clear(), 0)
+    await results.put('key1', blob, 60)
+    t.equal(await results.has('key1'), true)
+  })
+
   for (const kind of ['result', 'image', 'request'] as const) {
     t.test(`a blob lives for its seconds and no longer: ${kind}`, async t => {
       const store = await harness.open(t)
