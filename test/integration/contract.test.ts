@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -67,6 +67,12 @@ function templateOf(path: string): string {
     .replace(/^\/outputs\/[^/]+$/, '/outputs/{name}')
     .replace(/^\/admin\/usage\/[^/]+\/closing$/, '/admin/usage/{month}/closing')
     .replace(/^\/admin\/requests\/[^/]+$/, '/admin/requests/{requestId}')
+    .replace(/^(\/admin\/teams)\/[^/]+/, '$1/{team}')
+    .replace(/^(\/admin\/keys)\/[^/]+/, '$1/{id}')
+    .replace(/^(\/admin\/cache\/results)\/[^/]+$/, '$1/{id}')
+    .replace(/^(\/admin\/teams)\/[^/]+/, '$1/{team}')
+    .replace(/^(\/admin\/keys)\/[^/]+/, '$1/{id}')
+    .replace(/^(\/admin\/cache\/results)\/[^/]+$/, '$1/{id}')
 }
 
 async function get(gateway: TestGateway, path: string, question: Question = {}): Promise<Answer> {
@@ -553,9 +559,95 @@ t.test('statements of all teams, for operators', async t => {
     await refused('400 invalid_parameter', administer(small, '/admin/usage/2020-13/closing', { method }))
 })
 
+/** What an operator may do: the method, the address, the body. */
+type Deed = [method: string, path: string, body?: object]
+
+const UNTIL = new Date(Date.now() + 3_600_000).toISOString()
+const OVERRIDE = '/admin/teams/nobody/budget/override'
+const CHANGES_OF_TEAMS: Deed[] = [
+  ['POST', '/admin/teams/made/keys', { expires: '90d' }],
+  ['POST', '/admin/keys/nothing1/rotate', { overlapDays: 0 }],
+  ['DELETE', '/admin/keys/nothing1'],
+  ['PUT', OVERRIDE, { daily: 1, until: UNTIL }],
+  ['DELETE', OVERRIDE],
+]
+const PURGES: Deed[] = [
+  ['DELETE', `/admin/cache/results/${NO_RESULT}`],
+  ['DELETE', '/admin/cache/results?all=true'],
+]
+const LOOKS: Deed[] = ['overview', 'history', 'teams', 'cache', 'audit'].map(path => ['GET', `/admin/${path}`])
+
+function act(gateway: TestGateway, [method, path, body]: Deed, headers: Record<string, string> = {}): Promise<Answer> {
+  const json: Record<string, string> = body ? { 'content-type': 'application/json' } : {}
+  const sent = body ? { body: JSON.stringify(body) } : {}
+  return administer(gateway, path, { method, headers: { ...json, ...headers }, ...sent })
+}
+
+/** The beginning of `GET /admin/events`, which stays open. */
+async function lookOn(gateway: TestGateway): Promise<void> {
+  const headers = { 'x-api-key': ADMIN_KEY }
+  const { status, headers: told, body } = await fetch(`${gateway.url}/admin/events`, { headers })
+  const { value = new Uint8Array() } = (await body?.getReader().read()) ?? {}
+  const answer = { status, headers: Object.fromEntries(told), body: Buffer.from(value), json: () => ({}) }
+  checked('GET', '/admin/events', answer)
+}
+
+t.test('what operators look at and do', async t => {
+  const { id } = (await act(small, ['POST', '/admin/teams/made/keys', { expires: '90d' }])).json()
+  t.equal((await act(small, ['POST', `/admin/keys/${id}/rotate`, { overlapDays: 1 }])).status, 201)
+  t.equal((await act(small, ['DELETE', `/admin/keys/${id}`])).status, 200)
+  t.equal((await act(small, ['PUT', '/admin/teams/made/budget/override', { daily: 1, until: UNTIL }])).status, 200)
+  t.equal((await act(small, ['GET', '/admin/overview'])).status, 200)
+  t.equal((await act(small, ['GET', '/admin/teams'])).status, 200)
+  t.equal((await act(small, ['DELETE', '/admin/teams/made/budget/override'])).status, 200)
+  const resultId = (await segment(small)).headers['x-result-id'] ?? ''
+  t.equal((await act(small, ['DELETE', `/admin/cache/results/${resultId}`])).status, 200)
+  t.equal((await act(small, ['DELETE', '/admin/cache/results?all=true'])).status, 200)
+  for (const look of LOOKS) t.equal((await act(small, look)).status, 200)
+
+  for (const deed of CHANGES_OF_TEAMS.slice(1)) await refused('404 not_found', act(small, deed))
+  await refused('404 unknown_result', act(small, ['DELETE', `/admin/cache/results/${NO_RESULT}`]))
+  for (const [method, path] of CHANGES_OF_TEAMS.filter(([, , body]) => body))
+    await refused('400 invalid_request', act(small, [method, path, { nothing: 1 }]))
+  await refused('400 invalid_parameter', act(small, ['POST', '/admin/teams/made/keys', { expires: 'soon' }]))
+  await refused('400 invalid_parameter', act(small, ['POST', '/admin/keys/nothing1/rotate', { overlapDays: -1 }]))
+  await refused('400 invalid_parameter', act(small, ['PUT', OVERRIDE, { until: UNTIL }]))
+  await refused('400 invalid_parameter', act(small, ['DELETE', '/admin/teams/A/budget/override']))
+  for (const [method, path] of [
+    ['GET', '/admin/history?hours=0'],
+    ['GET', '/admin/audit?limit=0'],
+    ['DELETE', '/admin/cache/results'],
+  ] as Deed[])
+    await refused('400 invalid_parameter', act(small, [method, path]))
+  for (const [method, path] of [
+    ['GET', '/admin/history?x=1'],
+    ['GET', '/admin/audit?x=1'],
+    ['DELETE', '/admin/cache/results?x=1'],
+  ] as Deed[])
+    await refused('400 invalid_request', act(small, [method, path]))
+})
+
+t.test('who is no operator, and a gateway that cannot do what one wants', async () => {
+  const strict = await start()
+  const wrong = { 'x-api-key': 'wrong' }
+  const all: Deed[] = [...LOOKS, ['GET', '/admin/events'], ...CHANGES_OF_TEAMS, ...PURGES]
+  for (const deed of all) {
+    await refused('401 unauthorized', act(strict, deed, wrong))
+    await refused('403 forbidden', act(strict, deed, { 'x-api-key': strict.key }))
+    await refused('500 internal_error', act(strict, deed, { 'x-bug': 'yes' }))
+  }
+  await lastOf(strict, '/usage')
+  for (const deed of all) await refused('429 rate_limited', act(strict, deed, wrong))
+  for (let streams = 0; streams < 32; streams++) await lookOn(strict)
+  await refused('503 overloaded', administer(strict, '/admin/events'))
+  await writeFile(strict.teamsFile, 'teams: [')
+  for (const deed of CHANGES_OF_TEAMS) await refused('503 store_unavailable', act(strict, deed))
+})
+
 t.test('what needs no key, methods that do not fit, addresses that do not exist', async () => {
   for (const path of ['/healthz', '/readyz']) await get(small, path, { method: 'HEAD' })
-  for (const path of ['/healthz', '/readyz', '/openapi.yaml', '/docs', '/docs/errors']) await get(small, path)
+  for (const path of ['/healthz', '/readyz', '/openapi.yaml', '/docs', '/docs/errors', '/dashboard'])
+    await get(small, path)
   for (const path of Object.keys(contract.at('paths'))) {
     await refused('405 method_not_allowed', administer(small, path, { method: 'PATCH' }))
   }
@@ -606,6 +698,9 @@ t.test('a store that does not answer', async () => {
   await refused('503 store_unavailable', administer(gateway, '/admin/requests/one'))
   for (const method of ['PUT', 'DELETE'])
     await refused('503 store_unavailable', administer(gateway, '/admin/usage/2020-01/closing', { method }))
+  for (const path of ['/admin/history', '/admin/audit'])
+    await refused('503 store_unavailable', administer(gateway, path))
+  for (const deed of PURGES) await refused('503 store_unavailable', act(gateway, deed))
 })
 
 t.test('the document promises nothing that was not seen above', async t => {
