@@ -3,6 +3,7 @@ import type { Alerts } from './alerts/start-alerts.js'
 import { buildCaching } from './caching.js'
 import type { Settings } from './config.js'
 import type { Accounts } from './credits/accounts.js'
+import type { Finished, FinishedStory } from './http/facts.js'
 import { createImageFetcher, type ImageFetcher } from './images/image-url.js'
 import { Metrics } from './metrics.js'
 import { closeAccounts, type MoneyParts, openMoney, openMoneyAlerts, orphanAfterMs } from './money.js'
@@ -20,8 +21,15 @@ export interface GatewayOptions {
   log: FastifyBaseLogger
   /** Segmind, or its stand-in. */
   upstream: { baseUrl: string; apiKey: string }
+  /** Where traces go; absent without `OTEL_…`. */
+  tracing?: RequestTracing | undefined
   /** Milliseconds since 1970; for tests. */
   now?: () => number
+}
+
+/** Told of every request that is over. Never throws. */
+export interface RequestTracing {
+  finished(finished: Finished, story?: FinishedStory): void
 }
 
 /** What is to be closed when the gateway stops, in reverse order of opening. */

@@ -64,15 +64,22 @@ export function appPartsOf(parts: Parts): AppParts {
     rateLimitRedis: parts.opened.rateLimitClient,
     now: parts.now,
     explanations: { find: requestId => parts.explanations.find(requestId) },
-    onStory: finished => parts.explanations.take(finished),
-    onFinished(finished) {
-      parts.metrics.requested(finished)
-      parts.activity.requested(finished)
-    },
+    onFinished: finishedInto(parts),
+    isTraced: parts.tracing !== undefined,
     operators: operatorPartsOf(parts, {
       credits: () => creditFactsOf(parts),
       statement: month => statements.read(month),
     }),
+  }
+}
+
+/** Every request that is over is counted, and told to whoever keeps or traces it. */
+function finishedInto({ metrics, activity, explanations, tracing }: Parts): AppParts['onFinished'] {
+  return (finished, story) => {
+    metrics.requested(finished)
+    activity.requested(finished)
+    if (story) explanations.take(story)
+    tracing?.finished(finished, story)
   }
 }
 

@@ -74,9 +74,10 @@ const RINGS: Readonly<Record<string, readonly string[]>> = {
     ],
   ],
   'wiring.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts', 'overseeing.ts', 'parts.ts'],
+  'tracing.ts': [...DOMAIN, 'http'],
   'gateway.ts': [...DOMAIN, 'http', 'config.ts', 'parts.ts', 'wiring.ts'],
   // what people start
-  cli: [...DOMAIN, ...PARTS, 'config.ts', 'log.ts', 'gateway.ts'],
+  cli: [...DOMAIN, ...PARTS, 'config.ts', 'log.ts', 'gateway.ts', 'tracing.ts'],
   'main.ts': [...DOMAIN, ...PARTS, 'config.ts', 'log.ts', 'gateway.ts', 'cli'],
 }
 
@@ -88,6 +89,11 @@ const STORES: Readonly<Record<string, readonly string[]>> = {
 
 /** Who may know a technology: `segment` is the domain, and a library that only one file knows can be replaced. */
 const OWNERS: Readonly<Record<string, readonly string[]>> = {
+  '@opentelemetry/api': ['tracing.ts'],
+  '@opentelemetry/exporter-trace-otlp-http': ['tracing.ts'],
+  '@opentelemetry/exporter-trace-otlp-proto': ['tracing.ts'],
+  '@opentelemetry/resources': ['tracing.ts'],
+  '@opentelemetry/sdk-trace-base': ['tracing.ts'],
   '@prometheus-io/client': ['metrics.ts'],
   cockatiel: ['segmind'],
   'env-schema': ['config'],

@@ -7,6 +7,7 @@ import { loadSettings, type Settings } from '../config.js'
 import { type Gateway, isNothing, startGateway } from '../gateway.js'
 import { createLog } from '../log.js'
 import { startSandbox } from '../sandbox/server.js'
+import type { Tracing } from '../tracing.js'
 import { firstTeam } from './first-team.js'
 import type { CliIo } from './io.js'
 import { startBlock } from './start-block.js'
@@ -18,9 +19,10 @@ export async function run(args: string[], io: CliIo): Promise<number> {
   const log = createLog(settings.log.level)
   for (const warning of settings.warnings) log.warn(warning)
   const key = await firstTeam(settings, Date.now())
+  const tracing = await openTracing(io.env)
   const upstream = await openUpstream(settings)
   try {
-    const gateway = await startGateway({ settings, log, upstream })
+    const gateway = await startGateway({ settings, log, upstream, tracing })
     const signal = untilSignal(log, gateway)
     if (!settings.production || settings.sandbox) io.stdout(startBlock({ ...describe(settings, gateway), key }))
     log.info({ url: gateway.url, metrics: gateway.metricsUrl, sandbox: settings.sandbox }, 'listening')
@@ -31,8 +33,16 @@ export async function run(args: string[], io: CliIo): Promise<number> {
     if (!isNothing(unfinished)) process.exit(1)
     return 0
   } finally {
+    await tracing?.close().catch(error => log.warn({ err: error }, 'the last traces were not taken'))
     await upstream.close()
   }
+}
+
+/** The library is large, and loaded only where somebody wants traces. */
+async function openTracing(env: CliIo['env']): Promise<Tracing | undefined> {
+  if (!Object.keys(env).some(name => name.startsWith('OTEL_'))) return undefined
+  const { tracingOf } = await import('../tracing.js')
+  return tracingOf(env)
 }
 
 /** Segmind with the shared key, or the built-in sandbox on a free port of this machine. */

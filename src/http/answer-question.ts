@@ -5,7 +5,7 @@ import { withCharge } from '../segment/acceptance.js'
 import { type Accepted, type SegmentAnswer, segment } from '../segment/pipeline.js'
 import type { SegmentRequest } from '../segment/question.js'
 import { type Shaped, shape, type Wish } from '../segment/shape.js'
-import { Story } from '../segment/story.js'
+import { Story, timed } from '../segment/story.js'
 import { sendAccepted, sendAnswer } from './answer.js'
 import { callerOf, type Facts } from './facts.js'
 import type { Lane } from './lane.js'
@@ -63,7 +63,8 @@ export async function askShaped(
   const { caller, image, cache } = question
   const wish = { output, image, scope: answered.result.scope ?? '', team: caller.team.id, isKept: !cache.noStore }
   try {
-    return { ...answered, shaped: await shape({ key: answered.key, result: answered.result }, wish, lane.pipeline) }
+    const shaping = shape({ key: answered.key, result: answered.result }, wish, lane.pipeline)
+    return { ...answered, shaped: await (output === undefined ? shaping : timed(question.story, 'shape', shaping)) }
   } catch (error) {
     throw answered.charged > 0 ? asBilled(error, answered.charged) : error
   }

@@ -38,8 +38,8 @@ export interface AppParts {
   /** Redis for the rates, as `@fastify/rate-limit` wants it; without one each process counts for itself. */
   rateLimitRedis: unknown
   now(): number
-  onFinished(finished: Finished): void
-  onStory(finished: FinishedStory): void
+  onFinished(finished: Finished, story?: FinishedStory): void
+  isTraced: boolean
   explanations: Explanations
   operators: OperatorParts
 }
@@ -55,7 +55,7 @@ export type App = FastifyInstance
 /** Builds the HTTP shell: the doors of SPEC §2, each a scope with its own hooks. Not listening yet. */
 export async function buildApp(parts: AppParts): Promise<App> {
   const exchanges = new Exchanges()
-  const facts = { exchanges, onFinished: parts.onFinished, onStory: parts.onStory }
+  const facts = { exchanges, onFinished: parts.onFinished, isTraced: parts.isTraced }
   const clientErrors = { exchanges, log: parts.log }
   const app: App = Fastify({
     loggerInstance: parts.log,

@@ -5,6 +5,7 @@ import type { Story } from '../segment/story.js'
 import type { Caller } from '../segment/types.js'
 import { addressOf } from './address.js'
 import type { Exchange, Exchanges } from './exchanges.js'
+import { newTrace, readTraceparent, type TraceContext } from './trace-context.js'
 
 /** What became known about one request on its way: for its log line and the metrics. Never a key, never an image. */
 export interface Facts {
@@ -24,6 +25,8 @@ export interface Facts {
   upstreamMs: number
   /** How it came about, of a request that may be explained later. */
   story?: Story
+  /** Of which trace it is a part; for the log and the trace itself. */
+  trace?: TraceContext
 }
 
 declare module 'fastify' {
@@ -39,6 +42,8 @@ declare module 'fastify' {
 /** One finished request, as the figures want it. */
 export interface Finished {
   requestId: string
+  method: string
+  trace?: TraceContext
   route: string
   team: string
   status: number
@@ -69,8 +74,10 @@ export interface FinishedStory {
 
 export interface FactsParts {
   exchanges: Exchanges
-  onFinished(finished: Finished): void
-  onStory(finished: FinishedStory): void
+  /** `story` where the request may be explained. */
+  onFinished(finished: Finished, story?: FinishedStory): void
+  /** Every request is part of a trace; else those are whose callers say so. */
+  isTraced: boolean
 }
 
 /** Gives every request its facts, its `X-Request-Id`, one log line when it is over, and one call of `onFinished`. */
@@ -85,9 +92,18 @@ export function addFacts(app: FastifyInstance, parts: FactsParts): void {
 export function beginFacts(request: FastifyRequest, reply: FastifyReply, parts: FactsParts): void {
   const { exchanges } = parts
   request.facts = { startedAt: performance.now(), address: addressOf(request), uploadBytes: 0, upstreamMs: 0 }
+  noteTrace(request, parts.isTraced)
   reply.header('x-request-id', request.id)
   request.exchange = exchanges.begin(request, reply)
   request.exchange.whenOver(() => finish(request, reply, parts))
+}
+
+/** From here on every line of the log about this request has the id of its trace. */
+function noteTrace(request: FastifyRequest, isTraced: boolean): void {
+  const trace = readTraceparent(request.headers.traceparent) ?? (isTraced ? newTrace() : undefined)
+  if (!trace) return
+  request.facts.trace = trace
+  request.log = request.log.child({ traceId: trace.traceId, ...(trace.parentId && { parentSpanId: trace.parentId }) })
 }
 
 /** Whose request it is, behind a door that asked for a key. */
@@ -100,13 +116,15 @@ export function callerOf(request: FastifyRequest): Caller {
 /** What is counted and logged for a client that left before its answer, after nginx's custom. */
 const CLIENT_LEFT = 499
 
-function finish(request: FastifyRequest, reply: FastifyReply, { onFinished, onStory }: FactsParts): void {
+function finish(request: FastifyRequest, reply: FastifyReply, { onFinished }: FactsParts): void {
   const { facts } = request
   const durationMs = performance.now() - facts.startedAt
   const route = request.routeOptions.url ?? 'none'
   const status = facts.status ?? (reply.raw.writableFinished ? reply.statusCode : CLIENT_LEFT)
-  onFinished({
+  const finished: Finished = {
     requestId: request.id,
+    method: request.method,
+    ...(facts.trace && { trace: facts.trace }),
     route,
     team: facts.caller?.team.id ?? '',
     status,
@@ -115,8 +133,10 @@ function finish(request: FastifyRequest, reply: FastifyReply, { onFinished, onSt
     durationMs,
     upstreamMs: facts.upstreamMs,
     uploadBytes: facts.uploadBytes,
-  })
-  if (facts.story && facts.caller) onStory(storyOf(request.id, { ...facts, route, status, durationMs }, facts.story))
+  }
+  const hasStory = facts.story && facts.caller
+  const story = hasStory && storyOf(request.id, { ...facts, route, status, durationMs }, facts.story as Story)
+  onFinished(finished, story)
   request.log.info(
     {
       method: request.method,

@@ -45,6 +45,7 @@ export async function receiveUpload(
   const [received, bodyDigest] = await receiveChecked(request, { maxImageBytes: parts.maxImageBytes, form })
   const image = await requestedImage(received.image, request.hold, parts)
   facts.uploadMs = performance.now() - facts.startedAt
+  facts.story?.took('receive', facts.startedAt)
   facts.uploadBytes = received.uploadBytes
   return { fields: received.fields, image, ...(bodyDigest !== undefined && { bodyDigest }) }
 }

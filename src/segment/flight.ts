@@ -6,6 +6,7 @@ import { look } from './look.js'
 import type { How, PipelineParts, Purchase, Seat } from './ports.js'
 import { buy, type Led } from './purchase.js'
 import type { Question } from './question.js'
+import { timed } from './story.js'
 import type { Result } from './types.js'
 
 export interface Bought {
@@ -34,7 +35,10 @@ export async function boughtTogether(question: Question, parts: PipelineParts): 
     const flight = parts.flights.join(question.name, team, () => fly(question, parts))
     if (flight.role === 'leader') question.holdUntil?.(flight.landed)
     noteFlight(question, flight)
-    const { purchase, error } = await inPatience(flight.landed, question.endsAt).then(
+    const isFollower = flight.role === 'follower'
+    const waited = inPatience(flight.landed, question.endsAt)
+    const landed = isFollower ? timed(question.story, 'follow', waited) : waited
+    const { purchase, error } = await landed.then(
       purchase => ({ purchase, error: undefined }),
       (error: unknown) => ({ purchase: undefined, error }),
     )
@@ -109,7 +113,8 @@ async function lead(
  * A, finding no flight, leads a new one and would pay again. A store that cannot be asked now guards nothing.
  */
 async function lookAgainThenBuy(question: Question, led: Led, parts: PipelineParts): Promise<Purchase> {
-  const { result, isSure } = await parts.results.find(question.name, question.isWanted)
+  const looking = parts.results.find(question.name, question.isWanted)
+  const { result, isSure } = await timed(question.story, 'look', looking)
   const isWanted = result !== undefined && question.isWanted(result)
   question.story?.looked('again', { isSure, ...(result && { result }) }, isWanted)
   if (isWanted) return free(result)

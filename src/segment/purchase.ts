@@ -3,6 +3,7 @@ import type { PurchaseKind } from '../storage.js'
 import { asFollower, free, toResult, withCharge } from './acceptance.js'
 import type { EarlierCall, FlightNote, Kept, PipelineParts, Purchase, Reservation, UpstreamOutcome } from './ports.js'
 import { type Question, REPLAY_SECONDS, reused } from './question.js'
+import { timed } from './story.js'
 import type { CacheKey, ImageBytes, Result } from './types.js'
 
 /** A purchase by the one who leads it. */
@@ -22,32 +23,25 @@ export const JOB_AGE_MS = 55 * 60_000
 export async function buy(question: Question, led: Led, parts: PipelineParts): Promise<Purchase> {
   const inherited = led.earlier && (await succeed(question, led, parts))
   if (inherited) return inherited
-  const { caller, requestId, key, params } = question
+  const { caller, requestId, key, params, story } = question
   const image = await bytesOf(question, parts)
-  const size = await parts.checkImage(image, params)
+  const size = await timed(story, 'check image', parts.checkImage(image, params))
   keepImage(question, parts)
   parts.ledger.admit(caller.team)
   parts.upstream.admit()
   const { callId, at } = led.note
-  const { story } = question
   if (story) story.balanceBefore = parts.ledger.balance()
   const { purchase } = led
   const sent = { ...size, bytes: image.byteLength }
-  const reservation = await parts.ledger.reserve({
-    callId,
-    at,
-    caller,
-    requestId,
-    cacheKey: key,
-    purchase,
-    image: sent,
-  })
+  const planned = { callId, at, caller, requestId, cacheKey: key, purchase, image: sent }
+  const reservation = await timed(story, 'reserve', parts.ledger.reserve(planned))
   if (story) story.call = { callId, at, purchase }
-  const turn = await orRelease(parts.turns.take(caller), reservation)
+  const turn = await orRelease(timed(story, 'queue', parts.turns.take(caller)), reservation)
   if (story) story.queueMs = turn.waitedMs
   const pixelKey = parts.pixelKeyOf?.(image, params, question.scope)
   const calledAt = performance.now()
-  const outcome = await call(image, question, { led, reservation }, parts).finally(turn.done)
+  const called = call(image, question, { led, reservation }, parts).finally(turn.done)
+  const outcome = await timed(story, 'call', called)
   const upstreamMs = performance.now() - calledAt
   if (story) story.balanceAfter = outcome.bill.remaining
   await describePixels(reservation, pixelKey)
@@ -56,7 +50,8 @@ export async function buy(question: Question, led: Led, parts: PipelineParts): P
   const cost = await reservation.costOf(outcome.bill)
   const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: caller.team.id, ...describe(question) })
   // Both at once: a process that is killed between them would leave a paid answer that nobody finds, or one that nobody paid.
-  const [kept, charged] = await Promise.all([keep(question, result, parts), reservation.settle(outcome.bill)])
+  const both = Promise.all([keep(question, result, parts), reservation.settle(outcome.bill)])
+  const [kept, charged] = await timed(story, 'book and keep', both)
   const by = { team: caller.team.id, callId, at, requestId }
   return { ...kept, result, bought: true, by, charged, queueMs: turn.waitedMs, upstreamMs }
 }

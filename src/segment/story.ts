@@ -1,3 +1,4 @@
+import { GatewayError } from '../errors.js'
 import type { Nanocredits } from '../nanocredits.js'
 import type { CacheDirectives, CacheKey, Digest, Params } from './types.js'
 
@@ -20,6 +21,25 @@ export interface StoryAttempt {
   status?: number
 }
 
+/** What took time: times by `performance.now()`; `error` is the code of what it failed with. */
+export interface StoryStep {
+  name: StepName
+  startedAt: number
+  endedAt: number
+  error?: string
+}
+
+export type StepName =
+  | 'receive'
+  | 'look'
+  | 'check image'
+  | 'reserve'
+  | 'queue'
+  | 'call'
+  | 'book and keep'
+  | 'follow'
+  | 'shape'
+
 /** Who bought: another request of this process, or another process. */
 export interface StoryLeader {
   team: string
@@ -40,6 +60,7 @@ export class Story {
   /** The call that this request made: what became of it is in the ledger. */
   call: { callId: string; at: number; purchase: string } | undefined
   readonly attempts: StoryAttempt[] = []
+  readonly steps: StoryStep[] = []
   queueMs: number | undefined
   balanceBefore: Nanocredits | undefined
   balanceAfter: Nanocredits | undefined
@@ -69,10 +90,30 @@ export class Story {
     work.then(end, end)
   }
 
+  /** Takes down a step that is over now. */
+  took(name: StepName, startedAt: number, error?: unknown): void {
+    const code = error === undefined ? undefined : error instanceof GatewayError ? error.code : 'internal_error'
+    this.steps.push({ name, startedAt, endedAt: performance.now(), ...(code !== undefined && { error: code }) })
+  }
+
   attempted({ code, status, durationMs }: { code: string; status?: number; durationMs: number }): void {
     const startedAt = performance.now() - durationMs
     this.#firstAttemptAt ??= startedAt
     const afterMs = Math.max(0, startedAt - this.#firstAttemptAt)
     this.attempts.push({ afterMs, durationMs, code, ...(status !== undefined && { status }) })
+  }
+}
+
+/** Waits for a step, and takes down how long it took where somebody wants to know. */
+export async function timed<T>(story: Story | undefined, name: StepName, step: Promise<T>): Promise<T> {
+  if (!story) return step
+  const startedAt = performance.now()
+  try {
+    const outcome = await step
+    story.took(name, startedAt)
+    return outcome
+  } catch (error) {
+    story.took(name, startedAt, error)
+    throw error
   }
 }

@@ -6,6 +6,7 @@ import { loadSettings } from '../../src/config.js'
 import { startGateway } from '../../src/gateway.js'
 import { createLog } from '../../src/log.js'
 import { createApiKey, hashApiKey, parseApiKey } from '../../src/teams/api-key.js'
+import type { Tracing } from '../../src/tracing.js'
 import { smallJpeg } from '../fixtures/odd-images.js'
 import { type FakeSegmind, startFakeSegmind } from './fake-segmind.js'
 
@@ -23,6 +24,8 @@ export interface TestGatewayOptions {
   teams?: Record<string, TeamFields>
   /** Texts of keys by team, for a gateway that goes on where another one stopped, or stands beside it. Default: fresh ones. */
   keys?: Record<string, string>
+  /** Where traces go. */
+  tracing?: Pick<Tracing, 'finished'> | undefined
   /** A folder that outlives this gateway. Default: a new one that does not. */
   dataDir?: string
 }
@@ -92,6 +95,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
     settings,
     log: createLog(settings.log.level, log),
     upstream: { baseUrl: upstream.url, apiKey: upstream.apiKey },
+    tracing: options.tracing,
   }).catch(async error => {
     await closeOwn()
     throw error

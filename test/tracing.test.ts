@@ -1,0 +1,211 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { SpanKind } from '@opentelemetry/api'
+import { InMemorySpanExporter, type ReadableSpan } from '@opentelemetry/sdk-trace-base'
+import t, { type Test } from 'tap'
+import { startTracing, tracingOf } from '../src/tracing.js'
+import { startTestGateway, type TestGateway } from './support/gateway.js'
+
+const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
+const SPAN_ID = 'b7ad6b7169203331'
+
+/** A gateway whose spans are kept, and are told once it has stopped. */
+async function traced(t: Test, use: (gateway: TestGateway) => Promise<void>): Promise<ReadableSpan[]> {
+  const exporter = new InMemorySpanExporter()
+  const kept: ReadableSpan[] = []
+  const collecting = {
+    export: (spans: ReadableSpan[], done: (result: { code: number }) => void) => {
+      kept.push(...spans)
+      done({ code: 0 })
+    },
+    shutdown: () => exporter.shutdown(),
+    forceFlush: async () => {},
+  }
+  const tracing = startTracing(collecting)
+  const gateway = await startTestGateway({ tracing })
+  t.teardown(gateway.stop)
+  await use(gateway)
+  await gateway.stop()
+  await tracing.close()
+  return kept
+}
+
+const named = (spans: ReadableSpan[], name: string) => spans.filter(span => span.name === name)
+const millis = ([seconds, nanos]: [number, number]) => seconds * 1000 + nanos / 1e6
+
+t.test('a purchase is told step by step, below the request, and each attempt below its call', async t => {
+  const spans = await traced(t, async gateway => {
+    gateway.upstream.script({ status: 500 }, {})
+    await gateway.segment({ prompt: 'dog', output: 'overlay' })
+  })
+  const [request] = named(spans, 'POST /segment')
+  t.match(request, {
+    kind: SpanKind.SERVER,
+    attributes: {
+      'http.route': '/segment',
+      'http.response.status_code': 200,
+      'segmind_gateway.team': 'vision',
+      'segmind_gateway.cache': 'miss',
+      'segmind_gateway.cost_credits': '0.0017',
+      'segmind_gateway.result_id': /^[0-9a-f]{64}$/,
+    },
+  })
+  const steps = spans.filter(span => span.parentSpanContext?.spanId === request?.spanContext().spanId)
+  t.strictSame(steps.map(({ name }) => name).sort(), [
+    'book and keep',
+    'call',
+    'check image',
+    'look',
+    'look',
+    'queue',
+    'receive',
+    'reserve',
+    'shape',
+  ])
+  for (const span of spans) t.equal(span.spanContext().traceId, request?.spanContext().traceId)
+  const [call] = named(spans, 'call')
+  const attempts = named(spans, 'attempt at Segmind')
+  t.match(attempts, [
+    { kind: SpanKind.CLIENT, attributes: { 'http.response.status_code': 500, 'error.type': 'upstream_failed' } },
+    { attributes: { 'http.response.status_code': 200 } },
+  ])
+  for (const attempt of attempts) t.equal(attempt.parentSpanContext?.spanId, call?.spanContext().spanId)
+  if (!request) return
+  for (const step of steps) {
+    t.ok(millis(step.startTime) >= millis(request.startTime) - 1, `${step.name} begins within the request`)
+    t.ok(millis(step.endTime) <= millis(request.endTime) + 1, `${step.name} ends within the request`)
+  }
+})
+
+t.test('the caller’s trace goes on, in spans and in the log', async t => {
+  let log: Record<string, unknown> | undefined
+  const spans = await traced(t, async gateway => {
+    await gateway.segment({ prompt: 'dog' }, { headers: { traceparent: `00-${TRACE_ID}-${SPAN_ID}-01` } })
+    log = await gateway.logged(line => line.msg === 'request')
+  })
+  t.match(log, { traceId: TRACE_ID, parentSpanId: SPAN_ID })
+  const [request] = named(spans, 'POST /segment')
+  t.equal(request?.spanContext().traceId, TRACE_ID)
+  t.equal(request?.parentSpanContext?.spanId, SPAN_ID)
+})
+
+t.test('a trace that begins here has the id that the log has', async t => {
+  let log: Record<string, unknown> | undefined
+  const spans = await traced(t, async gateway => {
+    await gateway.fetch('/usage')
+    log = await gateway.logged(line => line.msg === 'request')
+  })
+  t.equal(named(spans, 'GET /usage')[0]?.spanContext().traceId, log?.traceId)
+  t.match(log?.traceId, /^[0-9a-f]{32}$/)
+})
+
+t.test('what the caller does not sample is not told; refusals are', async t => {
+  const spans = await traced(t, async gateway => {
+    await gateway.segment({ prompt: 'dog' }, { headers: { traceparent: `00-${TRACE_ID}-${SPAN_ID}-00` } })
+    await gateway.segment({ prompt: '' })
+  })
+  t.strictSame(
+    spans.filter(({ kind }) => kind === SpanKind.SERVER).map(({ attributes }) => attributes['error.type']),
+    ['missing_selection'],
+  )
+})
+
+t.test('a purchase that goes on without its caller is told whole, below a request that has ended', async t => {
+  const spans = await traced(t, async gateway => {
+    const gate = gateway.upstream.hold()
+    const leaving = new AbortController()
+    const asked = gateway.segment({ prompt: 'dog' }, { signal: leaving.signal }).catch(() => {})
+    await gateway.upstream.arrived(1)
+    leaving.abort()
+    await asked
+    await gateway.logged(line => line.msg === 'request')
+    gate.open()
+  })
+  t.equal(named(spans, 'POST /segment')[0]?.attributes['http.response.status_code'], 499)
+  t.equal(named(spans, 'call').length, 1)
+  t.equal(named(spans, 'book and keep').length, 1)
+})
+
+t.test('who follows is told whom', async t => {
+  const spans = await traced(t, async gateway => {
+    const gate = gateway.upstream.hold()
+    const first = gateway.segment({ prompt: 'dog' }, { headers: { 'x-request-id': 'leads' } })
+    await gateway.upstream.arrived(1)
+    const second = gateway.segment({ prompt: 'dog' })
+    for (let other = 0; other < 10; other++) await gateway.fetch('/usage')
+    gate.open()
+    await Promise.all([first, second])
+  })
+  t.match(named(spans, 'follow'), [{ attributes: { 'segmind_gateway.leader_request_id': 'leads' } }])
+})
+
+t.test('a traceparent reaches the log without traces, too; one that is none is ignored', async t => {
+  const gateway = await startTestGateway()
+  t.teardown(gateway.stop)
+  const rows: [header: string, traceId: string | undefined][] = [
+    [`00-${TRACE_ID}-${SPAN_ID}-01`, TRACE_ID],
+    [`cc-${TRACE_ID}-${SPAN_ID}-01-later`, TRACE_ID],
+    [`00-${TRACE_ID}-${SPAN_ID}-01-later`, undefined],
+    [`ff-${TRACE_ID}-${SPAN_ID}-01`, undefined],
+    [`00-${'0'.repeat(32)}-${SPAN_ID}-01`, undefined],
+    [`00-${TRACE_ID}-${'0'.repeat(16)}-01`, undefined],
+    [`00-${TRACE_ID.toUpperCase()}-${SPAN_ID}-01`, undefined],
+    ['nonsense', undefined],
+  ]
+  for (const [index, [traceparent, traceId]] of rows.entries()) {
+    await gateway.fetch('/usage', { headers: { traceparent, 'x-request-id': `r${index}` } })
+    const line = await gateway.logged(({ msg, requestId }) => msg === 'request' && requestId === `r${index}`)
+    t.equal(line.traceId, traceId, traceparent)
+  }
+})
+
+t.test('there are traces where the standard variables ask for them', async t => {
+  const off: Record<string, string>[] = [
+    {},
+    { OTEL_TRACES_EXPORTER: 'none', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' },
+    { OTEL_SDK_DISABLED: 'true', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' },
+    { OTEL_SERVICE_NAME: 'gateway' },
+  ]
+  for (const env of off) t.equal(await tracingOf(env), undefined, JSON.stringify(env))
+  await t.rejects(tracingOf({ OTEL_TRACES_EXPORTER: 'zipkin' }), /OTEL_TRACES_EXPORTER takes otlp or none/)
+  const grpc = { OTEL_TRACES_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' }
+  await t.rejects(tracingOf(grpc), /OTEL_EXPORTER_OTLP_PROTOCOL takes http\/protobuf or http\/json/)
+})
+
+for (const [protocol, type] of [
+  ['http/json', 'application/json'],
+  ['http/protobuf', 'application/x-protobuf'],
+] as const) {
+  t.test(`spans reach a collector as ${protocol}`, async t => {
+    const received: { type: string | undefined; path: string | undefined; bytes: Buffer }[] = []
+    const collector = createServer(async (request, response) => {
+      const chunks: Buffer[] = []
+      for await (const chunk of request) chunks.push(chunk)
+      received.push({ type: request.headers['content-type'], path: request.url, bytes: Buffer.concat(chunks) })
+      response.end('{}')
+    })
+    await new Promise<void>(resolve => collector.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => collector.close())
+    const endpoint = `http://127.0.0.1:${(collector.address() as AddressInfo).port}`
+    const env = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+      OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+      OTEL_SERVICE_NAME: 'mine',
+    }
+    // The library reads the environment of the process itself.
+    Object.assign(process.env, env)
+    t.teardown(() => {
+      for (const name of Object.keys(env)) delete process.env[name]
+    })
+    const tracing = await tracingOf(process.env)
+    const gateway = await startTestGateway({ tracing })
+    t.teardown(gateway.stop)
+    await gateway.segment({ prompt: 'dog' })
+    await gateway.stop()
+    await tracing?.close()
+    t.match(received[0], { type, path: '/v1/traces' })
+    const all = Buffer.concat(received.map(({ bytes }) => bytes)).toString('latin1')
+    for (const word of ['POST /segment', 'mine', 'check image']) t.ok(all.includes(word), word)
+    t.notOk(all.includes(gateway.key))
+  })
+}
