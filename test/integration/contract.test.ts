@@ -555,7 +555,7 @@ t.test('statements of all teams, for operators', async t => {
 
 t.test('what needs no key, methods that do not fit, addresses that do not exist', async () => {
   for (const path of ['/healthz', '/readyz']) await get(small, path, { method: 'HEAD' })
-  for (const path of ['/healthz', '/readyz', '/openapi.yaml', '/docs', '/docs/errors']) await get(small, path)
+  for (const path of ['/healthz', '/readyz', '/openapi.yaml', '/', '/docs', '/docs/errors']) await get(small, path)
   for (const path of Object.keys(contract.at('paths'))) {
     await refused('405 method_not_allowed', administer(small, path, { method: 'PATCH' }))
   }

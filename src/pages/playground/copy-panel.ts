@@ -5,7 +5,7 @@ import { type Asked, type Language, snippetOf } from './snippets.js'
 
 const MAX_ROWS = 18
 /** What an answer is saved as before its type is known. */
-const TYPES: Readonly<Record<Output, string>> = { mask: 'image/png', cutout: 'image/png', overlay: 'image/jpeg' }
+const TYPES: Readonly<Record<Output, string>> = { mask: 'image/jpeg', cutout: 'image/png', overlay: 'image/jpeg' }
 
 /** The question as a program, to be copied. */
 export class CopyPanel {

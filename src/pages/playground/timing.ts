@@ -11,7 +11,7 @@ const LABELS: Readonly<Record<string, string>> = {
   upload: 'received by the gateway',
   cache: 'looked up in the cache',
   queue: 'waited for its turn',
-  upstream: 'at Segmind',
+  upstream: 'segmented',
   network: 'network and the rest',
 }
 
