@@ -7,12 +7,13 @@ import { AxeBuilder } from '@axe-core/playwright'
 import type { Browser, BrowserContextOptions, Page, Request } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { smallJpeg } from '../fixtures/odd-images.js'
-import { startChromium, type Visit, visit } from '../support/chromium.js'
+import { PLAIN_HOST, startChromium, type Visit, visit } from '../support/chromium.js'
 import { startTestGateway, type TestGateway } from '../support/gateway.js'
 
 const PHOTO = 'examples/photos/coffee.jpg'
 const MAX_FIRST_LOAD_BYTES = 100_000
 
+t.setTimeout(300_000)
 const browser = await startChromium(t)
 if (browser) await tryPlayground(browser)
 
@@ -213,6 +214,9 @@ async function tryPlayground(browser: Browser): Promise<void> {
     await page.check('#every-click')
     await clickAt(page, 0.2, 0.2)
     await says(page, '#entries', /mask: 2 points/)
+    await page.click('#output label:has-text("Overlay")')
+    await says(page, '#quote', /Free: the sandbox answers/)
+    t.equal(await page.locator('#entries li').count(), 1, 'another form is another purchase, and no click')
     await paste(page, 'examples/photos/cat.jpg', 'cat.jpg')
     await page.waitForSelector('#photo[alt="cat.jpg"]')
     await points(page, [])
@@ -257,6 +261,21 @@ async function tryPlayground(browser: Browser): Promise<void> {
     const rle = await encoded
     t.equal(rle.suggestedFilename(), 'coffee-rle.json')
     t.match(JSON.parse(await readFile(await rle.path(), 'utf8')), { size: [400, 600] })
+  })
+
+  t.test('inside a company, without https, it works as well', async t => {
+    const page = await open(t, testKey, {}, { ...gateway, url: gateway.url.replace('127.0.0.1', PLAIN_HOST) })
+    t.equal(await page.evaluate('isSecureContext'), false)
+    const sent: string[] = []
+    page.on('request', request => request.method() === 'POST' && sent.push(new URL(request.url()).pathname))
+    await choose(page, PHOTO)
+    await page.fill('#prompt', 'the cup')
+    await says(page, '#quote', /Free/)
+    await page.click('#segment')
+    await says(page, '#facts', /0 credits/)
+    t.strictSame(sent, ['/images', '/segment/quote', '/segment'], 'sent once, though it could not be hashed')
+    await page.click('#copy-button')
+    await says(page, '#copied', /selected/)
   })
 
   t.test('a gateway that keeps no images gets them with the question', async t => {

@@ -1,4 +1,5 @@
 import { showAnswer } from './answer-panel.js'
+import { byId } from './dom.js'
 import { type Answered, noLongerNeeded, remember, urlsOf } from './history.js'
 import { showHistory } from './history-strip.js'
 import type { Stage } from './stage.js'
@@ -31,6 +32,11 @@ export class Answers {
     this.#stage.showResult(entry)
     showAnswer(entry)
     showHistory(this.#history, entry, this.#onChoose)
+  }
+
+  /** Whether what is shown answers what is asked now. */
+  markCurrent(isCurrent: boolean): void {
+    byId('answer-title', HTMLElement).textContent = isCurrent ? 'Answer' : 'The answer before'
   }
 
   /** Whether an answer needs the address of a picture. */

@@ -67,6 +67,7 @@ async function check(key: string): Promise<Checked> {
     return { session: new GatewaySession(client, TEST_KEY.test(key)), team, remaining: remainingCredits }
   } catch (error) {
     if (!(error instanceof GatewayProblem)) return { why: 'This is no key: it has characters that keys never have.' }
+    if (error.code === 'unauthorized') forgetKey()
     const { title, sentences, requestId } = sayProblem(error)
     return { why: `${title}. ${sentences[1] ?? ''} Request ${requestId ?? 'without an id'}.` }
   }

@@ -6,6 +6,7 @@ import { byId } from './dom.js'
 import type { GatewaySession } from './gateway-session.js'
 import type { Answered, Picture } from './history.js'
 import { createKeyPanel, type KeyPanel } from './key-panel.js'
+import { forgetKey } from './key-store.js'
 import * as lists from './points.js'
 import { showProblem } from './problem-panel.js'
 import { fileNameOf, isSameThing, type Question, selectionOf } from './question.js'
@@ -114,24 +115,25 @@ export class Playground {
   #change(points: lists.PointList): void {
     if (points === this.#points) return
     this.#points = points
-    this.#questionChanged()
+    this.#questionChanged(this.#form.asksOnEveryClick)
   }
 
-  #questionChanged(): void {
+  /** `asksSoon`: it is asked without another word. */
+  #questionChanged(asksSoon = false): void {
     const { points, prompt } = this.#question
     this.#form.showPoints(this.#points, this.#picture !== undefined)
     if (this.#picture) this.#stage.showPoints(points, this.#picture.size, prompt.trim() === '')
     this.#showReadiness()
     this.#copy.show(this.#question, this.#picture)
-    this.#quote()
+    this.#quote(asksSoon && prompt.trim() === '')
   }
 
-  /** Says what there is to do, or what asking would cost; with every click it is asked at once. */
-  #quote(): void {
+  /** Says what there is to do, or what asking would cost. */
+  #quote(asksSoon = false): void {
     clearTimeout(this.#soon)
     this.#quoting.cancel()
+    this.#answers.markCurrent(this.#isAnswered())
     const [session, picture, selection] = [this.#session, this.#picture, selectionOf(this.#question)]
-    const asksSoon = this.#form.asksOnEveryClick && selection?.prompt === undefined
     this.#form.say(this.#whatIsNext(asksSoon))
     if (!session || !picture || !selection || this.#isAnswered()) return
     if (asksSoon) this.#soon = setTimeout(() => this.#ask(), EVERY_CLICK_PAUSE_MS)
@@ -229,6 +231,7 @@ export class Playground {
 
   #isAboutKey(problem: GatewayProblem): boolean {
     if (problem.code !== 'unauthorized' && problem.code !== 'forbidden') return false
+    if (problem.code === 'unauthorized') forgetKey()
     const { title, sentences } = sayProblem(problem)
     this.#key.ask(`${title}. ${sentences[0] ?? ''} Request ${problem.requestId ?? 'without an id'}.`)
     return true

@@ -1,6 +1,5 @@
 import type { Progress } from '../../client/index.js'
 import { byId } from './dom.js'
-import { formatMs } from './timing.js'
 import { sayProgress } from './wording.js'
 
 const TICK_MS = 100
@@ -18,7 +17,7 @@ export class ProgressBar {
     this.end()
     const began = performance.now()
     const tick = () => {
-      this.#time.textContent = formatMs(performance.now() - began)
+      this.#time.textContent = `${((performance.now() - began) / 1000).toFixed(1)} s`
     }
     this.#timer = setInterval(tick, TICK_MS)
     tick()
