@@ -157,7 +157,7 @@ async function tryPlayground(browser: Browser): Promise<void> {
     await shows(page, '#prompt-hint')
   })
 
-  t.test('an error is told in plain words with the id that the log has', async t => {
+  t.test('an error is told in plain words with the id that the log has', { timeout: 60_000 }, async t => {
     const page = await open(t)
     await choose(page, PHOTO)
     await page.fill('#prompt', 'cup test:credits_exhausted')
