@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, GatewayError, type Problem, toProblem } from '../errors.js'
-import { inSegmindsWords, isSegminds } from './segmind-dialect.js'
+import { inSegmindsWords, isSegminds, SEGMINDS_PROBLEM_TYPE } from './segmind-dialect.js'
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
 
@@ -62,7 +62,7 @@ export function sendProblem(error: GatewayError, request: FastifyRequest, reply:
     .headers(error.headers)
     .header('x-request-id', request.id)
     .header('cache-control', 'no-store')
-    .type(PROBLEM_TYPE)
+    .type(isSegminds(request) ? SEGMINDS_PROBLEM_TYPE : PROBLEM_TYPE)
     .send(JSON.stringify(problem))
 }
 

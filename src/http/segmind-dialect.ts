@@ -21,6 +21,9 @@ const WORDS: Partial<Record<ErrorCode, string>> = {
   credits_reserved: 'Insufficient credits',
 }
 
+/** A problem like any other; but clients of Segmind read an error only where the words `application/json` are somewhere in its type. */
+export const SEGMINDS_PROBLEM_TYPE = 'application/problem+json; charset=utf-8; also="application/json"'
+
 /** The status of a failure at an address of Segmind's. */
 export function segmindStatus(code: ErrorCode): number {
   return STATUSES[code] ?? ERRORS[code].status
