@@ -75,9 +75,8 @@ export class AuditLog {
   /** Writes what waits, in its order, one after the other. Never rejects. */
   flush(): Promise<void> {
     clearTimeout(this.#timer)
-    this.#writing ??= this.#writeAll().finally(() => {
-      this.#writing = undefined
-    })
+    if (this.#waiting.length === 0) return Promise.resolve()
+    this.#writing ??= this.#writeAll()
     return this.#writing
   }
 
@@ -97,6 +96,8 @@ export class AuditLog {
       this.#options.onStoreFailure(error)
       this.#timer = setTimeout(() => void this.flush(), this.#options.retryMs ?? RETRY_MS).unref()
     }
+    // In the same breath in which nothing was found waiting: what comes now begins another round.
+    this.#writing = undefined
   }
 
   /** Takes the next free place. A try that failed may have been taken all the same: then the place holds this very entry. */

@@ -77,3 +77,26 @@ t.test('a note of the head that lags behind is caught up with', async t => {
   await logOf(records).add(did('d'))
   t.strictSame(subjects(await logOf(records).read({ limit: 9 })), ['d', 'c', 'b', 'a'])
 })
+
+t.test('an entry that comes in the very moment in which the others are written is written, too', async t => {
+  // The last thing that is written of an entry is the note of the head; the next entry comes so many breaths later.
+  for (let breaths = 0; breaths < 20; breaths++) {
+    const records = memoryRecords()
+    const log = logOf(records)
+    const { put } = records
+    let second: Promise<unknown> | undefined
+    records.put = async (key, ...rest) => {
+      const written = await put(key, ...rest)
+      if (key === 'audit:head' && !second) second = after(breaths, () => log.add(did('second')))
+      return written
+    }
+    await log.add(did('first'))
+    await second
+    t.strictSame(subjects([...log.unsaved]), [], `${breaths} breaths`)
+  }
+})
+
+async function after(breaths: number, work: () => Promise<unknown>): Promise<unknown> {
+  for (let breath = 0; breath < breaths; breath++) await undefined
+  return work()
+}
