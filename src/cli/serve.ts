@@ -60,6 +60,7 @@ function describe(settings: Settings, gateway: Gateway) {
     metricsUrl: gateway.metricsUrl.replace('127.0.0.1', 'localhost'),
     upstreamUrl: settings.sandbox ? undefined : settings.segmind.baseUrl,
     photo: relative(process.cwd(), photo),
+    hasOperators: settings.teams.adminKey !== undefined,
     store: settings.store.redisUrl ? 'Redis' : `embedded, in ${settings.store.dataDir}`,
   }
 }

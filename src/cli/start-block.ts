@@ -9,13 +9,15 @@ export interface Started {
   /** A photo of this repository, as a path that works where the command was typed. */
   photo: string
   store: string
+  /** Whether there is an `ADMIN_KEY`. */
+  hasOperators: boolean
 }
 
 const RULE = '─'.repeat(80)
 
 /** The start-up block: where things are, a key, and lines that work as printed. */
 export function startBlock(started: Started): string {
-  const { url, metricsUrl, upstreamUrl, key, store } = started
+  const { url, metricsUrl, upstreamUrl, key, store, hasOperators } = started
   const upstream = upstreamUrl
     ? `${upstreamUrl}, with your SEGMIND_API_KEY: misses are paid`
     : 'the built-in SANDBOX, without a SEGMIND_API_KEY: nothing is paid'
@@ -26,6 +28,8 @@ export function startBlock(started: Started): string {
     `  upstream   ${upstream}`,
     `  store      ${store}`,
     `  team key   ${key ? `${key}  (team demo)` : 'make one with: node dist/main.js keys create demo'}`,
+    `  playground ${url}/   (paste the team key there)`,
+    `  operators  ${hasOperators ? `${url}/dashboard` : 'set ADMIN_KEY to open /dashboard to them'}`,
     `  API docs   ${url}/docs`,
     `  metrics    ${metricsUrl}/metrics`,
     ...(key ? examples(started, key) : []),

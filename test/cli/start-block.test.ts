@@ -8,6 +8,7 @@ const STARTED = {
   key: 'SG_gwKEY',
   photo: 'examples/photos/coffee.jpg',
   store: 'embedded, in ./data',
+  hasOperators: false,
 }
 
 t.test('the sandbox is said to be one, and the key stands where it is to be pasted', async t => {
@@ -19,6 +20,13 @@ t.test('the sandbox is said to be one, and the key stands where it is to be past
   t.match(block, "-F 'coordinates=[[300,200]]'")
   t.match(block, 'http://localhost:8080/docs')
   t.match(block, 'http://localhost:9464/metrics')
+})
+
+t.test('the pages are named, and what opens that of the operators', t => {
+  t.match(startBlock(STARTED), 'http://localhost:8080/   (paste the team key there)')
+  t.match(startBlock(STARTED), 'set ADMIN_KEY to open /dashboard')
+  t.match(startBlock({ ...STARTED, hasOperators: true }), 'http://localhost:8080/dashboard')
+  t.end()
 })
 
 t.test('with a Segmind key it says where misses are paid', async t => {
