@@ -23,6 +23,12 @@ export function stacked(columns: readonly Column[]): Column[] {
   return sums
 }
 
+/** With the end of the last step, so that it is as wide as the others. */
+export function closed({ times, columns }: ChartData): { times: number[]; columns: Column[] } {
+  const [end = 0, before = 0] = [times.at(-1), times.at(-2)]
+  return { times: [...times, end + (end - before)], columns: columns.map(column => [...column, column.at(-1) ?? null]) }
+}
+
 /** The places of values with nothing known on either side: a line does not show them. */
 export function alone(column: Column): number[] {
   return column.flatMap((value, index) => {

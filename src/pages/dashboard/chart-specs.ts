@@ -20,6 +20,8 @@ export interface ChartSpec {
   lines: readonly Line[]
   /** Lines are shares that stand on each other, up to 1. */
   isStacked?: boolean
+  /** Nothing between whole numbers. */
+  isCount?: boolean
   show(value: number): string
   /** What there is to see, in a sentence. */
   summary(columns: readonly Column[], buckets: readonly Bucket[]): string
@@ -114,7 +116,13 @@ function latency(): ChartSpec {
 
 function load(): ChartSpec {
   return {
-    ...{ id: 'load', title: 'Queue and calls under way', unit: 'the most at once, as seen each minute', show: count },
+    ...{
+      id: 'load',
+      title: 'Queue and calls under way',
+      unit: 'the most at once, as seen each minute',
+      show: count,
+      isCount: true,
+    },
     lines: [
       {
         ...{ label: 'Waiting', colour: '--series-3', how: 'step' },
@@ -135,7 +143,13 @@ function load(): ChartSpec {
 
 function errors(): ChartSpec {
   return {
-    ...{ id: 'errors', title: 'Errors', unit: 'requests that ended with an error, in each step', show: count },
+    ...{
+      id: 'errors',
+      title: 'Errors',
+      unit: 'requests that ended with an error, in each step',
+      show: count,
+      isCount: true,
+    },
     lines: [{ label: 'Errors', colour: '--series-4', how: 'step', of: bucket => sum(bucket, minute => minute.errors) }],
     summary: (_columns, buckets) =>
       summed(buckets, minutes => {

@@ -1,5 +1,5 @@
 import UPlot from '../vendor/uplot.js'
-import { alone, type ChartData, ceiling, knownPlaces, lastKnown, stacked } from './chart-data.js'
+import { alone, type ChartData, ceiling, closed, knownPlaces, lastKnown, stacked } from './chart-data.js'
 import type { ChartSpec, Line } from './chart-specs.js'
 import { el, fill, setText } from './element.js'
 import { moment, UNKNOWN } from './format.js'
@@ -7,6 +7,7 @@ import { moment, UNKNOWN } from './format.js'
 const HEIGHT = 180
 const TIMES_OF_DAY = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' } as const
 const DAYS = { weekday: 'short', ...TIMES_OF_DAY } as const
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 100_000, 1_000_000]
 const DAY_SECONDS = 86_400
 
 /** One chart: what there is to see in a sentence, the lines, and the same as a table. */
@@ -55,14 +56,18 @@ export class Chart {
 
   /** Of stacked lines the highest is drawn first, so that the lower ones cover it. */
   #plotted(): UPlot.AlignedData {
-    const { times, columns } = this.#data
+    const { times, columns } = closed(this.#data)
     return [times, ...(this.#spec.isStacked ? stacked(columns).reverse() : columns)]
   }
 
   #options(): UPlot.Options {
-    const { lines, isStacked = false } = this.#spec
+    const { lines, isStacked = false, isCount = false } = this.#spec
     const colourOf = colours(this.#plotHost)
-    const axis = { stroke: colourOf('--quiet'), grid: { stroke: colourOf('--grid'), width: 1 }, ticks: { show: false } }
+    const axis = {
+      stroke: colourOf('var(--quiet)'),
+      grid: { stroke: colourOf('var(--grid)'), width: 1 },
+      ticks: { show: false },
+    }
     const font = '12px system-ui, sans-serif'
     return {
       ...{ width: Math.max(200, this.#plotHost.clientWidth), height: HEIGHT },
@@ -71,12 +76,13 @@ export class Chart {
       scales: { x: { time: true }, y: { range: () => [0, ceiling(this.#data.columns, isStacked)] } },
       axes: [
         {
-          ...axis,
-          font,
-          space: 70,
+          ...{ ...axis, font, space: 70, size: 28 },
           values: (_, splits) => splits.map((at, index) => timeOf(at, splits[index - 1], splits)),
         },
-        { ...axis, font, space: 36, size: 64, values: (_, splits) => splits.map(value => this.#spec.show(value)) },
+        {
+          ...{ ...axis, font, space: 36, size: 64, ...(isCount && { incrs: WHOLE }) },
+          values: (_, splits) => splits.map(value => this.#spec.show(value)),
+        },
       ],
       series: [{}, ...(isStacked ? [...lines].reverse() : lines).map(line => drawn(line, colourOf, isStacked))],
       hooks: { setCursor: [plot => this.#read(plot.cursor.idx ?? null)] },
@@ -86,7 +92,7 @@ export class Chart {
   #legend(): HTMLElement {
     const items = this.#spec.lines.map(({ label, colour, how }, index) => {
       const swatch = el('span', { class: `swatch ${how}`, 'aria-hidden': 'true' })
-      swatch.style.setProperty('--colour', `var(${colour})`)
+      swatch.style.setProperty('--colour', tone(colour, this.#spec.isStacked))
       return el('li', {}, swatch, `${label} `, this.#values[index] ?? '')
     })
     return el('ul', { class: 'legend' }, ...items)
@@ -95,7 +101,7 @@ export class Chart {
   /** The values under the cursor, else the latest known. */
   #read(place: number | null): void {
     const { columns } = this.#data
-    const index = place ?? lastKnown(columns)
+    const index = place === null ? lastKnown(columns) : Math.min(place, this.#data.times.length - 1)
     for (const [line, value] of this.#values.entries()) {
       const known = index === undefined ? null : (columns[line]?.[index] ?? null)
       setText(value, known === null ? UNKNOWN : this.#spec.show(known))
@@ -121,8 +127,8 @@ export class Chart {
   }
 }
 
-function drawn({ label, colour, how }: Line, colourOf: (name: string) => string, isStacked: boolean): UPlot.Series {
-  const stroke = colourOf(colour)
+function drawn({ label, colour, how }: Line, colourOf: (colour: string) => string, isStacked: boolean): UPlot.Series {
+  const stroke = colourOf(tone(colour, isStacked))
   const steps = UPlot.paths.stepped?.({ align: 1 })
   return {
     ...{ label, stroke, width: isStacked ? 0 : how === 'dashed' ? 1.5 : 2, spanGaps: false },
@@ -137,16 +143,21 @@ function drawn({ label, colour, how }: Line, colourOf: (name: string) => string,
   }
 }
 
-/** Custom properties as colours that a canvas understands: light or dark, as it is now. */
-function colours(host: HTMLElement): (name: string) => string {
-  return name => {
+/** Colours of the style sheet as a canvas understands them: light or dark, as it is now. */
+function colours(host: HTMLElement): (colour: string) => string {
+  return colour => {
     const probe = el('span', { hidden: true })
-    probe.style.color = `var(${name})`
+    probe.style.color = colour
     host.append(probe)
     const { color } = getComputedStyle(probe)
     probe.remove()
     return color
   }
+}
+
+/** Whole areas of it are calmer. */
+function tone(colour: string, isStacked = false): string {
+  return isStacked ? `color-mix(in srgb, var(${colour}) 72%, var(--panel))` : `var(${colour})`
 }
 
 function faded(colour: string): string {

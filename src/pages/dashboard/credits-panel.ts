@@ -1,6 +1,6 @@
 import type { Credits, Overview, Spending } from './api-types.js'
 import { type Child, chip, el, fill, setText } from './element.js'
-import { credits, duration, signedCredits } from './format.js'
+import { credits, duration, signedCredits, steadyCredits } from './format.js'
 import { ticking } from './ticking.js'
 
 const WINDOWS: Readonly<Record<string, string>> = { '1h': 'last hour', '24h': 'last 24 hours', '7d': 'last 7 days' }
@@ -14,7 +14,7 @@ const AGES = { fresh: 'good', stale: 'warn', unknown: 'bad' } as const
 /** The account: balance, runway, state, and what was spent. `isLive`: whether these are the figures of now. */
 export function showCredits(overview: Overview, { isLive, now }: { isLive: boolean; now: number }): void {
   const known = overview.credits
-  setText('balance', credits(known.balance.credits))
+  setText('balance', steadyCredits(known.balance.credits))
   fill('balance-note', ...balanceNote(known, isLive, now))
   const { big, note } = runwayWords(known)
   setText('runway', big)
@@ -57,7 +57,7 @@ function stateNote({ creditState, reserveCredits }: Credits, now: number): Child
 
 function showTiles({ teams, credits: known }: Overview, now: number): void {
   const of = (pick: (team: { today: Spending; thisMonth: Spending }) => number) =>
-    credits(teams?.reduce((sum, team) => sum + pick(team), 0))
+    steadyCredits(teams?.reduce((sum, team) => sum + pick(team), 0))
   const { reconciled, burn, price } = known
   const compared: Child[] = reconciled ? ['compared ', ticking(reconciled.at, 'age', now)] : ['not compared yet']
   const rate = burn.find(({ window }) => window === '1h')
@@ -83,9 +83,9 @@ function showTiles({ teams, credits: known }: Overview, now: number): void {
       of(({ thisMonth }) => thisMonth.savedCredits),
       'by the cache and by shared purchases',
     ),
-    tile('Rate', credits(rate?.creditsPerHour), 'credits an hour, over the last hour'),
+    tile('Rate', steadyCredits(rate?.creditsPerHour), 'credits an hour, over the last hour'),
     tile('Drift', signedCredits(reconciled?.driftCredits), ...compared),
-    tile('Next call', credits(price.estimateCredits), 'estimated'),
+    tile('Next call', steadyCredits(price.estimateCredits), 'estimated'),
   )
 }
 

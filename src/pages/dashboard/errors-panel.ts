@@ -6,7 +6,7 @@ import { button, type Child, chip, el } from './element.js'
 import { moment } from './format.js'
 import { told, words } from './wording.js'
 
-const SHOWN = 12
+const SHOWN = 8
 
 /** The latest errors; each leads to what is known of its request. */
 export function createErrorsPanel(host: HTMLElement, more: HTMLButtonElement, api: Api) {
@@ -71,6 +71,6 @@ function parts(name: string, value: unknown): Child[] {
 }
 
 function isEmpty(value: unknown): boolean {
-  if (typeof value === 'object' && value !== null) return Object.keys(value).length === 0
+  if (typeof value === 'object' && value !== null) return Object.values(value).every(isEmpty)
   return value === undefined || value === null || value === ''
 }

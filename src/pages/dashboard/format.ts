@@ -6,12 +6,16 @@ const DAY = 86_400
 export const UNKNOWN = 'unknown'
 
 /** An amount of credits: at most four decimals, unless that would make nothing of it; two where there are thousands. */
-export function credits(amount: number | undefined): string {
+export function credits(amount: number | undefined, minDigits = 2): string {
   if (amount === undefined) return UNKNOWN
   const size = Math.abs(amount)
-  if (size > 0 && size < 0.00005) return amount.toPrecision(2).replace(/e-(\d+)$/, '×10⁻$1')
-  const digits = size >= 1_000 ? 2 : 4
-  return plain(amount, size >= 1_000 ? 2 : Math.min(2, digits), digits)
+  if (size > 0 && size < 0.00005) return small(amount)
+  return size >= 1_000 ? plain(amount, 2, 2) : plain(amount, minDigits, 4)
+}
+
+/** The same for amounts that change under one's eyes, or stand under each other: always with all decimals. */
+export function steadyCredits(amount: number | undefined): string {
+  return credits(amount, 4)
 }
 
 /** An amount with a sign, for what may go either way. */
@@ -84,6 +88,12 @@ export function monthsBack(month: string, howMany: number): string[] {
     const at = year * 12 + number - 1 - index
     return `${Math.floor(at / 12)}-${String((at % 12) + 1).padStart(2, '0')}`
   })
+}
+
+/** `4.2×10⁻⁶`. */
+function small(amount: number): string {
+  const [mantissa = '', exponent = ''] = amount.toExponential(1).split('e-')
+  return `${mantissa.replace('-', '−')}×10⁻${[...exponent].map(digit => '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(digit)]).join('')}`
 }
 
 function plain(value: number, minDigits: number, maxDigits: number): string {

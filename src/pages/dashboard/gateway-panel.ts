@@ -1,7 +1,7 @@
 import type { CacheTier, Gateway, Overview } from './api-types.js'
 import { tile } from './credits-panel.js'
 import { chip, el, fill } from './element.js'
-import { bytes, count } from './format.js'
+import { bytes, count, moment } from './format.js'
 import { ticking } from './ticking.js'
 
 /** How the gateway does: its queue, the way to Segmind, the store, the cache. */
@@ -17,7 +17,7 @@ export function showGateway({ gateway, startedAt }: Overview, now: number): void
     tile('Store', chip(store, store === 'up' ? 'good' : 'bad'), ...unsavedNote(unsaved)),
     tile('Teams file', chip(teamsFile, teamsFile === 'ok' ? 'good' : 'bad')),
     ...gateway.cache.map(cacheTile),
-    tile('Running', ticking(startedAt, 'age', now), 'since its start'),
+    tile('Started', ticking(startedAt, 'age', now), moment(startedAt)),
   )
   const problems = gateway.teamsFileProblems.map(problem => el('li', {}, problem))
   fill('teams-file-problems', ...problems)

@@ -1,7 +1,7 @@
 import type { Budget, Overview, Standing } from './api-types.js'
 import { DataTable } from './data-table.js'
 import { button, type Child, chip, el } from './element.js'
-import { count, credits, moment, percent } from './format.js'
+import { count, credits, moment, percent, steadyCredits } from './format.js'
 
 export interface TeamsPanelParts {
   override(team: string): void
@@ -37,7 +37,7 @@ export function createTeamsPanel(host: HTMLElement, parts: TeamsPanelParts) {
 }
 
 function amount(title: string, of: (team: Standing) => number) {
-  return { title, isNumber: true, cell: (team: Standing) => credits(of(team)), sortBy: of }
+  return { title, isNumber: true, cell: (team: Standing) => steadyCredits(of(team)), sortBy: of }
 }
 
 function budget(title: string, window: Budget['window']) {
