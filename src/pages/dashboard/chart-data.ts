@@ -6,11 +6,18 @@ export interface ChartData {
   times: number[]
   columns: Column[]
   summary: string
+  /** Seconds: where the last step ends, which may be now. */
+  until: number
 }
 
-export function chartData(spec: ChartSpec, buckets: readonly Bucket[]): ChartData {
+export function chartData(spec: ChartSpec, buckets: readonly Bucket[], now: number): ChartData {
   const columns = spec.lines.map(line => buckets.map(bucket => line.of(bucket)))
-  return { times: buckets.map(({ at }) => at / 1_000), columns, summary: spec.summary(columns, buckets) }
+  return {
+    times: buckets.map(({ at }) => at / 1_000),
+    columns,
+    summary: spec.summary(columns, buckets),
+    until: now / 1_000,
+  }
 }
 
 /** Shares that stand on each other, the first one lowest; unknown stays unknown. */
@@ -23,10 +30,13 @@ export function stacked(columns: readonly Column[]): Column[] {
   return sums
 }
 
-/** With the end of the last step, so that it is as wide as the others. */
-export function closed({ times, columns }: ChartData): { times: number[]; columns: Column[] } {
-  const [end = 0, before = 0] = [times.at(-1), times.at(-2)]
-  return { times: [...times, end + (end - before)], columns: columns.map(column => [...column, column.at(-1) ?? null]) }
+/** With the end of the last step, so that it is as wide as it has lasted. */
+export function closed({ times, columns, until }: ChartData): { times: number[]; columns: Column[] } {
+  return { times: [...times, Math.max(until, (times.at(-1) ?? 0) + 1)], columns: columns.map(withEnd) }
+}
+
+function withEnd(column: Column): Column {
+  return [...column, column.at(-1) ?? null]
 }
 
 /** The places of values with nothing known on either side: a line does not show them. */

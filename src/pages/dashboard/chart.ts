@@ -19,7 +19,7 @@ export class Chart {
   readonly #table = el('div', { class: 'chart-table' })
   readonly #details: HTMLDetailsElement
   #plot: UPlot | undefined
-  #data: ChartData = { times: [], columns: [], summary: '' }
+  #data: ChartData = { times: [], columns: [], summary: '', until: 0 }
 
   constructor(host: HTMLElement, spec: ChartSpec) {
     this.#spec = spec

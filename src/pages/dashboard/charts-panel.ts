@@ -80,7 +80,7 @@ export class ChartsPanel {
     )
     if (state === this.#drawn) return
     this.#drawn = state
-    for (const { spec, chart } of this.#charts) chart.show(chartData(spec, buckets))
+    for (const { spec, chart } of this.#charts) chart.show(chartData(spec, buckets, this.#now()))
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone
     const until = last ? `Minutes up to ${clock(last.at + MINUTE_MS).slice(0, 5)} are in.` : 'No minute is in yet.'
     setText('history-note', `${until} Times in ${zone}. Where nothing is known there is a gap.`)

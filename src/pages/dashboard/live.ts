@@ -83,8 +83,10 @@ export class Live<T> {
       if (!body) throw new Error('the answer is empty')
       const parser = new EventStreamParser()
       const reader = body.pipeThrough(new TextDecoderStream()).getReader()
+      stream.signal.addEventListener('abort', () => void reader.cancel().catch(() => {}))
       for (;;) {
         const { done, value } = await reader.read()
+        stream.signal.throwIfAborted()
         if (done) return
         clearTimeout(watchdog)
         watchdog = setTimeout(silent, SILENCE_MS)
