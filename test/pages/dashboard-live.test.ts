@@ -45,6 +45,7 @@ t.test('a stream that ends is lost, and is found again', async t => {
   live.retryNow()
   await until('live', 2)
   t.strictSame(seen.overviews, [{ n: 1 }, { n: 2 }])
+  t.equal(seen.alive, 2)
   t.strictSame(
     seen.connections.map(({ is }) => is),
     ['connecting', 'live', 'lost', 'live'],
@@ -86,7 +87,7 @@ t.test('problems are told in the words of the gateway, with the id of the reques
 
 /** A page that is answered by these in turn, and what it saw. */
 function followed(t: Test, answers: (() => Response)[]) {
-  const seen = { overviews: [] as unknown[], connections: [] as Connection[], opened: 0 }
+  const seen = { overviews: [] as unknown[], connections: [] as Connection[], opened: 0, alive: 0 }
   let waiting: (() => void)[] = []
   const live = new Live<unknown>({
     async open() {
@@ -95,6 +96,9 @@ function followed(t: Test, answers: (() => Response)[]) {
       return answer()
     },
     onOverview: overview => seen.overviews.push(overview),
+    onAlive: () => {
+      seen.alive++
+    },
     onConnection(connection) {
       seen.connections.push(connection)
       for (const look of waiting) look()
@@ -117,7 +121,7 @@ function followed(t: Test, answers: (() => Response)[]) {
 }
 
 function events(overview: object, { isOpen = false } = {}): Response {
-  const text = `retry: 3000\n\nevent: overview\ndata: ${JSON.stringify(overview)}\n\n`
+  const text = `retry: 3000\n\nevent: alive\ndata: {}\n\nevent: overview\ndata: ${JSON.stringify(overview)}\n\n`
   const body = new ReadableStream({
     start(controller) {
       controller.enqueue(new TextEncoder().encode(text))

@@ -85,7 +85,7 @@ async function stories(t: Test, browser: Browser) {
     await text(page, '#balance', '10.0000')
     await first.stop()
     await text(page, '#connection', 'Connection lost')
-    await text(page, '#lost-text', /not of now\. These were heard .* (ago|just now)\./)
+    await text(page, '#lost-text', /not of now\. They were right .* (ago|just now)\./)
     await text(page, '#balance-note', /^last known/)
     await text(page, '#spoken', /connection is lost/)
     t.equal(await page.textContent('#balance'), '10.0000', 'the last figures stay')

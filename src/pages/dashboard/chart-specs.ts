@@ -1,5 +1,5 @@
 import { type Bucket, largest, latest, middle, perHour, sum } from './buckets.js'
-import { count, credits, milliseconds, percent } from './format.js'
+import { count, credits, milliseconds, percent, steadyCredits } from './format.js'
 import type { Minute } from './history.js'
 
 export type Column = (number | null)[]
@@ -23,6 +23,8 @@ export interface ChartSpec {
   /** Nothing between whole numbers. */
   isCount?: boolean
   show(value: number): string
+  /** For values that stand under each other; as `show` where absent. */
+  showExactly?(value: number): string
   /** What there is to see, in a sentence. */
   summary(columns: readonly Column[], buckets: readonly Bucket[]): string
 }
@@ -41,7 +43,7 @@ function balance(reserve: number): ChartSpec {
   }
   const kept: Line = { label: 'Reserve', colour: '--series-3', how: 'dashed', of: () => reserve }
   return {
-    ...{ id: 'balance', title: 'Balance', unit: 'credits', show: credits },
+    ...{ id: 'balance', title: 'Balance', unit: 'credits', show: credits, showExactly: steadyCredits },
     lines: reserve > 0 ? [line, kept] : [line],
     summary([values = []]) {
       const known = values.filter(value => value !== null)
@@ -54,7 +56,13 @@ function balance(reserve: number): ChartSpec {
 
 function spending(): ChartSpec {
   return {
-    ...{ id: 'spending', title: 'Spent and saved', unit: 'credits per hour', show: credits },
+    ...{
+      id: 'spending',
+      title: 'Spent and saved',
+      unit: 'credits per hour',
+      show: credits,
+      showExactly: steadyCredits,
+    },
     lines: [
       { label: 'Spent', colour: '--series-1', how: 'step', of: bucket => perHour(bucket, minute => minute.spent) },
       { label: 'Saved', colour: '--series-2', how: 'step', of: bucket => perHour(bucket, minute => minute.saved) },

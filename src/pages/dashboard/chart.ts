@@ -104,8 +104,13 @@ export class Chart {
     const index = place === null ? lastKnown(columns) : Math.min(place, this.#data.times.length - 1)
     for (const [line, value] of this.#values.entries()) {
       const known = index === undefined ? null : (columns[line]?.[index] ?? null)
-      setText(value, known === null ? UNKNOWN : this.#spec.show(known))
+      setText(value, this.#told(known))
     }
+  }
+
+  #told(value: number | null): string {
+    if (value === null) return UNKNOWN
+    return this.#spec.showExactly?.(value) ?? this.#spec.show(value)
   }
 
   /** Only while somebody looks at it. */
@@ -115,7 +120,7 @@ export class Chart {
     const head = ['Time', ...this.#spec.lines.map(({ label }) => label)].map(title => el('th', { scope: 'col' }, title))
     const rows = knownPlaces(columns).map(place => {
       const values = columns.map(column => column[place] ?? null)
-      const cells = values.map(value => el('td', {}, value === null ? UNKNOWN : this.#spec.show(value)))
+      const cells = values.map(value => el('td', {}, this.#told(value)))
       return el('tr', {}, el('th', { scope: 'row' }, moment((times[place] ?? 0) * 1_000)), ...cells)
     })
     const caption = el('caption', { class: 'unseen' }, `${this.#spec.title}, ${this.#spec.unit}`)

@@ -67,6 +67,7 @@ export class ChartsPanel {
   #setUp(reserve: number): void {
     if (this.#reserve === reserve) return
     this.#reserve = reserve
+    this.#drawn = ''
     const host = byId('charts')
     host.replaceChildren()
     this.#charts = chartSpecs(reserve).map(spec => ({ spec, chart: new Chart(host, spec) }))

@@ -39,8 +39,7 @@ export class ConnectionBar {
     setText('connection-text', SAID[is])
     byId('lost').hidden = is !== 'lost'
     if (this.#connection.is !== 'lost') return
-    const old =
-      this.#heardAt === undefined ? 'None were heard.' : `These were heard ${age(Date.now() - this.#heardAt)}.`
+    const old = this.#heardAt === undefined ? 'None were heard.' : `They were right ${age(Date.now() - this.#heardAt)}.`
     const wait = this.#connection.retryAt - Date.now()
     const next = wait > 0 ? `Trying again in ${duration(Math.ceil(wait / 1_000))}.` : 'Trying again …'
     setText('lost-text', `${this.#connection.why} The figures below are not of now. ${old} ${next}`)

@@ -13,6 +13,8 @@ export interface LiveParts<T> {
   /** Opens the stream. Throws `Problem` where the gateway refuses. */
   open(signal: AbortSignal): Promise<Response>
   onOverview(overview: T): void
+  /** What was told last is still so. */
+  onAlive(): void
   onConnection(connection: Connection): void
 }
 
@@ -98,7 +100,9 @@ export class Live<T> {
   }
 
   #heard(name: string, data: string): void {
-    if (this.#stopped || name !== 'overview') return
+    if (this.#stopped) return
+    if (name === 'alive') this.#parts.onAlive()
+    if (name !== 'overview') return
     this.#parts.onOverview(JSON.parse(data) as T)
     this.#failures = 0
     this.#parts.onConnection({ is: 'live' })

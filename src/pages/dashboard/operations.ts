@@ -34,6 +34,7 @@ export function runOperations(session: Session, onRefused: (why: string) => void
       clock.heard(Date.parse(overview.at))
       bar.heard()
     },
+    onAlive: () => bar.heard(),
     onConnection(connection) {
       if (connection.is === 'refused') return onRefused(connection.why)
       bar.show(connection)
@@ -57,6 +58,7 @@ function createPanels(api: Api, clock: ServerClock) {
   const refresh = () => {
     void keys.refresh()
     void audit.refresh()
+    void charts.refresh()
   }
   /** What was done is in the lists at once; what was given up changes nothing. */
   const act = (done: Promise<unknown>) => void done.then(outcome => outcome !== undefined && refresh())
