@@ -55,7 +55,7 @@ t.test('a stream that ends is lost, and is found again', async t => {
 t.test('a gateway that does not answer is lost, in words of its own', async t => {
   const { live, until } = followed(t, [
     () => {
-      throw new TypeError('fetch failed')
+      throw asProblem(new TypeError('fetch failed'))
     },
   ])
   live.start()

@@ -110,7 +110,7 @@ export class Live<T> {
 }
 
 function wording(why: unknown): string {
-  if (why instanceof Problem) return why.message
+  if (why instanceof Problem && why.status > 0) return why.message
   if (why === undefined) return 'The gateway has ended the connection.'
   return 'The gateway does not answer.'
 }
