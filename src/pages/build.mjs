@@ -10,7 +10,9 @@ const MIN_BYTES = 500
 for (const name of ['package.json', 'README.md']) copyFileSync(`src/client/${name}`, `dist/client/${name}`)
 cpSync('src/pages', 'dist/pages', { recursive: true, filter: path => !/\.\w+$/.test(path) || COPIED.test(path) })
 mkdirSync('dist/pages/vendor', { recursive: true })
-copyFileSync('node_modules/uplot/dist/uPlot.esm.js', 'dist/pages/vendor/uplot.js')
+// Its smallest build, as a module: half of what its own module takes.
+const uplot = readFileSync('node_modules/uplot/dist/uPlot.iife.min.js', 'utf8')
+writeFileSync('dist/pages/vendor/uplot.js', `${uplot.trimEnd()}\nexport default uPlot\n`)
 copyFileSync('node_modules/uplot/dist/uPlot.min.css', 'dist/pages/vendor/uplot.css')
 
 for (const folder of ['dist/pages', 'dist/client']) {
