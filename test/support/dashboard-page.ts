@@ -1,0 +1,48 @@
+import type { Browser, Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { chromiumPath, startBrowser } from './browser.js'
+import { startTestGateway, type TestGateway, type TestGatewayOptions } from './gateway.js'
+
+export const ADMIN_KEY = 'operator-key-0123456789'
+
+/** Runs stories of the operations page in the system's Chromium; where there is none, says so and passes. */
+export function inBrowser(stories: (t: Test, browser: Browser) => Promise<void>): void {
+  const path = chromiumPath()
+  if (path === undefined) {
+    t.comment('SKIPPED: no Chromium on this computer, so the operations page is not tried in a browser')
+    t.pass('there is no Chromium')
+    return
+  }
+  t.test('the operations page', async t => {
+    const browser = await startBrowser(path)
+    t.teardown(() => browser.close())
+    await stories(t, browser)
+  })
+}
+
+export async function started(t: Test, options: TestGatewayOptions = {}): Promise<TestGateway> {
+  const gateway = await startTestGateway({ ...options, env: { ADMIN_KEY } })
+  t.teardown(() => gateway.stop())
+  return gateway
+}
+
+export async function signIn(page: Page): Promise<void> {
+  await page.fill('#key', ADMIN_KEY)
+  await page.fill('#name', 'Maren')
+  await page.click('#sign-in-submit')
+  await isLive(page)
+}
+
+export function isLive(page: Page): Promise<void> {
+  return page.locator('#connection[data-state=live]').waitFor()
+}
+
+/** Waits until the first of these has that text. */
+export async function text(page: Page, selector: string, wanted: string | RegExp): Promise<void> {
+  const exact = typeof wanted === 'string' ? new RegExp(`^\\s*${wanted.replaceAll('.', '\\.')}\\s*$`) : wanted
+  await page.locator(selector).filter({ hasText: exact }).first().waitFor()
+}
+
+export function rowOf(team: string): string {
+  return `#teams-table tr[data-key="${team}"]`
+}
