@@ -69,12 +69,11 @@ export function startTracing(exporter: SpanExporter): Tracing {
   const tracer = provider.getTracer('segmind-gateway')
   return {
     finished(finished, story) {
-      const endedAt = wallClock(performance.now())
       next = finished.trace?.traceId
-      const span = requestSpan(tracer, finished, endedAt)
+      const span = requestSpan(tracer, finished)
       next = undefined
       describe(span, finished, story)
-      span.end(endedAt)
+      span.end(wallClock(finished.startedAt + finished.durationMs))
       if (!story) return
       const tell = () => tellSteps(tracer, trace.setSpan(ROOT_CONTEXT, span), story.story)
       // What a request has begun may go on without it.
@@ -85,9 +84,12 @@ export function startTracing(exporter: SpanExporter): Tracing {
   }
 }
 
-function requestSpan(tracer: Tracer, { method, route, trace: of, durationMs }: Finished, endedAt: number): Span {
-  const startTime = endedAt - durationMs
-  return tracer.startSpan(`${method} ${route}`, { kind: SpanKind.SERVER, startTime }, parentOf(of))
+function requestSpan(tracer: Tracer, { method, route, trace: of, startedAt }: Finished): Span {
+  return tracer.startSpan(
+    `${method} ${route}`,
+    { kind: SpanKind.SERVER, startTime: wallClock(startedAt) },
+    parentOf(of),
+  )
 }
 
 function parentOf({ traceId, parentId, isSampled }: TraceContext = { traceId: '' }): Context {

@@ -43,6 +43,8 @@ declare module 'fastify' {
 export interface Finished {
   requestId: string
   method: string
+  /** By `performance.now()`. */
+  startedAt: number
   trace?: TraceContext
   route: string
   team: string
@@ -124,6 +126,7 @@ function finish(request: FastifyRequest, reply: FastifyReply, { onFinished }: Fa
   const finished: Finished = {
     requestId: request.id,
     method: request.method,
+    startedAt: facts.startedAt,
     ...(facts.trace && { trace: facts.trace }),
     route,
     team: facts.caller?.team.id ?? '',
