@@ -9,6 +9,8 @@ export type Settings = Omit<Slices, 'mode' | 'teams'> & {
   production: boolean
   /** The built-in sandbox is the upstream: asked for by `SANDBOX=true`, or outside production for want of a key. */
   sandbox: boolean
+  /** The sandbox is not the built-in one but runs there (`SANDBOX_URL`). */
+  sandboxUrl: string | undefined
   /** `isDefaultFile`: nobody named the file, it need not exist yet. */
   teams: { file: string; isDefaultFile: boolean; adminKey: Slices['teams']['adminKey'] }
   /** What looks like a mistake but does not stop the gateway: names and advice, never values. */
@@ -30,6 +32,7 @@ export function loadSettings(env: NodeJS.ProcessEnv): Settings {
     ...parts,
     production: mode.environment === 'production',
     sandbox: isSandbox,
+    sandboxUrl: isSandbox && !('SANDBOX' in given) ? mode.sandboxUrl : undefined,
     teams: { ...teamsFile(slices), adminKey: slices.teams.adminKey },
     warnings: warningsOf(given, slices, isSandbox),
   }
@@ -52,7 +55,7 @@ const hasKey = (given: Record<string, string>) => 'SEGMIND_API_KEY' in given || 
 /** An unreadable `SANDBOX` counts as not set here: it is a problem of its own already. */
 function usesSandbox(given: Record<string, string>): boolean {
   const asked = SETTINGS.mode.sandbox.form.read(given.SANDBOX ?? '')
-  return asked ?? (given.NODE_ENV !== 'production' && !hasKey(given))
+  return asked ?? (!hasKey(given) && (given.NODE_ENV !== 'production' || 'SANDBOX_URL' in given))
 }
 
 function laterProblems(given: Record<string, string>): Problem[] {
@@ -101,6 +104,10 @@ function warningsOf(given: Record<string, string>, slices: Slices, isSandbox: bo
     [
       isSandbox && segmind.baseUrl !== SETTINGS.segmind.baseUrl.default,
       'SEGMIND_BASE_URL is not used: the sandbox is the upstream',
+    ],
+    [
+      isSandbox && slices.mode.sandboxUrl !== undefined && !('SANDBOX' in given),
+      'There is no SEGMIND_API_KEY: the sandbox at SANDBOX_URL is the upstream',
     ],
     [adminKeyLength < SHORT_KEY, `ADMIN_KEY is shorter than ${SHORT_KEY} characters and may be guessed`],
     [
