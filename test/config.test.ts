@@ -64,7 +64,7 @@ t.test('an empty environment gives the documented defaults and the sandbox', asy
       maxConcurrency: 8,
     },
     queue: { max: 256, timeoutMs: 30_000 },
-    store: { redisUrl: undefined, dataDir: './data', maxBytes: 10 * 1024 ** 3 },
+    store: { redisUrl: undefined, dataDir: './data', maxBytes: 10 * 1024 ** 3, isSandbox: true },
     cache: {
       ttlSeconds: 2_592_000,
       staleSeconds: 604_800,
@@ -105,6 +105,22 @@ t.test('a setting at its documented default changes nothing, except that a sandb
   for (const { name, default: written } of Object.values(SETTINGS).flatMap(slice => Object.values(slice))) {
     if (written !== undefined) t.strictSame(loadSettings({ [name]: written }), DEFAULTS, name)
   }
+})
+
+t.test('the sandbox has a store of its own, also for commands that ask for little', async t => {
+  const isSandbox = (env: NodeJS.ProcessEnv) => [
+    loadSettings(env).store.isSandbox,
+    loadSlices(env, ['store']).store.isSandbox,
+  ]
+  t.strictSame(isSandbox({}), [true, true])
+  t.strictSame(isSandbox({ NODE_ENV: 'production', SANDBOX: 'true' }), [true, true])
+  t.strictSame(isSandbox(PRODUCTION), [false, false])
+  t.strictSame(isSandbox({ SEGMIND_API_KEY: 'SG_0123456789abcdef' }), [false, false])
+  t.equal(
+    loadSlices({ NODE_ENV: 'production' }, ['store']).store.isSandbox,
+    false,
+    'a key that is missing is no sandbox',
+  )
 })
 
 const ACCEPTED: [

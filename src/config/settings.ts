@@ -3,8 +3,11 @@ import { givenText, type Problem, readSlices, settingsError } from './read.js'
 import { LATER_SETTINGS, SETTINGS, type SliceName, type Slices } from './table.js'
 import { suspiciousNames } from './typos.js'
 
+/** What the sandbox answers and charges is kept apart from what is real: it has a store of its own in the one that is named. */
+type Loaded = Omit<Slices, 'store'> & { store: Slices['store'] & { isSandbox: boolean } }
+
 /** The gateway's settings, one slice a part. Secrets are wrapped: a settings object may be logged. */
-export type Settings = Omit<Slices, 'mode' | 'teams'> & {
+export type Settings = Omit<Loaded, 'mode' | 'teams'> & {
   /** `NODE_ENV=production`. */
   production: boolean
   /** The built-in sandbox is the upstream: asked for by `SANDBOX=true`, or outside production for want of a key. */
@@ -30,6 +33,7 @@ export function loadSettings(env: NodeJS.ProcessEnv): Settings {
   const { mode, ...parts } = slices
   return {
     ...parts,
+    store: { ...slices.store, isSandbox },
     production: mode.environment === 'production',
     sandbox: isSandbox,
     sandboxUrl: isSandbox && !('SANDBOX' in given) ? mode.sandboxUrl : undefined,
@@ -39,10 +43,12 @@ export function loadSettings(env: NodeJS.ProcessEnv): Settings {
 }
 
 /** Reads only some slices, for commands that need no more: a missing Segmind key does not stop `keys list`. Throws `SettingsError`. */
-export function loadSlices<S extends SliceName>(env: NodeJS.ProcessEnv, names: readonly S[]): Pick<Slices, S> {
-  const { slices, problems } = readSlices(givenText(env), names)
+export function loadSlices<S extends SliceName>(env: NodeJS.ProcessEnv, names: readonly S[]): Pick<Loaded, S> {
+  const given = givenText(env)
+  const { slices, problems } = readSlices(given, names)
   if (problems.length > 0) throw settingsError(problems)
-  return slices
+  const { store } = slices as Partial<Slices>
+  return { ...slices, ...(store && { store: { ...store, isSandbox: usesSandbox(given) } }) } as Pick<Loaded, S>
 }
 
 /** Where the teams file is: `TEAMS_FILE`, else `teams.yaml` in `DATA_DIR`. */
