@@ -58,12 +58,17 @@ export class Metrics {
   }
 
   requested(facts: RequestFacts): void {
-    const { route, team, status, error, cache } = facts
+    const { route, team, status, cache } = facts
     this.#counters.requests.inc({ route, team, code: String(status) })
-    if (error) this.#counters.errors.inc({ route, code: error })
+    this.failed(facts)
     if (facts.uploadBytes > 0 && team) this.#counters.uploadBytes.inc({ team }, facts.uploadBytes)
     this.#histograms.duration.observe({ route, cache }, facts.durationMs / 1000)
     if (cache) this.#histograms.overhead.observe(Math.max(0, facts.durationMs - facts.upstreamMs) / 1000)
+  }
+
+  /** Counts the error of a request, or of a part of one, where it had one. */
+  failed({ route, error }: Pick<RequestFacts, 'route' | 'error'>): void {
+    if (error) this.#counters.errors.inc({ route, code: error })
   }
 
   /** A team got a result; `saved` is what it would have cost to buy it again. */

@@ -83,6 +83,16 @@ function finishedInto({ metrics, activity, explanations, tracing }: Parts): AppP
   }
 }
 
+/** A selection of a batch is none of the requests; what went wrong with it is counted all the same. */
+function selectionInto({ metrics, activity, explanations, tracing }: Parts): AppParts['questions']['onSelection'] {
+  return (finished, story) => {
+    metrics.failed(finished)
+    activity.failed(finished)
+    if (story) explanations.take(story)
+    tracing?.finished(finished, story)
+  }
+}
+
 /** What every question meets: the account's lane, or that of test keys. */
 function questionPartsOf(parts: Parts, outputs: OutputAddresses): AppParts['questions'] {
   const { settings, testLane } = parts
@@ -95,6 +105,7 @@ function questionPartsOf(parts: Parts, outputs: OutputAddresses): AppParts['ques
     base64Default: settings.upload.base64Default,
     allowNoSelection: settings.upload.allowNoSelection,
     batchParallel: settings.segmind.maxConcurrency,
+    onSelection: selectionInto(parts),
     jobs: parts.jobs,
     outputs,
     jobPatienceMs: settings.server.clientTimeoutMs + settings.queue.timeoutMs + settings.segmind.timeoutMs,

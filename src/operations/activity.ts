@@ -36,11 +36,16 @@ export class Activity {
     this.#now = now
   }
 
-  requested({ requestId, route, team, status, error, cache, durationMs }: Finished): void {
+  requested(finished: Finished): void {
     this.#minute.requests++
-    if (cache !== '') add(this.#minute.durations, bucketOf(durationMs))
+    if (finished.cache !== '') add(this.#minute.durations, bucketOf(finished.durationMs))
+    if (finished.error !== undefined) this.#minute.errors++
+    this.failed(finished)
+  }
+
+  /** Takes down the error of a request, or of a part of one, where it had one. */
+  failed({ requestId, route, team, status, error }: Finished): void {
     if (error === undefined) return
-    this.#minute.errors++
     this.#errors.push({ at: this.#now(), requestId, route, team, status, code: error })
     if (this.#errors.length > ERRORS_KEPT) this.#errors.shift()
   }
