@@ -1,12 +1,14 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import { counters, PREFIX, startTeamsAtZero } from './counters.js'
 import { type Nanocredits, toCredits } from './nanocredits.js'
 
-const PREFIX = 'segmind_gateway'
 /** Cached answers take a millisecond, paid ones seconds, cold starts minutes. */
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
 /** Values that are read when Prometheus asks; `undefined` leaves the series out: unknown is never 0. */
 export interface Gauges {
+  /** Ids of the teams file. */
+  teams(): string[]
   upstreamInFlight(): number
   queueDepth(): ReadonlyMap<string, number>
   cache(): Promise<{ tier: 'memory' | 'store'; bytes: number; entries: number }[]>
@@ -40,20 +42,23 @@ export interface RequestFacts {
   uploadBytes: number
 }
 
-/** The gateway's figures in Prometheus's terms (SPEC §10). The only file that knows the metrics library. */
+/** The gateway's figures in Prometheus's terms (SPEC §10). Only this file and `counters.ts` know the metrics library. */
 export class Metrics {
   readonly #registry = new Registry()
   readonly #counters = counters(this.#registry)
   readonly #histograms = histograms(this.#registry)
+  #teams: () => string[] = () => []
 
   /** Registers what is read at scrape time; once, when all parts are there. */
   observe(gauges: Gauges): void {
+    this.#teams = gauges.teams
     registerGauges(this.#registry, gauges)
     collectDefaultMetrics({ register: this.#registry })
   }
 
   /** Exposition text and its content type. */
   async expose(): Promise<{ contentType: string; text: string }> {
+    startTeamsAtZero(this.#counters, this.#teams())
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
   }
 
@@ -84,6 +89,11 @@ export class Metrics {
     this.#histograms.upstream.observe(durationMs / 1000)
   }
 
+  /** A request for a picture is sent once more. */
+  sentAgain(why: 'unsent' | 'busy' | 'server error'): void {
+    this.#counters.retries.inc({ why: why.replace(' ', '_') })
+  }
+
   waitedForTurn(waitedMs: number): void {
     this.#histograms.queueWait.observe(waitedMs / 1000)
   }
@@ -103,29 +113,6 @@ export class Metrics {
 
   storeFailed(doing: string): void {
     this.#counters.storeFailures.inc({ doing })
-  }
-}
-
-function counters(register: Registry) {
-  const counter = (name: string, help: string, ...labelNames: string[]) =>
-    new Counter({ name: `${PREFIX}_${name}`, help, labelNames, registers: [register] })
-  return {
-    requests: counter('requests_total', 'HTTP requests by route, team and status.', 'route', 'team', 'code'),
-    errors: counter('errors_total', 'Requests that ended with an error, by its code.', 'route', 'code'),
-    results: counter('results_total', 'Results answered, by where they came from.', 'team', 'cache'),
-    uploadBytes: counter('upload_bytes_total', 'Bytes of images received.', 'team'),
-    spent: counter('credits_spent_total', 'Credits charged for answered calls.', 'team'),
-    saved: counter('credits_saved_total', 'Credits not spent again, by how.', 'team', 'how'),
-    unknown: counter('credits_unknown_total', 'Credits booked for calls whose outcome is unknown.', 'team'),
-    upstream: counter('upstream_requests_total', 'Attempts at Segmind by status, or by what prevented one.', 'code'),
-    flights: counter(
-      'flights_total',
-      'Seats in flights shared by all processes: who bought, who waited, who took over.',
-      'role',
-    ),
-    lostResults: counter('lost_results_total', 'Paid answers that the store never got.', 'why'),
-    orphans: counter('orphaned_calls_total', 'Calls of processes that died, by what became of them.', 'fate'),
-    storeFailures: counter('store_failures_total', 'Steps the store did not do.', 'doing'),
   }
 }
 

@@ -175,6 +175,7 @@ function createStatements({ settings, accounts, store, now }: Parts): MonthState
 export function gaugesOf(parts: Parts): Gauges {
   const { accounts, results, store, teams } = parts
   return {
+    teams: () => teams.teams().map(({ id }) => id),
     upstreamInFlight: () => parts.client.inFlight,
     queueDepth: () => parts.turns.depth(),
     cache: () => tiersOf(parts),
