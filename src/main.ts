@@ -33,9 +33,9 @@ segmind-gateway serve
   },
   keys: { help: keys.help, run: (args, commandIo) => keys.run(args, commandIo, { openStore }) },
   check,
-  usage: { help: usage.help, run: (args, commandIo) => usage.run(args, commandIo, openStore) },
-  waste: { help: waste.help, run: (args, commandIo) => waste.run(args, commandIo, openStore) },
-  cache: { help: cache.help, run: (args, commandIo) => cache.run(args, commandIo, openStore) },
+  usage: { help: usage.help, run: (args, commandIo) => usage.run(args, commandIo, openBooks) },
+  waste: { help: waste.help, run: (args, commandIo) => waste.run(args, commandIo, openBooks) },
+  cache: { help: cache.help, run: (args, commandIo) => cache.run(args, commandIo, openBooks) },
   alerts: { help: alerts.help, run: (args, commandIo) => alerts.run(args, commandIo, { openStore }) },
   health,
   sandbox: {
@@ -50,6 +50,12 @@ segmind-gateway sandbox [--host 127.0.0.1] [--port 9000] [--key SG_…] [--laten
 async function openStore({ store }: Pick<Settings, 'store'>): Promise<Store> {
   const stores = await import('./store/open-store.js')
   return (await stores.openStore(store)).store
+}
+
+/** Whoever looks into the books is told when they are pretended. */
+function openBooks(settings: Pick<Settings, 'store'>): Promise<Store> {
+  if (settings.store.isSandbox) io.stderr('There is no SEGMIND_API_KEY here: this is the store of the sandbox.')
+  return openStore(settings)
 }
 
 process.exitCode = await dispatch(process.argv.slice(2), io, commands)

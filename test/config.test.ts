@@ -64,7 +64,7 @@ t.test('an empty environment gives the documented defaults and the sandbox', asy
       maxConcurrency: 8,
     },
     queue: { max: 256, timeoutMs: 30_000 },
-    store: { redisUrl: undefined, dataDir: './data', maxBytes: 10 * 1024 ** 3 },
+    store: { redisUrl: undefined, dataDir: './data', maxBytes: 10 * 1024 ** 3, isSandbox: true },
     cache: {
       ttlSeconds: 2_592_000,
       staleSeconds: 604_800,
@@ -90,6 +90,7 @@ t.test('an empty environment gives the documented defaults and the sandbox', asy
     log: { level: 'info' },
     production: false,
     sandbox: true,
+    sandboxUrl: undefined,
   })
 })
 
@@ -104,6 +105,22 @@ t.test('a setting at its documented default changes nothing, except that a sandb
   for (const { name, default: written } of Object.values(SETTINGS).flatMap(slice => Object.values(slice))) {
     if (written !== undefined) t.strictSame(loadSettings({ [name]: written }), DEFAULTS, name)
   }
+})
+
+t.test('the sandbox has a store of its own, also for commands that ask for little', async t => {
+  const isSandbox = (env: NodeJS.ProcessEnv) => [
+    loadSettings(env).store.isSandbox,
+    loadSlices(env, ['store']).store.isSandbox,
+  ]
+  t.strictSame(isSandbox({}), [true, true])
+  t.strictSame(isSandbox({ NODE_ENV: 'production', SANDBOX: 'true' }), [true, true])
+  t.strictSame(isSandbox(PRODUCTION), [false, false])
+  t.strictSame(isSandbox({ SEGMIND_API_KEY: 'SG_0123456789abcdef' }), [false, false])
+  t.equal(
+    loadSlices({ NODE_ENV: 'production' }, ['store']).store.isSandbox,
+    false,
+    'a key that is missing is no sandbox',
+  )
 })
 
 const ACCEPTED: [
@@ -266,6 +283,20 @@ t.test('production needs a key and a teams file, unless the sandbox is asked for
   t.match(loadSettings(PRODUCTION), { production: true, sandbox: false, teams: { isDefaultFile: false } })
   t.match(loadSettings({ NODE_ENV: 'production', SANDBOX: 'true' }), { production: true, sandbox: true })
 })
+
+t.test(
+  'a sandbox that runs apart stands in where there is no key, in production too, and SANDBOX is not set',
+  async t => {
+    const apart = { NODE_ENV: 'production', TEAMS_FILE: '/etc/gateway/teams.yaml', SANDBOX_URL: 'http://sandbox:9000/' }
+    const { sandbox, sandboxUrl, warnings } = loadSettings({ ...apart, SEGMIND_API_KEY: '' })
+    t.match({ sandbox, sandboxUrl }, { sandbox: true, sandboxUrl: 'http://sandbox:9000' })
+    t.match(warnings, ['There is no SEGMIND_API_KEY: the sandbox at SANDBOX_URL is the upstream'])
+    t.match(loadSettings({ ...PRODUCTION, ...apart }), { sandbox: false, sandboxUrl: undefined, warnings: [] })
+    t.match(loadSettings({ ...apart, SANDBOX: 'true' }), { sandbox: true, sandboxUrl: undefined, warnings: [] })
+    t.strictSame(namesOf({ ...apart, SANDBOX: 'false' }), ['SEGMIND_API_KEY'])
+    t.strictSame(namesOf({ ...apart, SANDBOX_URL: 'sandbox:9000' }), ['SANDBOX_URL'])
+  },
+)
 
 t.test('the sandbox is the upstream where it is asked for, and outside production for want of a key', async t => {
   const key = { SEGMIND_API_KEY: 'SG_0123456789abcdef' }

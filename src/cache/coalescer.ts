@@ -52,8 +52,11 @@ export class Coalescer<T> {
     return this.#all.size
   }
 
-  /** Resolves when nothing is under way, however long that takes. */
+  /** Resolves when nothing is under way, however long that takes. Who followed a flight that failed may lead one right after it. */
   async idle(): Promise<void> {
-    while (this.#all.size > 0) await Promise.allSettled(this.#all)
+    while (this.#all.size > 0) {
+      await Promise.allSettled(this.#all)
+      await new Promise(resolve => setImmediate(resolve))
+    }
   }
 }

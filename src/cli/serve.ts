@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -6,11 +5,11 @@ import type { Logger } from 'pino'
 import { loadSettings, type Settings } from '../config.js'
 import { type Gateway, isNothing, startGateway } from '../gateway.js'
 import { createLog } from '../log.js'
-import { startSandbox } from '../sandbox/server.js'
 import type { Tracing } from '../tracing.js'
 import { firstTeam } from './first-team.js'
 import type { CliIo } from './io.js'
 import { startBlock } from './start-block.js'
+import { openUpstream } from './upstream.js'
 
 /** `segmind-gateway serve`: runs the gateway until a signal. Rejects with what keeps it from starting. */
 export async function run(args: string[], io: CliIo): Promise<number> {
@@ -43,14 +42,6 @@ async function openTracing(env: CliIo['env']): Promise<Tracing | undefined> {
   if (!Object.keys(env).some(name => name.startsWith('OTEL_'))) return undefined
   const { tracingOf } = await import('../tracing.js')
   return tracingOf(env)
-}
-
-/** Segmind with the shared key, or the built-in sandbox on a free port of this machine. */
-async function openUpstream(settings: Settings): Promise<{ baseUrl: string; apiKey: string; close(): Promise<void> }> {
-  const { apiKey, baseUrl } = settings.segmind
-  if (!settings.sandbox && apiKey) return { baseUrl, apiKey: apiKey.reveal(), close: async () => {} }
-  const sandbox = await startSandbox({ apiKey: `SG_${randomBytes(8).toString('hex')}` })
-  return { baseUrl: sandbox.url, apiKey: sandbox.apiKey, close: () => sandbox.close() }
 }
 
 function describe(settings: Settings, gateway: Gateway) {

@@ -3,12 +3,17 @@ import { givenText, type Problem, readSlices, settingsError } from './read.js'
 import { LATER_SETTINGS, SETTINGS, type SliceName, type Slices } from './table.js'
 import { suspiciousNames } from './typos.js'
 
+/** What the sandbox answers and charges is kept apart from what is real: it has a store of its own in the one that is named. */
+type Loaded = Omit<Slices, 'store'> & { store: Slices['store'] & { isSandbox: boolean } }
+
 /** The gateway's settings, one slice a part. Secrets are wrapped: a settings object may be logged. */
-export type Settings = Omit<Slices, 'mode' | 'teams'> & {
+export type Settings = Omit<Loaded, 'mode' | 'teams'> & {
   /** `NODE_ENV=production`. */
   production: boolean
   /** The built-in sandbox is the upstream: asked for by `SANDBOX=true`, or outside production for want of a key. */
   sandbox: boolean
+  /** The sandbox is not the built-in one but runs there (`SANDBOX_URL`). */
+  sandboxUrl: string | undefined
   /** `isDefaultFile`: nobody named the file, it need not exist yet. */
   teams: { file: string; isDefaultFile: boolean; adminKey: Slices['teams']['adminKey'] }
   /** What looks like a mistake but does not stop the gateway: names and advice, never values. */
@@ -28,18 +33,22 @@ export function loadSettings(env: NodeJS.ProcessEnv): Settings {
   const { mode, ...parts } = slices
   return {
     ...parts,
+    store: { ...slices.store, isSandbox },
     production: mode.environment === 'production',
     sandbox: isSandbox,
+    sandboxUrl: isSandbox && !('SANDBOX' in given) ? mode.sandboxUrl : undefined,
     teams: { ...teamsFile(slices), adminKey: slices.teams.adminKey },
     warnings: warningsOf(given, slices, isSandbox),
   }
 }
 
 /** Reads only some slices, for commands that need no more: a missing Segmind key does not stop `keys list`. Throws `SettingsError`. */
-export function loadSlices<S extends SliceName>(env: NodeJS.ProcessEnv, names: readonly S[]): Pick<Slices, S> {
-  const { slices, problems } = readSlices(givenText(env), names)
+export function loadSlices<S extends SliceName>(env: NodeJS.ProcessEnv, names: readonly S[]): Pick<Loaded, S> {
+  const given = givenText(env)
+  const { slices, problems } = readSlices(given, names)
   if (problems.length > 0) throw settingsError(problems)
-  return slices
+  const { store } = slices as Partial<Slices>
+  return { ...slices, ...(store && { store: { ...store, isSandbox: usesSandbox(given) } }) } as Pick<Loaded, S>
 }
 
 /** Where the teams file is: `TEAMS_FILE`, else `teams.yaml` in `DATA_DIR`. */
@@ -52,7 +61,7 @@ const hasKey = (given: Record<string, string>) => 'SEGMIND_API_KEY' in given || 
 /** An unreadable `SANDBOX` counts as not set here: it is a problem of its own already. */
 function usesSandbox(given: Record<string, string>): boolean {
   const asked = SETTINGS.mode.sandbox.form.read(given.SANDBOX ?? '')
-  return asked ?? (given.NODE_ENV !== 'production' && !hasKey(given))
+  return asked ?? (!hasKey(given) && (given.NODE_ENV !== 'production' || 'SANDBOX_URL' in given))
 }
 
 function laterProblems(given: Record<string, string>): Problem[] {
@@ -101,6 +110,10 @@ function warningsOf(given: Record<string, string>, slices: Slices, isSandbox: bo
     [
       isSandbox && segmind.baseUrl !== SETTINGS.segmind.baseUrl.default,
       'SEGMIND_BASE_URL is not used: the sandbox is the upstream',
+    ],
+    [
+      isSandbox && slices.mode.sandboxUrl !== undefined && !('SANDBOX' in given),
+      'There is no SEGMIND_API_KEY: the sandbox at SANDBOX_URL is the upstream',
     ],
     [adminKeyLength < SHORT_KEY, `ADMIN_KEY is shorter than ${SHORT_KEY} characters and may be guessed`],
     [

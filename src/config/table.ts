@@ -200,6 +200,11 @@ export const SETTINGS = {
       flag,
       'The built-in stand-in for Segmind. Default: outside production, true without a key.',
     ),
+    sandboxUrl: optional(
+      'SANDBOX_URL',
+      httpUrl,
+      'A sandbox that runs apart, with the key SG_sandbox: stands in for Segmind where there is no key and SANDBOX is not set.',
+    ),
   },
 } as const
 

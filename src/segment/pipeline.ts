@@ -1,6 +1,6 @@
 import { GatewayError } from '../errors.js'
-import { chargeOf, free, isServableStale, isSlow } from './acceptance.js'
-import { boughtAlone, boughtTogether } from './flight.js'
+import { chargeOf, free, inPatience, isServableStale, isSlow } from './acceptance.js'
+import { type Bought, boughtAlone, boughtTogether } from './flight.js'
 import { look } from './look.js'
 import type { How, PipelineParts, Purchase } from './ports.js'
 import { keepImage } from './purchase.js'
@@ -49,7 +49,7 @@ export async function segment(request: SegmentRequest, parts: PipelineParts): Pr
   // 2. Otherwise it is bought: by this request, or by the identical one that is buying it already.
   try {
     const isShared = mustBuy ? isOnce : parts.coalesce
-    const bought = isShared ? await boughtTogether(question, parts) : await boughtAlone(question, parts)
+    const bought = isShared ? await pursued(question, parts) : await boughtAlone(question, parts)
     return finish(bought, cacheMs, question, parts)
   } catch (error) {
     // 3. Whoever would rather come back for it is told where; whoever waits gets an answer past its time, which is better than none.
@@ -58,6 +58,18 @@ export async function segment(request: SegmentRequest, parts: PipelineParts): Pr
     const purchase = { ...free(known), charged: chargeOf(error) }
     return finish({ how: 'stale', purchase }, cacheMs, question, parts)
   }
+}
+
+/**
+ * Whoever would rather come back waits a moment only, but is promised an answer: what it asked for is pursued to its end without it. The
+ * race it ends: A, who names an image without bytes, leads · B brings them, follows, and goes · A's flight fails, and nobody would lead B's.
+ */
+function pursued(question: Question, parts: PipelineParts): Promise<Bought> {
+  if (!question.prefer?.respondAsync) return boughtTogether(question, parts)
+  const pursuit = boughtTogether({ ...question, endsAt: question.patienceEndsAt }, parts)
+  question.holdUntil?.(pursuit)
+  question.story?.began(pursuit)
+  return inPatience(pursuit, question.endsAt)
 }
 
 /** Under its id the caller would find what is bought now, and not an answer that it does not want. */

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { StepSpool, Store } from '../storage.js'
 import { openEmbeddedStore } from './embedded/embedded-store.js'
 import { openDiskSpool } from './embedded/spool.js'
@@ -9,7 +10,11 @@ export interface StoreSettings {
   redisUrl?: { reveal(): string } | undefined
   dataDir: string
   maxBytes: number
+  /** What the sandbox answers and charges lies apart: under `dataDir/sandbox`, or under other names in Redis. */
+  isSandbox?: boolean
 }
+
+const PREFIX = 'segmind-gateway'
 
 export interface OpenedStore {
   store: Store
@@ -29,7 +34,8 @@ export interface StoreEvents {
 
 /** Opens the store the settings name. Throws when the embedded one cannot be used; a Redis that is down is waited for in the background. */
 export async function openStore(settings: StoreSettings, on: StoreEvents = {}): Promise<OpenedStore> {
-  const { redisUrl, dataDir, maxBytes } = settings
+  const { redisUrl, maxBytes, isSandbox = false } = settings
+  const dataDir = isSandbox ? join(settings.dataDir, 'sandbox') : settings.dataDir
   const { onUp, onDown, onProblem = () => {} } = on
   if (!redisUrl) {
     const store = await openEmbeddedStore({ dir: dataDir, maxBytes, onProblem })
@@ -38,6 +44,7 @@ export async function openStore(settings: StoreSettings, on: StoreEvents = {}): 
   }
   const store = await openRedisStore({
     url: redisUrl.reveal(),
+    keyPrefix: isSandbox ? `${PREFIX}-sandbox` : PREFIX,
     ...(onUp ? { onUp } : {}),
     onProblem: (error, what) => (what === 'connection' ? onDown?.(error) : onProblem(error, what)),
   })

@@ -82,6 +82,28 @@ t.test('idle waits for flights nobody waits for, and for those begun meanwhile',
   t.same(ended, ['one', 'two', 'idle'])
 })
 
+t.test('idle waits for the flight that a follower leads after the one it followed has failed', async t => {
+  const flights = new Coalescer<number>()
+  const first = gate<number>()
+  const second = gate<number>()
+  const lead = flights.join('a', 'red', () => first.promise)
+  const followed = flights.join('a', 'blue', async () => 0)
+  lead.landed.catch(() => {})
+  const pursued = (async () => {
+    // As far from the failure as the pipeline is.
+    const failed = await Promise.race([followed.landed, new Promise<number>(() => {})]).catch(() => undefined)
+    for (let ticks = 0; ticks < 10; ticks++) await null
+    return failed ?? flights.join('a', 'blue', () => second.promise).landed
+  })()
+  const ended: unknown[] = []
+  const idle = flights.idle().then(() => ended.push('idle'))
+  first.open(Promise.reject(new Error('of the leader')) as unknown as number)
+  setImmediate(() => setImmediate(() => second.open(2)))
+  ended.push(await pursued)
+  await idle
+  t.same(ended, [2, 'idle'])
+})
+
 t.test('a failed flight alone is no unhandled rejection', async t => {
   const flights = new Coalescer<number>()
   flights.alone(async () => Promise.reject(new Error('nobody listens')))

@@ -1,3 +1,6 @@
+import { spawnSync } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { dispatch } from '../../src/cli/dispatch.js'
 import type { Command } from '../../src/cli/io.js'
@@ -137,4 +140,20 @@ t.test('bad settings are exit code 1, all of them named', async t => {
   const { code, err } = await ran([], { PORT: 'x', REDIS_URL: 'y' })
   t.equal(code, 1)
   t.match(err, /PORT: .*\n.*REDIS_URL: /)
+})
+
+t.test('whoever looks into the books of the sandbox is told so', async t => {
+  const main = fileURLToPath(new URL('../../src/main.js', import.meta.url))
+  const said = (env: NodeJS.ProcessEnv) => {
+    const options = {
+      env: { PATH: process.env.PATH, DATA_DIR: t.testdir(), ...env },
+      cwd: tmpdir(),
+      encoding: 'utf8',
+    } as const
+    const { status, stderr } = spawnSync(process.execPath, [main, 'usage'], options)
+    t.equal(status, 0)
+    return stderr
+  }
+  t.match(said({}), /There is no SEGMIND_API_KEY here: this is the store of the sandbox\.\n$/)
+  t.equal(said({ SEGMIND_API_KEY: 'SG_0123456789abcdef' }), '')
 })

@@ -116,6 +116,42 @@ t.test('a leader by id whose bytes are not held does not fail a follower that br
   t.equal(state.calls, 1)
 })
 
+t.test('who was promised an answer gets it, though the flight it followed fails for reasons of its leader', async t => {
+  const { parts, state, cache } = world()
+  const looking = gate()
+  parts.images.find = async () => {
+    await looking.promise
+    return undefined
+  }
+  const prefer = { respondAsync: true, waitMs: 0 }
+  const byId = segment(request({ image: { digest: DIGEST }, prefer }), parts)
+  t.match(await byId, { how: 'accepted' })
+  const holding: Promise<unknown>[] = []
+  const withBytes = request({ prefer, holdUntil: work => void holding.push(work) })
+  t.match(await segment(withBytes, parts), { how: 'accepted' })
+  t.equal(state.calls, 0)
+  t.ok(holding.length > 0, 'its bytes are held after it has left')
+  looking.open()
+  await (parts.flights as Coalescer<Purchase>).idle()
+  t.equal(state.calls, 1, 'bought with the bytes of the second')
+  t.ok(cache.has(KEY))
+  await Promise.all(holding)
+})
+
+t.test('a promise that cannot be kept ends quietly', async t => {
+  const { parts, upstream } = world()
+  const calling = gate()
+  upstream.segment = async () => {
+    await calling.promise
+    return failure('upstream_rejected', 'no')
+  }
+  const prefer = { respondAsync: true, waitMs: 0 }
+  for (let times = 0; times < 2; times++) t.match(await segment(request({ prefer }), parts), { how: 'accepted' })
+  calling.open()
+  await (parts.flights as Coalescer<Purchase>).idle()
+  t.equal(parts.flights.leaderOf(KEY), undefined)
+})
+
 t.test("a failure of the leader's team is its followers' of the same team, at once", async t => {
   const { parts } = world()
   const held = gate()
