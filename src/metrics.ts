@@ -21,7 +21,9 @@ export interface Gauges {
   creditState(): 'normal' | 'reserve' | 'empty' | undefined
   /** Nanocredits a second, by window. */
   burn(): Partial<Record<string, number>>
-  budgets(): Promise<{ team: string; window: 'daily' | 'monthly'; remaining: Nanocredits }[]>
+  budgets(): Promise<{ team: string; window: 'daily' | 'monthly'; limit: Nanocredits; remaining: Nanocredits }[]>
+  /** What Segmind has last made of the shared key. */
+  sharedKey(): 'accepted' | 'refused' | undefined
   unsavedSteps(): number
   unsavedResults(): { results: number; bytes: number }
   breakerOpen(): boolean
@@ -199,10 +201,17 @@ function registerCredits({ gauge, single }: Makers, gauges: Gauges): void {
     const now = gauges.creditState()
     return now ? STATES.map(state => [{ state }, Number(state === now)]) : []
   })
+  single(`${PREFIX}_shared_key_ok`, 'Whether Segmind took the shared key when it was last used.', () => {
+    const state = gauges.sharedKey()
+    return state && Number(state === 'accepted')
+  })
   gauge('segmind_credit_burn_credits_per_second', 'How fast credits go, over a window.', ['window'], () =>
     Object.entries(gauges.burn()).map(([window, rate]) => [{ window }, rate === undefined ? undefined : rate / 1e9]),
   )
-  gauge(`${PREFIX}_budget_remaining_credits`, 'What a team may still book.', ['team', 'window'], async () =>
-    (await gauges.budgets()).map(({ team, window, remaining }) => [{ team, window }, toCredits(remaining)]),
-  )
+  const budgetGauge = (what: 'limit' | 'remaining', help: string) =>
+    gauge(`${PREFIX}_budget_${what}_credits`, help, ['team', 'window'], async () =>
+      (await gauges.budgets()).map(budget => [{ team: budget.team, window: budget.window }, toCredits(budget[what])]),
+    )
+  budgetGauge('limit', 'The budget of a team.')
+  budgetGauge('remaining', 'What a team may still book.')
 }

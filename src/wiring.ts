@@ -188,6 +188,7 @@ export function gaugesOf(parts: Parts): Gauges {
     creditState: () => accounts.account.state.current?.name,
     burn: () => accounts.account.burn,
     budgets: () => accounts.allowance.budgets(teams.teams()),
+    sharedKey: () => parts.sharedKey.state,
     unsavedSteps: () => accounts.unsaved.size,
     unsavedResults: () => ({ results: results.unsaved.size, bytes: results.unsaved.bytes }),
     breakerOpen: () => parts.client.breaker !== 'closed',
