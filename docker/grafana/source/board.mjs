@@ -80,7 +80,9 @@ function placed(rows) {
   const panels = []
   let y = 0
   for (const { title, panels: members } of rows) {
-    panels.push(numbered(panels, { type: 'row', title, collapsed: false, panels: [], gridPos: { x: 0, y, w: COLUMNS, h: 1 } }))
+    panels.push(
+      numbered(panels, { type: 'row', title, collapsed: false, panels: [], gridPos: { x: 0, y, w: COLUMNS, h: 1 } }),
+    )
     y += 1
     let [x, height] = [0, 0]
     for (const { w, h, panel } of members) {

@@ -150,7 +150,11 @@ export function table(title, description, { by, columns }) {
       { id: 'merge', options: {} },
       {
         id: 'organize',
-        options: { excludeByName: { Time: true }, indexByName: {}, renameByName: Object.fromEntries([[by, by], ...names]) },
+        options: {
+          excludeByName: { Time: true },
+          indexByName: {},
+          renameByName: Object.fromEntries([[by, by], ...names]),
+        },
       },
       { id: 'sortBy', options: { fields: {}, sort: [{ field: columns[0].name, desc: true }] } },
       { id: 'limit', options: { limitField: 20 } },
