@@ -1,12 +1,14 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import { counters, PREFIX, startTeamsAtZero } from './counters.js'
 import { type Nanocredits, toCredits } from './nanocredits.js'
 
-const PREFIX = 'segmind_gateway'
 /** Cached answers take a millisecond, paid ones seconds, cold starts minutes. */
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
 /** Values that are read when Prometheus asks; `undefined` leaves the series out: unknown is never 0. */
 export interface Gauges {
+  /** Ids of the teams file. */
+  teams(): string[]
   upstreamInFlight(): number
   queueDepth(): ReadonlyMap<string, number>
   cache(): Promise<{ tier: 'memory' | 'store'; bytes: number; entries: number }[]>
@@ -19,7 +21,9 @@ export interface Gauges {
   creditState(): 'normal' | 'reserve' | 'empty' | undefined
   /** Nanocredits a second, by window. */
   burn(): Partial<Record<string, number>>
-  budgets(): Promise<{ team: string; window: 'daily' | 'monthly'; remaining: Nanocredits }[]>
+  budgets(): Promise<{ team: string; window: 'daily' | 'monthly'; limit: Nanocredits; remaining: Nanocredits }[]>
+  /** What Segmind has last made of the shared key. */
+  sharedKey(): 'accepted' | 'refused' | undefined
   unsavedSteps(): number
   unsavedResults(): { results: number; bytes: number }
   breakerOpen(): boolean
@@ -40,20 +44,23 @@ export interface RequestFacts {
   uploadBytes: number
 }
 
-/** The gateway's figures in Prometheus's terms (SPEC §10). The only file that knows the metrics library. */
+/** The gateway's figures in Prometheus's terms (SPEC §10). Only this file and `counters.ts` know the metrics library. */
 export class Metrics {
   readonly #registry = new Registry()
   readonly #counters = counters(this.#registry)
   readonly #histograms = histograms(this.#registry)
+  #teams: () => string[] = () => []
 
   /** Registers what is read at scrape time; once, when all parts are there. */
   observe(gauges: Gauges): void {
+    this.#teams = gauges.teams
     registerGauges(this.#registry, gauges)
     collectDefaultMetrics({ register: this.#registry })
   }
 
   /** Exposition text and its content type. */
   async expose(): Promise<{ contentType: string; text: string }> {
+    startTeamsAtZero(this.#counters, this.#teams())
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
   }
 
@@ -89,6 +96,11 @@ export class Metrics {
     this.#histograms.upstream.observe(durationMs / 1000)
   }
 
+  /** A request for a picture is sent once more. */
+  sentAgain(why: 'unsent' | 'busy' | 'server error'): void {
+    this.#counters.retries.inc({ why: why.replace(' ', '_') })
+  }
+
   waitedForTurn(waitedMs: number): void {
     this.#histograms.queueWait.observe(waitedMs / 1000)
   }
@@ -108,29 +120,6 @@ export class Metrics {
 
   storeFailed(doing: string): void {
     this.#counters.storeFailures.inc({ doing })
-  }
-}
-
-function counters(register: Registry) {
-  const counter = (name: string, help: string, ...labelNames: string[]) =>
-    new Counter({ name: `${PREFIX}_${name}`, help, labelNames, registers: [register] })
-  return {
-    requests: counter('requests_total', 'HTTP requests by route, team and status.', 'route', 'team', 'code'),
-    errors: counter('errors_total', 'Requests that ended with an error, by its code.', 'route', 'code'),
-    results: counter('results_total', 'Results answered, by where they came from.', 'team', 'cache'),
-    uploadBytes: counter('upload_bytes_total', 'Bytes of images received.', 'team'),
-    spent: counter('credits_spent_total', 'Credits charged for answered calls.', 'team'),
-    saved: counter('credits_saved_total', 'Credits not spent again, by how.', 'team', 'how'),
-    unknown: counter('credits_unknown_total', 'Credits booked for calls whose outcome is unknown.', 'team'),
-    upstream: counter('upstream_requests_total', 'Attempts at Segmind by status, or by what prevented one.', 'code'),
-    flights: counter(
-      'flights_total',
-      'Seats in flights shared by all processes: who bought, who waited, who took over.',
-      'role',
-    ),
-    lostResults: counter('lost_results_total', 'Paid answers that the store never got.', 'why'),
-    orphans: counter('orphaned_calls_total', 'Calls of processes that died, by what became of them.', 'fate'),
-    storeFailures: counter('store_failures_total', 'Steps the store did not do.', 'doing'),
   }
 }
 
@@ -217,10 +206,17 @@ function registerCredits({ gauge, single }: Makers, gauges: Gauges): void {
     const now = gauges.creditState()
     return now ? STATES.map(state => [{ state }, Number(state === now)]) : []
   })
+  single(`${PREFIX}_shared_key_ok`, 'Whether Segmind took the shared key when it was last used.', () => {
+    const state = gauges.sharedKey()
+    return state && Number(state === 'accepted')
+  })
   gauge('segmind_credit_burn_credits_per_second', 'How fast credits go, over a window.', ['window'], () =>
     Object.entries(gauges.burn()).map(([window, rate]) => [{ window }, rate === undefined ? undefined : rate / 1e9]),
   )
-  gauge(`${PREFIX}_budget_remaining_credits`, 'What a team may still book.', ['team', 'window'], async () =>
-    (await gauges.budgets()).map(({ team, window, remaining }) => [{ team, window }, toCredits(remaining)]),
-  )
+  const budgetGauge = (what: 'limit' | 'remaining', help: string) =>
+    gauge(`${PREFIX}_budget_${what}_credits`, help, ['team', 'window'], async () =>
+      (await gauges.budgets()).map(budget => [{ team: budget.team, window: budget.window }, toCredits(budget[what])]),
+    )
+  budgetGauge('limit', 'The budget of a team.')
+  budgetGauge('remaining', 'What a team may still book.')
 }

@@ -91,10 +91,13 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
   closers.push(() => teams.stop())
   let onNews = () => {}
   const sharedKey = new SharedKey(() => onNews())
-  const { client, fetcher } = openUpstream(options, closers, told => {
-    metrics.upstreamAnswered(told.label, told.durationMs)
-    sharedKey.called(told.code)
-    accounts.attempted({ code: told.code, sentAt: now() - told.durationMs })
+  const { client, fetcher } = openUpstream(options, closers, {
+    onTold: told => {
+      metrics.upstreamAnswered(told.label, told.durationMs)
+      sharedKey.called(told.code)
+      accounts.attempted({ code: told.code, sentAt: now() - told.durationMs })
+    },
+    onAgain: why => metrics.sentAgain(why),
   })
   const { accounts, alerts } = openBooks(
     { settings, log, opened, client, sharedKey, metrics, activity, onFailure, now, teams },
@@ -108,11 +111,7 @@ export async function buildParts(options: GatewayOptions, closers: Closers): Pro
   })
   const parts: Parts = {
     ...options,
-    now,
-    metrics,
-    opened,
-    store: opened.store,
-    teams,
+    ...{ now, metrics, opened, store: opened.store, teams },
     client,
     sharedKey,
     fetcher,
@@ -152,11 +151,11 @@ function closeAfter(parts: Parts, closers: Closers): void {
 }
 
 /** Segmind, and where pictures come from that are named by an address. */
-function openUpstream(options: GatewayOptions, closers: Closers, onTold: (told: Told) => void) {
+function openUpstream(options: GatewayOptions, closers: Closers, news: UpstreamNews) {
   const { images } = options.settings
   const outputs = createOutputFetcher()
   closers.push(() => outputs.close())
-  const client = createClient(options, outputs, onTold)
+  const client = createClient(options, outputs, news)
   closers.push(() => client.close())
   const fetcher = createImageFetcher({
     enabled: images.urls,
@@ -197,10 +196,16 @@ interface Told {
   durationMs: number
 }
 
+/** Who is told what happens at Segmind. */
+interface UpstreamNews {
+  onTold(told: Told): void
+  onAgain(why: 'unsent' | 'busy' | 'server error'): void
+}
+
 function createClient(
   { settings, upstream, log }: GatewayOptions,
   outputs: ImageFetcher,
-  onTold: (told: Told) => void,
+  { onTold, onAgain }: UpstreamNews,
 ): SegmindClient {
   const { api, timeoutMs, maxConcurrency, retryServerErrors } = settings.segmind
   return createSegmindClient({
@@ -214,6 +219,7 @@ function createClient(
       const label = status === 200 && code !== 'ok' ? code : String(status ?? code)
       onTold({ code, label, durationMs })
     },
+    onAgain,
     onBreaker: breaker => log.warn({ breaker }, 'the breaker in front of Segmind has changed'),
   })
 }

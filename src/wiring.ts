@@ -186,6 +186,7 @@ function createStatements({ settings, accounts, store, now }: Parts): MonthState
 export function gaugesOf(parts: Parts): Gauges {
   const { accounts, results, store, teams } = parts
   return {
+    teams: () => teams.teams().map(({ id }) => id),
     upstreamInFlight: () => parts.client.inFlight,
     queueDepth: () => parts.turns.depth(),
     cache: () => tiersOf(parts),
@@ -198,6 +199,7 @@ export function gaugesOf(parts: Parts): Gauges {
     creditState: () => accounts.account.state.current?.name,
     burn: () => accounts.account.burn,
     budgets: () => accounts.allowance.budgets(teams.teams()),
+    sharedKey: () => parts.sharedKey.state,
     unsavedSteps: () => accounts.unsaved.size,
     unsavedResults: () => ({ results: results.unsaved.size, bytes: results.unsaved.bytes }),
     breakerOpen: () => parts.client.breaker !== 'closed',

@@ -53,7 +53,8 @@ const RINGS: Readonly<Record<string, readonly string[]>> = {
   pages: ['client'],
   config: BASE,
   'config.ts': ['config'],
-  'metrics.ts': BASE,
+  'counters.ts': [],
+  'metrics.ts': [...BASE, 'counters.ts'],
   // where they meet
   'caching.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts'],
   'money.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts'],
@@ -94,7 +95,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   '@opentelemetry/exporter-trace-otlp-proto': ['tracing.ts'],
   '@opentelemetry/resources': ['tracing.ts'],
   '@opentelemetry/sdk-trace-base': ['tracing.ts'],
-  '@prometheus-io/client': ['metrics.ts'],
+  '@prometheus-io/client': ['counters.ts', 'metrics.ts'],
   cockatiel: ['segmind'],
   'env-schema': ['config'],
   'ipaddr.js': ['images'],

@@ -96,12 +96,20 @@ t.test('Redis evicts only what has a time to live, and keeps a file of every wri
   t.match(redisConf.get('maxmemory'), /^\d+[mg]b$/)
 })
 
-t.test('Prometheus looks where the gateway exposes its metrics', async t => {
-  const { scrape_configs } = parse(readFileSync('docker/prometheus/prometheus.yml', 'utf8')) as {
-    scrape_configs: { static_configs: { targets: string[] }[] }[]
-  }
-  t.strictSame(scrape_configs[0]?.static_configs, [{ targets: [`gateway:${SETTINGS.server.metricsPort.default}`] }])
-})
+t.test(
+  'Prometheus looks where the gateway and the Redis exporter expose their metrics, at each replica by itself',
+  async t => {
+    const port = Number(SETTINGS.server.metricsPort.default)
+    const { scrape_configs, alerting } = parse(readFileSync('docker/prometheus/prometheus.yml', 'utf8'))
+    t.match(scrape_configs, [
+      { job_name: 'segmind-gateway', dns_sd_configs: [{ names: ['gateway'], type: 'A', port }] },
+      { job_name: 'redis', static_configs: [{ targets: ['redis-exporter:9121'] }] },
+    ])
+    t.equal(gateway.environment?.METRICS_PORT, String(port))
+    t.match(alerting.alertmanagers, [{ dns_sd_configs: [{ names: ['alertmanager'], type: 'A', port: 9093 }] }])
+    for (const name of ['gateway', 'redis-exporter', 'alertmanager']) t.ok(name in compose.services, name)
+  },
+)
 
 t.test('everything the image is built from is there and let into the build', async t => {
   const letIn = readFileSync('.dockerignore', 'utf8').split('\n')

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ErrorCode } from '../errors.js'
 import type { BreakerState } from './breaker.js'
+import type { Again } from './retry.js'
 
 /** What came of one request to Segmind, for the metrics; a call that is retried has several. */
 export interface UpstreamAttempt {
@@ -34,6 +35,8 @@ export interface SegmindClientOptions {
   maxAnswerBytes?: number
   /** Told of every request that asks for a picture; not of polls and questions for the balance. */
   onAttempt?: (attempt: UpstreamAttempt) => void
+  /** Told of every request for a picture that goes out once more, and why. */
+  onAgain?: (why: Again['why']) => void
   onBreaker?: (state: BreakerState) => void
   /** Milliseconds since 1970. */
   now?: () => number

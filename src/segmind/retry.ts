@@ -17,6 +17,8 @@ export interface RetryPolicy {
   now: () => number
   random: () => number
   wait: (ms: number, signal: AbortSignal) => Promise<void>
+  /** Told of every request that goes out once more. */
+  onAgain?: (why: Again['why']) => void
 }
 
 /** Without a word about when: up to a quarter of a second before the second attempt, half a second before the third, and so on. */
@@ -43,6 +45,7 @@ export async function sendAgain<V extends { again?: Again }>(send: () => Promise
     if (policy.now() + pauseMs >= endsAt) return verdict
     await policy.wait(pauseMs, policy.closing)
     if (policy.closing.aborted) return verdict
+    policy.onAgain?.(again.why)
   }
 }
 

@@ -239,6 +239,27 @@ t.test('429 and 503 are tried again, and the pauses grow when Segmind says nothi
   t.match(attempts, [{ code: 'upstream_busy', status: 429 }, { code: 'upstream_failed', status: 503 }, { code: 'ok' }])
 })
 
+t.test('every request that goes out once more is told, and why; one that is not is not', async t => {
+  const told: string[] = []
+  const { fake, client } = await setUp(t, {
+    onAgain: why => told.push(why),
+    wait: async () => fake.comeUp().catch(() => {}),
+    maxConcurrency: 1,
+  })
+  await fake.goDown()
+  pictureOf(await client.segment(IMAGE, CAT, TERMS))
+  t.same(told.splice(0), ['unsent'])
+  fake.script({ status: 429, body: '' }, { status: 503, body: '' }, { status: 502, body: '' })
+  pictureOf(await client.segment(IMAGE, CAT, TERMS))
+  t.same(told.splice(0), ['busy', 'busy', 'server error'])
+  fake.script({ status: 500, body: '' }, { status: 500, body: '' })
+  failed(t, await client.segment(IMAGE, CAT, TERMS), 'upstream_failed', 'no')
+  t.same(told.splice(0), ['server error'], 'the second failure is final')
+  fake.script({ status: 429, body: '' })
+  failed(t, await client.segment(IMAGE, CAT, { ...TERMS, retryUntil: 0 }), 'upstream_busy', 'no')
+  t.same(told, [], 'nobody waits for it')
+})
+
 t.test('chance spreads the pauses', async t => {
   const { fake, client, pausesMs } = await setUp(t, { random: () => 0.999 })
   fake.script({ status: 429, body: '' }, { status: 429, body: '', headers: { 'retry-after': '2' } })

@@ -1,0 +1,22 @@
+// Writes the dashboards that Grafana is provisioned with: `node docker/grafana/dashboards.mjs`. They are changed in source/ and written
+// again; a test holds the files against what is written here.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { credits } from './source/credits.mjs'
+import { traffic } from './source/traffic.mjs'
+import { upstream } from './source/upstream.mjs'
+
+/** The text of every file, by its name. */
+export function dashboardFiles() {
+  const boards = { 'credits.json': credits, 'traffic.json': traffic, 'upstream.json': upstream }
+  return Object.fromEntries(
+    Object.entries(boards).map(([name, board]) => [name, `${JSON.stringify(board, undefined, 2)}\n`]),
+  )
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const folder = fileURLToPath(new URL('./dashboards', import.meta.url))
+  mkdirSync(folder, { recursive: true })
+  for (const [name, text] of Object.entries(dashboardFiles())) writeFileSync(join(folder, name), text)
+}

@@ -1,0 +1,34 @@
+// Pieces of PromQL that several panels share.
+
+/** Steps a second, added up over all replicas. */
+export function rate(selector, ...by) {
+  return sum(`rate(${selector}[$__rate_interval])`, by)
+}
+
+/** All steps within the time that is looked at. */
+export function increase(selector, ...by) {
+  return sum(`increase(${selector}[$__range])`, by)
+}
+
+/** 0 where a gateway is there and nothing of the kind has happened; absent where no gateway is. */
+export function zeroWhereUp(expr) {
+  return `${expr} or 0 * sum(segmind_gateway_store_up)`
+}
+
+/** A share, absent while there is nothing to have a share of. */
+export function share(part, whole) {
+  return `${part} / (${whole} > 0)`
+}
+
+export function quantile(q, selector, ...by) {
+  return `histogram_quantile(${q}, ${rate(selector, 'le', ...by)})`
+}
+
+/** Figures that every Node.js process has: those of gateways only. */
+export function ofGateways(expr) {
+  return `${expr} and on (job, instance) segmind_gateway_store_up`
+}
+
+function sum(expr, by) {
+  return by.length === 0 ? `sum(${expr})` : `sum by (${by.join(', ')}) (${expr})`
+}
