@@ -653,7 +653,16 @@ t.test('who is no operator, and a gateway that cannot do what one wants', async 
 
 t.test('what needs no key, methods that do not fit, addresses that do not exist', async () => {
   for (const path of ['/healthz', '/readyz']) await get(small, path, { method: 'HEAD' })
-  for (const path of ['/healthz', '/readyz', '/openapi.yaml', '/', '/docs', '/docs/errors', '/dashboard'])
+  for (const path of [
+    '/healthz',
+    '/readyz',
+    '/openapi.yaml',
+    '/',
+    '/docs',
+    '/docs/errors',
+    '/docs/runbook',
+    '/dashboard',
+  ])
     await get(small, path)
   for (const path of ['/', '/dashboard']) {
     const { etag = '' } = (await get(small, path)).headers
