@@ -10,7 +10,9 @@ import { upstream } from './source/upstream.mjs'
 /** The text of every file, by its name. */
 export function dashboardFiles() {
   const boards = { 'credits.json': credits, 'traffic.json': traffic, 'upstream.json': upstream }
-  return Object.fromEntries(Object.entries(boards).map(([name, board]) => [name, `${JSON.stringify(board, undefined, 2)}\n`]))
+  return Object.fromEntries(
+    Object.entries(boards).map(([name, board]) => [name, `${JSON.stringify(board, undefined, 2)}\n`]),
+  )
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

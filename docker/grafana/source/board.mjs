@@ -6,9 +6,9 @@ const COLUMNS = 24
 const SCHEMA_VERSION = 41
 const TAG = 'segmind-gateway'
 
-/** A titled row with panels, each with its width and height; they fill the grid from left to right. */
+/** A titled row with panels; they fill the grid from left to right. */
 export function row(title, ...panels) {
-  return { title, panels: panels.map(([w, h, panel]) => ({ w, h, panel })) }
+  return { title, panels }
 }
 
 /** Everything Grafana has to know of one dashboard. */
@@ -80,10 +80,13 @@ function placed(rows) {
   const panels = []
   let y = 0
   for (const { title, panels: members } of rows) {
-    panels.push(numbered(panels, { type: 'row', title, collapsed: false, panels: [], gridPos: { x: 0, y, w: COLUMNS, h: 1 } }))
+    panels.push(
+      numbered(panels, { type: 'row', title, collapsed: false, panels: [], gridPos: { x: 0, y, w: COLUMNS, h: 1 } }),
+    )
     y += 1
     let [x, height] = [0, 0]
-    for (const { w, h, panel } of members) {
+    for (const { size, ...panel } of members) {
+      const [w, h] = size
       if (x + w > COLUMNS) {
         y += height
         x = 0
