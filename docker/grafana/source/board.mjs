@@ -61,7 +61,6 @@ function team() {
     label: 'Team',
     description: 'Whose figures are shown, where a figure has a team.',
     datasource: DATASOURCE,
-    definition: query,
     query: { query, refId: 'teams', qryType: 1 },
     refresh: 2,
     sort: 1,
