@@ -6,9 +6,9 @@ const COLUMNS = 24
 const SCHEMA_VERSION = 41
 const TAG = 'segmind-gateway'
 
-/** A titled row with panels, each with its width and height; they fill the grid from left to right. */
+/** A titled row with panels; they fill the grid from left to right. */
 export function row(title, ...panels) {
-  return { title, panels: panels.map(([w, h, panel]) => ({ w, h, panel })) }
+  return { title, panels }
 }
 
 /** Everything Grafana has to know of one dashboard. */
@@ -61,7 +61,6 @@ function team() {
     label: 'Team',
     description: 'Whose figures are shown, where a figure has a team.',
     datasource: DATASOURCE,
-    definition: query,
     query: { query, refId: 'teams', qryType: 1 },
     refresh: 2,
     sort: 1,
@@ -85,7 +84,8 @@ function placed(rows) {
     )
     y += 1
     let [x, height] = [0, 0]
-    for (const { w, h, panel } of members) {
+    for (const { size, ...panel } of members) {
+      const [w, h] = size
       if (x + w > COLUMNS) {
         y += height
         x = 0

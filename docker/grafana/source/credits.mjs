@@ -22,237 +22,184 @@ const perHour = expr => `${expr} * 3600`
 
 const account = row(
   'The account now',
-  [
-    4,
-    4,
-    number('Balance', 'Credits left at Segmind, as it last said. The lowest that any replica knows.', {
-      ...{ unit: UNITS.credits, expr: BALANCE, decimals: 3, thresholds: steps('red', [0.000001, 'green']) },
-    }),
-  ],
-  [
-    4,
-    4,
-    number('Age of the balance', 'How long ago Segmind said so. It is asked when nothing was heard for a minute.', {
-      ...{ unit: UNITS.seconds, expr: 'time() - max(segmind_remaining_credits_timestamp_seconds)', decimals: 0 },
-      thresholds: steps('green', [300, 'orange'], [900, 'red']),
-    }),
-  ],
-  [
-    4,
-    4,
-    number(
-      'Runway',
-      'How long the balance lasts at the fastest known rate. Unknown while nothing is spent, and in the first ten minutes.',
-      {
-        ...{ unit: UNITS.seconds, expr: RUNWAY, decimals: 1 },
-        thresholds: steps('red', [7_200, 'orange'], [86_400, 'yellow'], [604_800, 'green']),
-      },
-    ),
-  ],
-  [
-    4,
-    4,
-    number(
-      'Credit state',
-      'In reserve only protected teams may spend, in empty nobody. Cached answers are served in all of them.',
-      {
-        ...{ unit: UNITS.state, expr: STATE, mappings: STATES, thresholds: steps('green', [1, 'orange'], [2, 'red']) },
-      },
-    ),
-  ],
-  [
-    4,
-    4,
-    number(
-      'Drift',
-      'Credits that left the account and that no gateway booked, since the first balance. Below 0, more was booked than left.',
-      {
-        ...{ unit: UNITS.credits, expr: DRIFT, decimals: 4, thresholds: steps('green', [0.01, 'orange'], [1, 'red']) },
-      },
-    ),
-  ],
-  [
-    4,
-    4,
-    number('Price of a call', 'What the next call is expected to cost, learned from the last ones.', {
-      ...{ unit: UNITS.credits, expr: PRICE, decimals: 5 },
-    }),
-  ],
+  number('Balance', 'Credits left at Segmind, as it last said. The lowest that any replica knows.', {
+    unit: UNITS.credits,
+    expr: BALANCE,
+    decimals: 3,
+    thresholds: steps('red', [0.000001, 'green']),
+  }),
+  number('Age of the balance', 'How long ago Segmind said so. It is asked when nothing was heard for a minute.', {
+    unit: UNITS.seconds,
+    expr: 'time() - max(segmind_remaining_credits_timestamp_seconds)',
+    decimals: 0,
+    thresholds: steps('green', [300, 'orange'], [900, 'red']),
+  }),
+  number(
+    'Runway',
+    'How long the balance lasts at the fastest known rate. Unknown while nothing is spent, and in the first ten minutes.',
+    {
+      unit: UNITS.seconds,
+      expr: RUNWAY,
+      decimals: 1,
+      thresholds: steps('red', [7_200, 'orange'], [86_400, 'yellow'], [604_800, 'green']),
+    },
+  ),
+  number(
+    'Credit state',
+    'In reserve only protected teams may spend, in empty nobody. Cached answers are served in all of them.',
+    {
+      unit: UNITS.state,
+      expr: STATE,
+      mappings: STATES,
+      thresholds: steps('green', [1, 'orange'], [2, 'red']),
+    },
+  ),
+  number(
+    'Drift',
+    'Credits that left the account and that no gateway booked, since the first balance. Below 0, more was booked than left.',
+    {
+      unit: UNITS.credits,
+      expr: DRIFT,
+      decimals: 4,
+      thresholds: steps('green', [0.01, 'orange'], [1, 'red']),
+    },
+  ),
+  number('Price of a call', 'What the next call is expected to cost, learned from the last ones.', {
+    unit: UNITS.credits,
+    expr: PRICE,
+    decimals: 5,
+  }),
 )
 
 const history = row(
   'The account over time',
-  [8, 8, lines('Balance', 'Credits left at Segmind.', { unit: UNITS.credits, queries: [series(BALANCE, 'balance')] })],
-  [
-    8,
-    8,
-    lines(
-      'Burn',
-      'How fast credits leave the account, booked or not, measured over the last hour, day and week. An hour is known after ten minutes.',
-      {
-        ...{ unit: UNITS.creditsPerHour, queries: [series(BURN, 'over {{window}}')] },
-      },
-    ),
-  ],
-  [
-    8,
-    8,
-    lines(
-      'Runway',
-      'How long the balance lasts at the fastest of these rates. The lines are 2 hours, a day and a week.',
-      {
-        ...{ unit: UNITS.seconds, queries: [series(RUNWAY, 'runway')] },
-        thresholds: steps('red', [7_200, 'orange'], [86_400, 'yellow'], [604_800, 'green']),
-      },
-    ),
-  ],
-  [
-    8,
-    6,
-    states('Credit state', 'Who may spend: everybody, protected teams, nobody.', {
-      queries: [series(STATE, 'credits')],
-      mappings: STATES,
-    }),
-  ],
-  [
-    8,
-    6,
-    lines('Drift', 'A step up: somebody else spends with the shared key, or a call cost more than was booked.', {
-      ...{ unit: UNITS.credits, min: null, queries: [series(DRIFT, 'drift')] },
-    }),
-  ],
-  [
-    8,
-    6,
-    lines('Price of a call', 'A step: calls have begun to cost something else.', {
-      ...{ unit: UNITS.credits, queries: [series(PRICE, 'expected')] },
-    }),
-  ],
+  lines('Balance', 'Credits left at Segmind.', { unit: UNITS.credits, queries: [series(BALANCE, 'balance')] }),
+  lines(
+    'Burn',
+    'How fast credits leave the account, booked or not, measured over the last hour, day and week. An hour is known after ten minutes.',
+    {
+      unit: UNITS.creditsPerHour,
+      queries: [series(BURN, 'over {{window}}')],
+    },
+  ),
+  lines(
+    'Runway',
+    'How long the balance lasts at the fastest of these rates. The lines are 2 hours, a day and a week.',
+    {
+      unit: UNITS.seconds,
+      queries: [series(RUNWAY, 'runway')],
+      thresholds: steps('red', [7_200, 'orange'], [86_400, 'yellow'], [604_800, 'green']),
+    },
+  ),
+  states('Credit state', 'Who may spend: everybody, protected teams, nobody.', {
+    queries: [series(STATE, 'credits')],
+    mappings: STATES,
+  }),
+  lines('Drift', 'A step up: somebody else spends with the shared key, or a call cost more than was booked.', {
+    size: [8, 6],
+    unit: UNITS.credits,
+    min: null,
+    queries: [series(DRIFT, 'drift')],
+  }),
+  lines('Price of a call', 'A step: calls have begun to cost something else.', {
+    size: [8, 6],
+    unit: UNITS.credits,
+    queries: [series(PRICE, 'expected')],
+  }),
 )
 
 const spending = row(
   'What teams spend and save',
-  [
-    4,
-    4,
-    number('Spent', 'Charged for answered calls, in the time that is looked at.', {
-      ...{ unit: UNITS.credits, expr: increase(SPENT), decimals: 3 },
-    }),
-  ],
-  [
-    4,
-    4,
-    number(
-      'Saved',
-      'What it would have cost to buy again what was answered from the cache or bought once for several.',
-      {
-        ...{ unit: UNITS.credits, expr: increase(SAVED), decimals: 3, thresholds: steps('green') },
-      },
+  number('Spent', 'Charged for answered calls, in the time that is looked at.', {
+    unit: UNITS.credits,
+    expr: increase(SPENT),
+    decimals: 3,
+  }),
+  number('Saved', 'What it would have cost to buy again what was answered from the cache or bought once for several.', {
+    unit: UNITS.credits,
+    expr: increase(SAVED),
+    decimals: 3,
+    thresholds: steps('green'),
+  }),
+  number(
+    'Unknown',
+    'Booked for calls of which nobody knows whether Segmind billed them, when they ended. What became known of them later is in the statements.',
+    {
+      unit: UNITS.credits,
+      expr: increase(UNKNOWN),
+      decimals: 4,
+      thresholds: steps('green', [0.000001, 'orange']),
+    },
+  ),
+  dial('Share saved', 'Of what all answers would have cost. Empty while nothing was answered.', {
+    size: [6, 4],
+    expr: share(increase(SAVED), `${increase(SAVED)} + ${increase(SPENT)}`),
+    thresholds: steps('red', [0.1, 'orange'], [0.3, 'green']),
+    noValue: 'nothing yet',
+  }),
+  bars('Share saved by team', 'The same for each team.', {
+    size: [6, 4],
+    unit: UNITS.share,
+    query: series(
+      share(increase(SAVED, 'team'), `${increase(SAVED, 'team')} + ${increase(SPENT, 'team')}`),
+      '{{team}}',
     ),
-  ],
-  [
-    4,
-    4,
-    number(
-      'Unknown',
-      'Booked for calls of which nobody knows whether Segmind billed them, when they ended. What became known of them later is in the statements.',
-      {
-        ...{
-          unit: UNITS.credits,
-          expr: increase(UNKNOWN),
-          decimals: 4,
-          thresholds: steps('green', [0.000001, 'orange']),
-        },
-      },
-    ),
-  ],
-  [
-    6,
-    4,
-    dial('Share saved', 'Of what all answers would have cost. Empty while nothing was answered.', {
-      expr: share(increase(SAVED), `${increase(SAVED)} + ${increase(SPENT)}`),
-      ...{ thresholds: steps('red', [0.1, 'orange'], [0.3, 'green']), noValue: 'nothing yet' },
-    }),
-  ],
-  [
-    6,
-    4,
-    bars('Share saved by team', 'The same for each team.', {
-      unit: UNITS.share,
-      query: series(
-        share(increase(SAVED, 'team'), `${increase(SAVED, 'team')} + ${increase(SPENT, 'team')}`),
-        '{{team}}',
-      ),
-      ...{ thresholds: steps('red', [0.1, 'orange'], [0.3, 'green']), max: 1, noValue: 'nothing yet' },
-    }),
-  ],
-  [
-    8,
-    8,
-    lines('Spend by team', 'Charged for answered calls.', {
-      ...{ unit: UNITS.creditsPerHour, stacked: true, queries: [series(perHour(rate(SPENT, 'team')), '{{team}}')] },
-    }),
-  ],
-  [
-    8,
-    8,
-    lines('Savings by team and how', 'cache: from the cache. coalesced: asked while the same was being bought.', {
-      ...{ unit: UNITS.creditsPerHour, stacked: true },
-      queries: [series(perHour(rate(SAVED, 'team', 'how')), '{{team}}, {{how}}')],
-    }),
-  ],
-  [
-    8,
-    8,
-    lines(
-      'Unknown by team',
-      'Calls that timed out or broke after they went out. They stay booked until the balance tells.',
-      {
-        ...{ unit: UNITS.creditsPerHour, stacked: true, queries: [series(perHour(rate(UNKNOWN, 'team')), '{{team}}')] },
-      },
-    ),
-  ],
-  [
-    24,
-    8,
-    table('Top spenders', 'Teams by what they spent in the time that is looked at, twenty at most.', {
-      by: 'team',
-      columns: [
-        { name: 'Spent', unit: UNITS.credits, expr: increase(SPENT, 'team') },
-        { name: 'Saved', unit: UNITS.credits, expr: increase(SAVED, 'team') },
-        { name: 'Unknown', unit: UNITS.credits, expr: increase(UNKNOWN, 'team') },
-        { name: 'Answers', unit: UNITS.number, expr: increase(RESULTS, 'team') },
-      ],
-    }),
-  ],
+    thresholds: steps('red', [0.1, 'orange'], [0.3, 'green']),
+    max: 1,
+    noValue: 'nothing yet',
+  }),
+  lines('Spend by team', 'Charged for answered calls.', {
+    unit: UNITS.creditsPerHour,
+    stacked: true,
+    queries: [series(perHour(rate(SPENT, 'team')), '{{team}}')],
+  }),
+  lines('Savings by team and how', 'cache: from the cache. coalesced: asked while the same was being bought.', {
+    unit: UNITS.creditsPerHour,
+    stacked: true,
+    queries: [series(perHour(rate(SAVED, 'team', 'how')), '{{team}}, {{how}}')],
+  }),
+  lines(
+    'Unknown by team',
+    'Calls that timed out or broke after they went out. They stay booked until the balance tells.',
+    {
+      unit: UNITS.creditsPerHour,
+      stacked: true,
+      queries: [series(perHour(rate(UNKNOWN, 'team')), '{{team}}')],
+    },
+  ),
+  table('Top spenders', 'Teams by what they spent in the time that is looked at, twenty at most.', {
+    by: 'team',
+    columns: [
+      { name: 'Spent', unit: UNITS.credits, expr: increase(SPENT, 'team') },
+      { name: 'Saved', unit: UNITS.credits, expr: increase(SAVED, 'team') },
+      { name: 'Unknown', unit: UNITS.credits, expr: increase(UNKNOWN, 'team') },
+      { name: 'Answers', unit: UNITS.number, expr: increase(RESULTS, 'team') },
+    ],
+  }),
 )
 
 const budgets = row(
   'Budgets',
-  [
-    12,
-    8,
-    bars(
-      'Left of the budget',
-      'What a team may still book in this day or month, as a share of its limit. Only teams that have a budget.',
-      {
-        ...{ unit: UNITS.share, query: series(`${LEFT} / ${LIMIT}`, '{{team}}, {{window}}') },
-        ...{ thresholds: steps('red', [0.000001, 'orange'], [0.2, 'green']), max: 1, noValue: 'no budgets' },
-      },
-    ),
-  ],
-  [
-    12,
-    8,
-    lines(
-      'Left, and the limit',
-      'In credits. Calls under way count until they have ended. The limit is a line of its own.',
-      {
-        unit: UNITS.credits,
-        queries: [series(LEFT, '{{team}}, {{window}}: left'), series(LIMIT, '{{team}}, {{window}}: limit')],
-      },
-    ),
-  ],
+  bars(
+    'Left of the budget',
+    'What a team may still book in this day or month, as a share of its limit. Only teams that have a budget.',
+    {
+      unit: UNITS.share,
+      query: series(`${LEFT} / ${LIMIT}`, '{{team}}, {{window}}'),
+      thresholds: steps('red', [0.000001, 'orange'], [0.2, 'green']),
+      max: 1,
+      noValue: 'no budgets',
+    },
+  ),
+  lines(
+    'Left, and the limit',
+    'In credits. Calls under way count until they have ended. The limit is a line of its own.',
+    {
+      size: [12, 8],
+      unit: UNITS.credits,
+      queries: [series(LEFT, '{{team}}, {{window}}: left'), series(LIMIT, '{{team}}, {{window}}: limit')],
+    },
+  ),
 )
 
 export const credits = board({

@@ -1,4 +1,5 @@
-// What the three dashboards are made of: one function for each type of panel, with what all of that type have in common.
+// What the three dashboards are made of: one function for each type of panel, with what all of that type have in common. Each takes a
+// `size`, its columns (of 24) and its height, where it is not as large as others of its type.
 
 export const DATASOURCE = { type: 'prometheus', uid: 'segmind-prometheus' }
 
@@ -12,6 +13,7 @@ export const UNITS = {
   perSecond: 'reqps',
   eventsPerSecond: 'cps',
   share: 'percentunit',
+  cores: 'suffix: cores',
   number: 'short',
   state: 'none',
 }
@@ -35,10 +37,14 @@ export function series(expr, legendFormat = '') {
 }
 
 /** Lines over time. `stacked` where they add up to something. */
-export function lines(title, description, { unit, queries, stacked = false, min = 0, max, thresholds, colors = {} }) {
+export function lines(
+  title,
+  description,
+  { unit, queries, stacked = false, min = 0, max, thresholds, colors = {}, size = [8, 8] },
+) {
   return {
     type: 'timeseries',
-    ...base(title, description, queries.map(overTime)),
+    ...base({ title, description, size }, queries.map(overTime)),
     fieldConfig: fields({ unit, thresholds, ...(min !== null && { min }), ...(max !== undefined && { max }) }, colors, {
       drawStyle: 'line',
       lineWidth: 1,
@@ -56,10 +62,14 @@ export function lines(title, description, { unit, queries, stacked = false, min 
 }
 
 /** One number as it is now. What Prometheus does not have is `noValue`. */
-export function number(title, description, { unit, expr, legend, thresholds = NEUTRAL, mappings, decimals, noValue }) {
+export function number(
+  title,
+  description,
+  { unit, expr, legend, thresholds = NEUTRAL, mappings, decimals, noValue, size = [4, 4] },
+) {
   return {
     type: 'stat',
-    ...base(title, description, [now(series(expr, legend))]),
+    ...base({ title, description, size }, [now(series(expr, legend))]),
     fieldConfig: fields({
       unit,
       thresholds,
@@ -79,10 +89,10 @@ export function number(title, description, { unit, expr, legend, thresholds = NE
 }
 
 /** A share of a whole, as it is now. */
-export function dial(title, description, { expr, thresholds = NEUTRAL, noValue }) {
+export function dial(title, description, { expr, thresholds = NEUTRAL, noValue, size = [4, 4] }) {
   return {
     type: 'gauge',
-    ...base(title, description, [now(series(expr))]),
+    ...base({ title, description, size }, [now(series(expr))]),
     fieldConfig: fields({ unit: UNITS.share, thresholds, min: 0, max: 1, noValue: noValue ?? 'unknown' }),
     options: {
       reduceOptions: { calcs: ['lastNotNull'], fields: '', values: false },
@@ -94,10 +104,10 @@ export function dial(title, description, { expr, thresholds = NEUTRAL, noValue }
 }
 
 /** A bar for each series, as they are now. */
-export function bars(title, description, { unit, query, thresholds = NEUTRAL, min = 0, max, noValue }) {
+export function bars(title, description, { unit, query, thresholds = NEUTRAL, min = 0, max, noValue, size = [12, 8] }) {
   return {
     type: 'bargauge',
-    ...base(title, description, [now(query)]),
+    ...base({ title, description, size }, [now(query)]),
     fieldConfig: fields({
       unit,
       thresholds,
@@ -116,10 +126,10 @@ export function bars(title, description, { unit, query, thresholds = NEUTRAL, mi
 }
 
 /** In which of a few states something was, over time. */
-export function states(title, description, { queries, mappings, thresholds = NEUTRAL }) {
+export function states(title, description, { queries, mappings, thresholds = NEUTRAL, size = [8, 6] }) {
   return {
     type: 'state-timeline',
-    ...base(title, description, queries.map(overTime)),
+    ...base({ title, description, size }, queries.map(overTime)),
     fieldConfig: fields({ unit: UNITS.state, thresholds, mappings }, {}, { fillOpacity: 70, lineWidth: 0 }),
     options: {
       mergeValues: true,
@@ -133,12 +143,12 @@ export function states(title, description, { queries, mappings, thresholds = NEU
 }
 
 /** A row for each value of a label, a column for each query; `columns` names them with their units, the first one sorts. */
-export function table(title, description, { by, columns }) {
+export function table(title, description, { by, columns, size = [24, 8] }) {
   const queries = columns.map(({ expr }) => ({ ...now(series(expr)), format: 'table' }))
   const names = columns.map(({ name }, index) => [`Value #${refId(index)}`, name])
   return {
     type: 'table',
-    ...base(title, description, queries),
+    ...base({ title, description, size }, queries),
     fieldConfig: {
       ...fields({ unit: UNITS.number, thresholds: NEUTRAL }),
       overrides: columns.map(({ name, unit }) => ({
@@ -163,9 +173,9 @@ export function table(title, description, { by, columns }) {
   }
 }
 
-function base(title, description, queries) {
+function base(heading, queries) {
   const targets = queries.map((query, index) => ({ refId: refId(index), datasource: DATASOURCE, ...query }))
-  return { title, description, datasource: DATASOURCE, targets }
+  return { ...heading, datasource: DATASOURCE, targets }
 }
 
 function fields({ thresholds, ...defaults }, colors = {}, custom) {

@@ -20,13 +20,19 @@ export function share(part, whole) {
   return `${part} / (${whole} > 0)`
 }
 
+/** Absent while nothing was measured: that would be no number (NaN), which no comparison lets pass. */
 export function quantile(q, selector, ...by) {
-  return `histogram_quantile(${q}, ${rate(selector, 'le', ...by)})`
+  return `histogram_quantile(${q}, ${rate(selector, 'le', ...by)}) >= 0`
 }
 
-/** Figures that every Node.js process has: those of gateways only. */
-export function ofGateways(expr) {
-  return `${expr} and on (job, instance) segmind_gateway_store_up`
+/** A figure of each gateway by itself. */
+export function perReplica(expr) {
+  return `max by (instance) (${expr})`
+}
+
+/** The same of a figure that every process has (memory): what is not of a gateway is left out. */
+export function perProcess(expr) {
+  return perReplica(`${expr} and on (job, instance) segmind_gateway_store_up`)
 }
 
 function sum(expr, by) {

@@ -17,71 +17,52 @@ const OVERHEAD = 'segmind_gateway_overhead_seconds_bucket'
 const CACHE_COLORS = { hit: 'green', coalesced: 'blue', stale: 'yellow', miss: 'orange', bypass: 'purple' }
 const SLOW = steps('green', [1, 'orange'], [10, 'red'])
 
-const latency = (q, name, what) => [
-  8,
-  8,
+const latency = (q, name, what) =>
   lines(`Time to answer, ${name}`, `${what}, by where the answer came from. A miss takes as long as Segmind takes.`, {
-    ...{ unit: UNITS.seconds, colors: CACHE_COLORS, queries: [series(quantile(q, ANSWERED, 'cache'), '{{cache}}')] },
-  }),
-]
+    unit: UNITS.seconds,
+    colors: CACHE_COLORS,
+    queries: [series(quantile(q, ANSWERED, 'cache'), '{{cache}}')],
+  })
 
 const now = row(
   'Now',
-  [
-    4,
-    4,
-    number('Requests', 'A second, health checks and pages included.', {
-      ...{ unit: UNITS.perSecond, expr: zeroWhereUp(rate(REQUESTS)), decimals: 2 },
-    }),
-  ],
-  [
-    4,
-    4,
-    number('Answered with 5xx', 'Share of all requests: the gateway, Segmind or the credits, not the caller.', {
-      ...{
-        unit: UNITS.share,
-        expr: share(zeroPart(rate(FAILED)), rate(REQUESTS)),
-        decimals: 1,
-        noValue: 'no requests',
-      },
-      thresholds: steps('green', [0.01, 'orange'], [0.05, 'red']),
-    }),
-  ],
-  [
-    4,
-    4,
-    number('Cached, p95', '95 of 100 hits were answered within this time.', {
-      ...{ unit: UNITS.seconds, expr: quantile(0.95, `${DURATION}{cache="hit"}`), noValue: 'no hits' },
-      thresholds: steps('green', [0.1, 'orange'], [1, 'red']),
-    }),
-  ],
-  [
-    4,
-    4,
-    number('Bought, p95', '95 of 100 misses were answered within this time.', {
-      ...{ unit: UNITS.seconds, expr: quantile(0.95, `${DURATION}{cache="miss"}`), noValue: 'no misses' },
-      thresholds: steps('green', [30, 'orange'], [60, 'red']),
-    }),
-  ],
-  [
-    4,
-    4,
-    number('Uploads', 'Bytes of images a second.', {
-      ...{ unit: UNITS.bytesPerSecond, expr: rate(UPLOADS) },
-    }),
-  ],
-  [
-    4,
-    4,
-    dial(
-      'Answered without paying',
-      'Share of results from the cache, coalesced ones included, in the time that is looked at.',
-      {
-        expr: share(increase(UNPAID), increase(RESULTS)),
-        ...{ thresholds: steps('red', [0.1, 'orange'], [0.3, 'green']), noValue: 'no results' },
-      },
-    ),
-  ],
+  number('Requests', 'A second, health checks and pages included.', {
+    unit: UNITS.perSecond,
+    expr: zeroWhereUp(rate(REQUESTS)),
+    decimals: 2,
+  }),
+  number('Answered with 5xx', 'Share of all requests: the gateway, Segmind or the credits, not the caller.', {
+    unit: UNITS.share,
+    expr: share(zeroPart(rate(FAILED)), rate(REQUESTS)),
+    decimals: 1,
+    noValue: 'no requests',
+    thresholds: steps('green', [0.01, 'orange'], [0.05, 'red']),
+  }),
+  number('Cached, p95', '95 of 100 hits were answered within this time.', {
+    unit: UNITS.seconds,
+    expr: quantile(0.95, `${DURATION}{cache="hit"}`),
+    noValue: 'no hits',
+    thresholds: steps('green', [0.1, 'orange'], [1, 'red']),
+  }),
+  number('Bought, p95', '95 of 100 misses were answered within this time.', {
+    unit: UNITS.seconds,
+    expr: quantile(0.95, `${DURATION}{cache="miss"}`),
+    noValue: 'no misses',
+    thresholds: steps('green', [30, 'orange'], [60, 'red']),
+  }),
+  number('Uploads', 'Bytes of images a second.', {
+    unit: UNITS.bytesPerSecond,
+    expr: rate(UPLOADS),
+  }),
+  dial(
+    'Answered without paying',
+    'Share of results from the cache, coalesced ones included, in the time that is looked at.',
+    {
+      expr: share(increase(UNPAID), increase(RESULTS)),
+      thresholds: steps('red', [0.1, 'orange'], [0.3, 'green']),
+      noValue: 'no results',
+    },
+  ),
 )
 
 /** A part that is not there is none, where there is a whole. */
@@ -91,48 +72,31 @@ function zeroPart(expr) {
 
 const requests = row(
   'Requests',
-  [
-    8,
-    8,
-    lines('By team', 'Requests with a key. Those without a known key have no team: health checks, pages, wrong keys.', {
-      ...{ unit: UNITS.perSecond, stacked: true },
-      queries: [series(rate(WITH_TEAM, 'team'), '{{team}}'), series(zeroWhereUp(rate(WITHOUT_TEAM)), 'without a team')],
-    }),
-  ],
-  [
-    8,
-    8,
-    lines('By route', 'Which addresses are asked.', {
-      ...{ unit: UNITS.perSecond, stacked: true, queries: [series(rate(REQUESTS, 'route'), '{{route}}')] },
-    }),
-  ],
-  [
-    8,
-    8,
-    lines('By status', 'HTTP statuses of the answers.', {
-      ...{ unit: UNITS.perSecond, stacked: true, queries: [series(rate(REQUESTS, 'code'), '{{code}}')] },
-    }),
-  ],
-  [
-    12,
-    8,
-    lines(
-      'Errors by code',
-      'What went wrong, of all teams. Each code is explained under /docs/errors of the gateway.',
-      {
-        unit: UNITS.eventsPerSecond,
-        queries: [series(zeroWhereUp(rate(ERRORS)), 'all'), series(rate(ERRORS, 'code'), '{{code}}')],
-      },
-    ),
-  ],
-  [
-    12,
-    8,
-    lines('Errors by route', 'Where it went wrong, of all teams.', {
-      unit: UNITS.eventsPerSecond,
-      queries: [series(zeroWhereUp(rate(ERRORS)), 'all'), series(rate(ERRORS, 'route'), '{{route}}')],
-    }),
-  ],
+  lines('By team', 'Requests with a key. Those without a known key have no team: health checks, pages, wrong keys.', {
+    unit: UNITS.perSecond,
+    stacked: true,
+    queries: [series(rate(WITH_TEAM, 'team'), '{{team}}'), series(zeroWhereUp(rate(WITHOUT_TEAM)), 'without a team')],
+  }),
+  lines('By route', 'Which addresses are asked.', {
+    unit: UNITS.perSecond,
+    stacked: true,
+    queries: [series(rate(REQUESTS, 'route'), '{{route}}')],
+  }),
+  lines('By status', 'HTTP statuses of the answers.', {
+    unit: UNITS.perSecond,
+    stacked: true,
+    queries: [series(rate(REQUESTS, 'code'), '{{code}}')],
+  }),
+  lines('Errors by code', 'What went wrong, of all teams. Each code is explained under /docs/errors of the gateway.', {
+    size: [12, 8],
+    unit: UNITS.eventsPerSecond,
+    queries: [series(zeroWhereUp(rate(ERRORS)), 'all'), series(rate(ERRORS, 'code'), '{{code}}')],
+  }),
+  lines('Errors by route', 'Where it went wrong, of all teams.', {
+    size: [12, 8],
+    unit: UNITS.eventsPerSecond,
+    queries: [series(zeroWhereUp(rate(ERRORS)), 'all'), series(rate(ERRORS, 'route'), '{{route}}')],
+  }),
 )
 
 const times = row(
@@ -140,55 +104,44 @@ const times = row(
   latency(0.5, 'p50', 'Half of the requests were answered within this time'),
   latency(0.95, 'p95', '95 of 100 requests were answered within this time'),
   latency(0.99, 'p99', '99 of 100 requests were answered within this time'),
-  [
-    12,
-    8,
-    lines('Overhead', 'Time to answer less the time spent waiting for Segmind: uploads, checks, waiting for a turn.', {
-      ...{ unit: UNITS.seconds, thresholds: SLOW },
-      queries: [0.5, 0.95, 0.99].map(q => series(quantile(q, OVERHEAD), `p${q * 100}`)),
-    }),
-  ],
-  [
-    12,
-    8,
-    lines('Time to answer by route, p95', '95 of 100 requests were answered within this time, errors included.', {
-      ...{ unit: UNITS.seconds, queries: [series(quantile(0.95, DURATION, 'route'), '{{route}}')] },
-    }),
-  ],
+  lines('Overhead', 'Time to answer less the time spent waiting for Segmind: uploads, checks, waiting for a turn.', {
+    size: [12, 8],
+    unit: UNITS.seconds,
+    thresholds: SLOW,
+    queries: [0.5, 0.95, 0.99].map(q => series(quantile(q, OVERHEAD), `p${q * 100}`)),
+  }),
+  lines('Time to answer by route, p95', '95 of 100 requests were answered within this time, errors included.', {
+    size: [12, 8],
+    unit: UNITS.seconds,
+    queries: [series(quantile(0.95, DURATION, 'route'), '{{route}}')],
+  }),
 )
 
 const cache = row(
   'Cache and uploads',
-  [
-    8,
-    8,
-    lines(
-      'Results by where they came from',
-      'hit: cached. coalesced: shared one purchase. stale: past its time, Segmind failing. miss and bypass: bought.',
-      {
-        ...{ unit: UNITS.perSecond, stacked: true, colors: CACHE_COLORS },
-        queries: [series(rate(RESULTS, 'cache'), '{{cache}}')],
-      },
-    ),
-  ],
-  [
-    8,
-    8,
-    lines('Answered without paying', 'Share of results that cost nothing. A gap: there were no results.', {
-      ...{ unit: UNITS.share, max: 1 },
-      queries: [
-        series(share(rate(UNPAID), rate(RESULTS)), 'all'),
-        series(share(rate(UNPAID, 'team'), rate(RESULTS, 'team')), '{{team}}'),
-      ],
-    }),
-  ],
-  [
-    8,
-    8,
-    lines('Uploads by team', 'Bytes of images received. An image that is named by its digest is not sent again.', {
-      ...{ unit: UNITS.bytesPerSecond, stacked: true, queries: [series(rate(UPLOADS, 'team'), '{{team}}')] },
-    }),
-  ],
+  lines(
+    'Results by where they came from',
+    'hit: cached. coalesced: shared one purchase. stale: past its time, Segmind failing. miss and bypass: bought.',
+    {
+      unit: UNITS.perSecond,
+      stacked: true,
+      colors: CACHE_COLORS,
+      queries: [series(rate(RESULTS, 'cache'), '{{cache}}')],
+    },
+  ),
+  lines('Answered without paying', 'Share of results that cost nothing. A gap: there were no results.', {
+    unit: UNITS.share,
+    max: 1,
+    queries: [
+      series(share(rate(UNPAID), rate(RESULTS)), 'all'),
+      series(share(rate(UNPAID, 'team'), rate(RESULTS, 'team')), '{{team}}'),
+    ],
+  }),
+  lines('Uploads by team', 'Bytes of images received. An image that is named by its digest is not sent again.', {
+    unit: UNITS.bytesPerSecond,
+    stacked: true,
+    queries: [series(rate(UPLOADS, 'team'), '{{team}}')],
+  }),
 )
 
 export const traffic = board({
