@@ -24,6 +24,12 @@ t.test('what is counted under labels that are known beforehand begins at 0', asy
   t.same(valuesOf(text, 'credits_spent_total'), { 'team="vision"': 0, 'team="silent"': 0 })
   t.same(Object.keys(valuesOf(text, 'results_total')).length, 10)
   t.same(valuesOf(text, 'requests_total'), {}, 'statuses are not known beforehand')
+  const errors = valuesOf(text, 'errors_total')
+  t.match(errors, { 'route="/segment",code="upstream_failed"': 0, 'route="/segment/batch",code="overloaded"': 0 })
+  t.notOk(
+    Object.keys(errors).some(labels => labels.includes('invalid_parameter')),
+    'the caller’s mistakes are no outage',
+  )
 })
 
 t.test('beginning at 0 takes nothing from what was counted', async t => {

@@ -54,6 +54,8 @@ export interface Finished {
   durationMs: number
   upstreamMs: number
   uploadBytes: number
+  /** With a test key: what went wrong may be made up. */
+  isTest?: boolean
   /** Of which selection of a batch this is told; else of a whole request. */
   selection?: number
 }
@@ -164,6 +166,7 @@ export function finishedOf(
     ...{ requestId, method: request.method, startedAt, route, team: caller?.team.id ?? '', status },
     ...(trace && { trace }),
     ...(error && { error }),
+    ...(caller?.isTest && { isTest: true }),
     ...{ cache: cache ?? '', durationMs, upstreamMs, uploadBytes },
   }
   if (!facts.story || !caller) return { finished }

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
 import { startTestGateway } from '../support/gateway.js'
-import { findTool, runTool } from '../support/promtool.js'
+import { findOrSkip, runProgram } from '../support/prometheus.js'
 
 const FOLDER = 'docker/prometheus'
 const ALERTMANAGER = 'docker/alertmanager/alertmanager.yml'
@@ -127,37 +127,37 @@ t.test('what is not told beside something else names alerts that there are', asy
   )
 })
 
-const promtool = findTool(t, 'promtool')
+const promtool = findOrSkip(t, 'promtool', 'the rules were not tried')
 
 if (promtool !== undefined) {
   t.test('Prometheus takes the rules and its settings', async t => {
     const ruleFiles = readdirSync(`${FOLDER}/rules`).map(name => `${FOLDER}/rules/${name}`)
     t.ok(ruleFiles.length >= 2)
-    const checked = await runTool(promtool, 'check', 'rules', ...ruleFiles)
+    const checked = await runProgram(promtool, 'check', 'rules', ...ruleFiles)
     t.equal(checked.code, 0, checked.said)
-    const config = await runTool(promtool, 'check', 'config', '--syntax-only', `${FOLDER}/prometheus.yml`)
+    const config = await runProgram(promtool, 'check', 'config', '--syntax-only', `${FOLDER}/prometheus.yml`)
     t.equal(config.code, 0, config.said)
   })
 
   for (const file of testFiles) {
     t.test(`the rules do what ${file} says`, async t => {
-      const { code, said } = await runTool(promtool, 'test', 'rules', file)
+      const { code, said } = await runProgram(promtool, 'test', 'rules', file)
       t.equal(code, 0, said)
     })
   }
 }
 
-const amtool = findTool(t, 'amtool')
+const amtool = findOrSkip(t, 'amtool', 'what Alertmanager would make of its settings was not tried')
 
 if (amtool !== undefined) {
   t.test('Alertmanager takes its settings', async t => {
-    const { code, said } = await runTool(amtool, 'check-config', ALERTMANAGER)
+    const { code, said } = await runProgram(amtool, 'check-config', ALERTMANAGER)
     t.equal(code, 0, said)
   })
 
   t.test('pages and tickets go where they are meant to go', async t => {
     for (const severity of ['page', 'ticket']) {
-      const { said } = await runTool(
+      const { said } = await runProgram(
         amtool,
         'config',
         'routes',
