@@ -99,6 +99,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   cockatiel: ['segmind'],
   'env-schema': ['config'],
   'ipaddr.js': ['images'],
+  marked: ['http'],
   'lru-cache': ['cache', 'images', 'store/memory-blobs.ts'],
   fastify: ['http', 'sandbox', 'caching.ts', 'money.ts', 'operating.ts', 'parts.ts', 'gateway.ts'],
   '@fastify/multipart': ['http', 'sandbox'],
