@@ -23,7 +23,7 @@ if (program) await tryDashboards(program)
 async function tryDashboards(program: string): Promise<void> {
   const check = await loadCheck()
   const dashboards = check.readDashboards()
-  const { world, prometheus, without } = await startWorld(t, program)
+  const { world, prometheus, targets, without } = await startWorld(t, program)
   const question = { prometheus, dashboards, rangeSeconds: RANGE_SECONDS, without }
   const queued = async () => {
     const found = await instant(prometheus, 'segmind_gateway_queue_depth > 0')
@@ -31,6 +31,8 @@ async function tryDashboards(program: string): Promise<void> {
   }
 
   t.test('everything happens that a dashboard has a panel for', async t => {
+    // What happens before Prometheus has looked for the first time is no step for it.
+    await until(async () => (await instant(prometheus, 'up == 1')).length === targets)
     t.equal(await stale(world, 'old'), 'STALE')
     t.same((await together(world, 'first')).sort(), ['COALESCED', 'COALESCED', 'MISS'])
     t.same(await trouble(world, 'first'), ['MISS', 'MISS', '502', '401', '400'])
@@ -121,7 +123,8 @@ async function startWorld(t: Test, program: string) {
   })
   t.teardown(prometheus.close)
   const world: World = { gateway, replica, upstream, redis }
-  return { world, prometheus: prometheus.url, without: exporter ? [] : ['redis_'] }
+  const targets = jobs.flatMap(job => job.targets).length
+  return { world, prometheus: prometheus.url, targets, without: exporter ? [] : ['redis_'] }
 }
 
 /** Asks, and lets things happen in between, until everything has data or it has taken too long. */
