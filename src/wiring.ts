@@ -221,6 +221,7 @@ function pipelinePartsOf(parts: Parts): QuoteParts {
     results: parts.results,
     images: parts.images,
     flights: parts.flights,
+    pursuits: new Map(),
     leases: parts.leases,
     checkImage: createImageCheck({ maxPixels: settings.images.maxPixels }),
     pixelKeyOf: settings.images.pixelDigest ? createPixelKey({ maxPixels: settings.images.maxPixels }) : undefined,
