@@ -43,10 +43,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     parts.accounts.startRecovery(createResume(parts))
     closers.push(() => parts.results.unsaved.close())
     closers.push(() => app.close())
-    await bound('PORT', port, app.listen({ host, port }))
     const expose = () => parts.metrics.expose()
     const metrics = await bound('METRICS_PORT', metricsPort, listenForMetrics({ host, port: metricsPort, expose }))
     closers.push(() => metrics.close())
+    // Last: from here on there is something to lose.
+    await bound('PORT', port, app.listen({ host, port }))
     let stopping: Promise<Unfinished> | undefined
     return {
       url: localUrl(host, (app.server.address() as AddressInfo).port),

@@ -31,12 +31,12 @@ segmind-gateway serve
     a second signal ends it at once.`,
     run: async (args, commandIo) => (await import('./cli/serve.js')).run(args, commandIo),
   },
-  keys: { help: keys.help, run: (args, commandIo) => keys.run(args, commandIo, { openStore }) },
+  keys: { help: keys.help, run: (args, commandIo) => keys.run(args, commandIo, { openStore: openBooks }) },
   check,
   usage: { help: usage.help, run: (args, commandIo) => usage.run(args, commandIo, openBooks) },
   waste: { help: waste.help, run: (args, commandIo) => waste.run(args, commandIo, openBooks) },
   cache: { help: cache.help, run: (args, commandIo) => cache.run(args, commandIo, openBooks) },
-  alerts: { help: alerts.help, run: (args, commandIo) => alerts.run(args, commandIo, { openStore }) },
+  alerts: { help: alerts.help, run: (args, commandIo) => alerts.run(args, commandIo, { openStore: openBooks }) },
   health,
   sandbox: {
     help: `Runs the built-in stand-in for Segmind alone
@@ -52,9 +52,12 @@ async function openStore({ store }: Pick<Settings, 'store'>): Promise<Store> {
   return (await stores.openStore(store)).store
 }
 
-/** Whoever looks into the books is told when they are pretended. */
+/** Whoever looks into the books, or leaves something there, is told when they are pretended. */
 function openBooks(settings: Pick<Settings, 'store'>): Promise<Store> {
-  if (settings.store.isSandbox) io.stderr('There is no SEGMIND_API_KEY here: this is the store of the sandbox.')
+  if (settings.store.isSandbox)
+    io.stderr(
+      'There is no SEGMIND_API_KEY here: this is the store of the sandbox, apart from that of a gateway with a key.',
+    )
   return openStore(settings)
 }
 

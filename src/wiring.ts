@@ -32,6 +32,7 @@ export function appPartsOf(parts: Parts): AppParts {
     trustProxy: settings.server.trustProxy,
     keys: { authenticate: teams.authenticate, isOperator },
     health: {
+      upstream: parts.settings.sandbox ? 'sandbox' : 'segmind',
       isDraining: () => parts.isDraining,
       isStoreUp: store.isUp,
       isTeamsFileOk: teams.isOk,
@@ -66,6 +67,7 @@ export function appPartsOf(parts: Parts): AppParts {
     explanations: { find: requestId => parts.explanations.find(requestId) },
     onFinished: finishedInto(parts),
     isTraced: parts.tracing !== undefined,
+    isSandbox: parts.settings.sandbox,
     operators: operatorPartsOf(parts, {
       credits: () => creditFactsOf(parts),
       statement: month => statements.read(month),

@@ -65,7 +65,7 @@ t.test('every file that is mounted is in the repository', async t => {
 
 t.test('images of others are of one version, and compose knows when each is ready', async t => {
   for (const [name, { image, healthcheck }] of Object.entries(compose.services)) {
-    if (image === 'segmind-gateway') continue
+    if (image.startsWith('segmind-gateway')) continue
     t.match(image, /^[\w./-]+:v?\d[\w.-]*$/, name)
     // The exporter's image has nothing that could ask.
     if (name !== 'redis-exporter') t.ok(healthcheck, name)

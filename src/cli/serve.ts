@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import { loadSettings, type Settings } from '../config.js'
 import { type Gateway, isNothing, startGateway } from '../gateway.js'
 import { createLog } from '../log.js'
+import { folderOf } from '../store/open-store.js'
 import type { Tracing } from '../tracing.js'
 import { firstTeam } from './first-team.js'
 import type { CliIo } from './io.js'
@@ -16,9 +17,9 @@ export async function run(args: string[], io: CliIo): Promise<number> {
   parseArgs({ args, options: {} })
   const settings = loadSettings(io.env)
   const log = createLog(settings.log.level)
-  const started = endOnSignal(log)
   for (const warning of settings.warnings) log.warn(warning)
   const key = await firstTeam(settings, Date.now())
+  const started = endOnSignal(log)
   const tracing = await openTracing(io.env)
   const upstream = await openUpstream(settings)
   try {
@@ -52,9 +53,10 @@ function describe(settings: Settings, gateway: Gateway) {
     url: gateway.url.replace('127.0.0.1', 'localhost'),
     metricsUrl: gateway.metricsUrl.replace('127.0.0.1', 'localhost'),
     upstreamUrl: settings.sandbox ? undefined : settings.segmind.baseUrl,
+    sandboxUrl: settings.sandboxUrl,
     photo: relative(process.cwd(), photo),
     hasOperators: settings.teams.adminKey !== undefined,
-    store: settings.store.redisUrl ? 'Redis' : `embedded, in ${settings.store.dataDir}`,
+    store: settings.store.redisUrl ? 'Redis' : `embedded, in ${folderOf(settings.store)}`,
   }
 }
 

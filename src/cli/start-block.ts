@@ -4,6 +4,8 @@ export interface Started {
   metricsUrl: string
   /** Segmind's address; absent where the sandbox stands in. */
   upstreamUrl: string | undefined
+  /** Of a sandbox that runs apart. */
+  sandboxUrl: string | undefined
   /** Of the team made by the first start; absent where it is gone or the teams are somebody's own. */
   key: string | undefined
   /** A photo of this repository, as a path that works where the command was typed. */
@@ -17,10 +19,10 @@ const RULE = '─'.repeat(80)
 
 /** The start-up block: where things are, a key, and lines that work as printed. */
 export function startBlock(started: Started): string {
-  const { url, metricsUrl, upstreamUrl, key, store, hasOperators } = started
+  const { url, metricsUrl, upstreamUrl, sandboxUrl, key, store, hasOperators } = started
   const upstream = upstreamUrl
     ? `${upstreamUrl}, with your SEGMIND_API_KEY: misses are paid`
-    : 'the built-in SANDBOX, without a SEGMIND_API_KEY: nothing is paid'
+    : `the ${sandboxUrl ? `SANDBOX at ${sandboxUrl}` : 'built-in SANDBOX'}, without a SEGMIND_API_KEY: nothing is paid`
   return [
     '',
     RULE,

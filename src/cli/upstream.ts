@@ -50,11 +50,13 @@ async function untilAnswering(url: string, patienceMs: number): Promise<void> {
 async function askFor(url: string): Promise<string | undefined> {
   try {
     const signal = AbortSignal.timeout(ANSWER_MS)
-    const answer = await fetch(`${url}/v1/get-user-credits`, { headers: { 'x-api-key': SANDBOX_KEY }, signal })
-    await answer.body?.cancel()
-    return answer.ok ? undefined : `it answered ${answer.status}`
+    const init = { headers: { 'x-api-key': SANDBOX_KEY }, redirect: 'manual', signal } as const
+    const answer = await fetch(`${url}/v1/get-user-credits`, init)
+    const text = await answer.text()
+    if (!answer.ok) return `it answered ${answer.status}`
+    return /^\{"credits":/.test(text) ? undefined : 'what answers there is no sandbox'
   } catch (error) {
-    const { cause } = error as { cause?: NodeJS.ErrnoException }
-    return cause?.code ?? (error as Error).message
+    const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException }
+    return cause?.code ?? cause?.message ?? message
   }
 }

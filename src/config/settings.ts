@@ -10,7 +10,7 @@ type Loaded = Omit<Slices, 'store'> & { store: Slices['store'] & { isSandbox: bo
 export type Settings = Omit<Loaded, 'mode' | 'teams'> & {
   /** `NODE_ENV=production`. */
   production: boolean
-  /** The built-in sandbox is the upstream: asked for by `SANDBOX=true`, or outside production for want of a key. */
+  /** A sandbox is the upstream: asked for by `SANDBOX=true`, or for want of a key: outside production, or where `SANDBOX_URL` names one. */
   sandbox: boolean
   /** The sandbox is not the built-in one but runs there (`SANDBOX_URL`). */
   sandboxUrl: string | undefined

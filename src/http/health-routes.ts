@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 
 export interface Health {
+  /** What is called: Segmind, or the sandbox that stands in for it. */
+  upstream: 'segmind' | 'sandbox'
   isDraining(): boolean
   isStoreUp(): boolean
   isTeamsFileOk(): boolean
@@ -31,6 +33,7 @@ export function addHealthRoutes(app: FastifyInstance, health: Health): void {
         .send({
           status: isDraining ? 'draining' : 'ready',
           checks: {
+            upstream: health.upstream,
             store: health.isStoreUp() ? 'up' : 'down',
             teamsFile: health.isTeamsFileOk() ? 'ok' : 'refused',
             breaker: health.breaker(),

@@ -32,10 +32,15 @@ export interface StoreEvents {
   onProblem?(error: unknown, what: string): void
 }
 
+/** The folder of what is kept on this machine. */
+export function folderOf({ dataDir, isSandbox }: StoreSettings): string {
+  return isSandbox ? join(dataDir, 'sandbox') : dataDir
+}
+
 /** Opens the store the settings name. Throws when the embedded one cannot be used; a Redis that is down is waited for in the background. */
 export async function openStore(settings: StoreSettings, on: StoreEvents = {}): Promise<OpenedStore> {
   const { redisUrl, maxBytes, isSandbox = false } = settings
-  const dataDir = isSandbox ? join(settings.dataDir, 'sandbox') : settings.dataDir
+  const dataDir = folderOf(settings)
   const { onUp, onDown, onProblem = () => {} } = on
   if (!redisUrl) {
     const store = await openEmbeddedStore({ dir: dataDir, maxBytes, onProblem })

@@ -5,6 +5,7 @@ const STARTED = {
   url: 'http://localhost:8080',
   metricsUrl: 'http://localhost:9464',
   upstreamUrl: undefined,
+  sandboxUrl: undefined,
   key: 'SG_gwKEY',
   photo: 'examples/photos/coffee.jpg',
   store: 'embedded, in ./data',
@@ -13,7 +14,8 @@ const STARTED = {
 
 t.test('the sandbox is said to be one, and the key stands where it is to be pasted', async t => {
   const block = startBlock(STARTED)
-  t.match(block, 'SANDBOX')
+  t.match(block, 'the built-in SANDBOX')
+  t.match(startBlock({ ...STARTED, sandboxUrl: 'http://sandbox:9000' }), 'the SANDBOX at http://sandbox:9000, without')
   t.match(block, 'nothing is paid')
   t.match(block, "-H 'x-api-key: SG_gwKEY'")
   t.match(block, "-F image=@examples/photos/coffee.jpg -F 'prompt=the cup'")

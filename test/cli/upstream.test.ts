@@ -1,4 +1,4 @@
-import { createServer } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { openUpstream } from '../../src/cli/upstream.js'
@@ -8,11 +8,15 @@ import { startSandbox } from '../../src/sandbox/server.js'
 const production = { NODE_ENV: 'production', TEAMS_FILE: '/teams/teams.yaml' }
 const noPatience = 0
 
+async function listening(server: Server): Promise<AddressInfo> {
+  if (!server.listening) await new Promise(resolve => server.once('listening', resolve))
+  return server.address() as AddressInfo
+}
+
 /** A port of this machine on which nobody listens. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
-  await new Promise(resolve => server.once('listening', resolve))
-  const { port } = server.address() as AddressInfo
+  const { port } = await listening(server)
   await new Promise(resolve => server.close(resolve))
   return port
 }
@@ -63,4 +67,27 @@ t.test('no sandbox, or one with another key: told what is missing', async t => {
   t.teardown(() => sandbox.close())
   const another = loadSettings({ ...production, SANDBOX_URL: sandbox.url })
   await t.rejects(openUpstream(another, noPatience), { message: /it answered 401/ })
+})
+
+t.test('what is no sandbox gets no pictures, nor does whoever it names', async t => {
+  const asked: string[] = []
+  const page = createServer(({ url = '' }, answer) => {
+    asked.push(url)
+    answer.end('<html>')
+  }).listen(0, '127.0.0.1')
+  const { port } = await listening(page)
+  const gone = createServer((_, answer) => {
+    answer.writeHead(302, { location: `http://127.0.0.1:${port}/elsewhere` }).end()
+  }).listen(0, '127.0.0.1')
+  const at = async (server: Server) =>
+    loadSettings({ ...production, SANDBOX_URL: `http://127.0.0.1:${(await listening(server)).port}` })
+  t.teardown(() => [page, gone].map(server => server.close()))
+  await t.rejects(openUpstream(await at(gone), noPatience), { message: /it answered 302/ })
+  t.strictSame(asked, [])
+  await t.rejects(openUpstream(await at(page), noPatience), { message: /no sandbox/ })
+})
+
+t.test('a port that cannot be asked is named as the reason', async t => {
+  const settings = loadSettings({ ...production, SANDBOX_URL: 'http://127.0.0.1:6000' })
+  await t.rejects(openUpstream(settings, noPatience), { message: /bad port/ })
 })

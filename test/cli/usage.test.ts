@@ -142,18 +142,20 @@ t.test('bad settings are exit code 1, all of them named', async t => {
   t.match(err, /PORT: .*\n.*REDIS_URL: /)
 })
 
-t.test('whoever looks into the books of the sandbox is told so', async t => {
+t.test('whoever looks into the store of the sandbox, or leaves something there, is told so', async t => {
   const main = fileURLToPath(new URL('../../src/main.js', import.meta.url))
-  const said = (env: NodeJS.ProcessEnv) => {
+  const said = (args: string[], env: NodeJS.ProcessEnv) => {
     const options = {
       env: { PATH: process.env.PATH, DATA_DIR: t.testdir(), ...env },
       cwd: tmpdir(),
       encoding: 'utf8',
     } as const
-    const { status, stderr } = spawnSync(process.execPath, [main, 'usage'], options)
+    const { status, stderr } = spawnSync(process.execPath, [main, ...args], options)
     t.equal(status, 0)
     return stderr
   }
-  t.match(said({}), /There is no SEGMIND_API_KEY here: this is the store of the sandbox\.\n$/)
-  t.equal(said({ SEGMIND_API_KEY: 'SG_0123456789abcdef' }), '')
+  for (const args of [['usage'], ['alerts', 'secret'], ['keys', 'create', 'vision']]) {
+    t.match(said(args, {}), /^There is no SEGMIND_API_KEY here: this is the store of the sandbox, /m, args.join(' '))
+    t.notMatch(said(args, { SEGMIND_API_KEY: 'SG_0123456789abcdef' }), 'sandbox')
+  }
 })

@@ -1,5 +1,8 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
-import { startTestGateway } from '../support/gateway.js'
+import { segmentForm, startTestGateway } from '../support/gateway.js'
+import { startGatewayProcess } from '../support/gateway-process.js'
 
 t.test('a photo with a prompt comes back segmented, the second time from the cache', async t => {
   const gateway = await startTestGateway()
@@ -12,4 +15,22 @@ t.test('a photo with a prompt comes back segmented, the second time from the cac
   t.strictSame(Buffer.from(await hit.arrayBuffer()), Buffer.from(await miss.arrayBuffer()))
   t.equal(gateway.upstream.calls.length, 1)
   t.match(await gateway.metrics(), 'segmind_gateway_results_total{team="vision",cache="hit"} 1')
+  t.equal(hit.headers.get('x-sandbox'), null)
+  t.match(await (await gateway.fetch('/readyz')).json(), { checks: { upstream: 'segmind' } })
+})
+
+t.test('where the sandbox stands in, every answer says so, and so does /readyz', async t => {
+  const dataDir = t.testdir()
+  const gateway = await startGatewayProcess({ DATA_DIR: dataDir })
+  t.teardown(() => gateway.end('SIGKILL'))
+  const key = (await readFile(join(dataDir, 'first-team.key'), 'utf8')).trim()
+  const body = segmentForm({ prompt: 'the cup' }, await readFile('examples/photos/coffee.jpg'))
+  const ask = (body: FormData) =>
+    fetch(`${gateway.url}/segment`, { method: 'POST', headers: { 'x-api-key': key }, body })
+  const bought = await ask(body)
+  t.equal(bought.status, 200)
+  t.equal(bought.headers.get('x-sandbox'), 'true')
+  t.equal((await ask(new FormData())).headers.get('x-sandbox'), 'true', 'also one that fails')
+  t.match(await (await fetch(`${gateway.url}/readyz`)).json(), { checks: { upstream: 'sandbox' } })
+  t.match(gateway.lines.join('\n'), `embedded, in ${join(dataDir, 'sandbox')}`)
 })

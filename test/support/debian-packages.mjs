@@ -1,7 +1,7 @@
 // Debian's and Ubuntu's packages, unpacked below the repository: for any user, without changing the system.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 
 export const MINUTES = 60_000
 /** Belongs to the running system: mixing in another one's would break more than it helps. */
@@ -16,10 +16,12 @@ export function run(program, args, options = {}) {
 }
 
 /**
- * Unpacks these packages below `work`, with the libraries they need unless told not to, and with package lists of its own where
+ * Unpacks these packages below `folder`, with the libraries they need unless told not to, and with package lists of its own where
  * the system's do not serve. Gives the folder that stands for `/`. Throws where there is no apt, or no such package.
  */
-export function unpackedPackages(work, packages, { libraries = true } = {}) {
+export function unpackedPackages(folder, packages, { libraries = true } = {}) {
+  // apt takes a relative folder for one below `/`.
+  const work = resolve(folder)
   rmSync(work, { recursive: true, force: true })
   mkdirSync(join(work, 'debs'), { recursive: true })
   try {
