@@ -1,0 +1,155 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import t from 'tap'
+import { parse } from 'yaml'
+import { type Dashboard, loadCheck, type Panel, writtenDashboards } from '../support/dashboards.js'
+import { startTestGateway } from '../support/gateway.js'
+
+const FOLDER = 'docker/grafana/dashboards'
+/** Panels that Grafana has without a plugin, as far as they are used. */
+const CORE = ['row', 'stat', 'gauge', 'bargauge', 'timeseries', 'state-timeline', 'table']
+const COLUMNS = 24
+/** Metrics that have a team are asked for those that are chosen. */
+const OF_A_TEAM =
+  /^segmind_gateway_(requests_total|results_total|upload_bytes_total|credits_\w+_total|budget_\w+|queue_depth)$/
+
+const check = await loadCheck()
+const dashboards = check.readDashboards()
+const targets = check.targetsOf(dashboards)
+const datasource = yaml('docker/grafana/provisioning/datasources/prometheus.yml').datasources[0]
+
+// biome-ignore lint/suspicious/noExplicitAny: the shape is what is looked at
+function yaml(file: string): any {
+  return parse(readFileSync(file, 'utf8'))
+}
+
+/** Panels with something to see in them. */
+function shown({ panels }: Dashboard): Panel[] {
+  return panels.filter(({ type }) => type !== 'row')
+}
+
+t.test('the files are what node docker/grafana/dashboards.mjs writes', async t => {
+  const written = await writtenDashboards()
+  t.strictSame(readdirSync(FOLDER).sort(), Object.keys(written).sort())
+  for (const [name, text] of Object.entries(written)) t.ok(readFileSync(`${FOLDER}/${name}`, 'utf8') === text, name)
+})
+
+t.test('each dashboard has an address of its own and leads to the others, with the time and the teams', async t => {
+  t.strictSame(
+    Object.values(dashboards)
+      .map(({ uid }) => uid)
+      .sort(),
+    ['segmind-credits', 'segmind-traffic', 'segmind-upstream'],
+  )
+  for (const { title, tags, links, editable, schemaVersion } of Object.values(dashboards)) {
+    t.match(links, [{ type: 'dashboards', tags: ['segmind-gateway'], keepTime: true, includeVars: true }], title)
+    t.ok(tags.includes('segmind-gateway'), 'is found by that link')
+    t.equal(editable, false)
+    t.ok(schemaVersion >= 39, 'of Grafana 11 or later')
+  }
+})
+
+for (const [name, dashboard] of Object.entries(dashboards)) {
+  t.test(`${name}: panels are Grafana's own, stand apart, and each says in which unit and what it means`, async t => {
+    const taken = new Map<string, string>()
+    const ids = dashboard.panels.map(({ id }) => id)
+    t.equal(new Set(ids).size, ids.length, 'ids')
+    for (const { type, title, gridPos } of dashboard.panels) {
+      t.ok(CORE.includes(type), `${title}: ${type}`)
+      t.ok(title.length > 0)
+      t.ok(gridPos.x + gridPos.w <= COLUMNS, title)
+      const overlapped = cellsOf(gridPos).map(cell => taken.get(cell))
+      t.strictSame(
+        overlapped.filter(other => other !== undefined),
+        [],
+        title,
+      )
+      for (const cell of cellsOf(gridPos)) taken.set(cell, title)
+    }
+    for (const { title, description = '', fieldConfig, targets = [], datasource: from } of shown(dashboard)) {
+      t.ok(description.endsWith('.'), `${title} is described`)
+      t.ok(fieldConfig?.defaults.unit, `${title} has a unit`)
+      t.ok(fieldConfig?.defaults.thresholds, `${title} has thresholds`)
+      t.ok(targets.length > 0, title)
+      t.equal(from?.uid, datasource.uid)
+      t.ok(
+        targets.every(({ datasource: { uid } }) => uid === datasource.uid),
+        title,
+      )
+      const refIds = targets.map(({ refId }) => refId)
+      t.equal(new Set(refIds).size, refIds.length, `${title}: refIds`)
+    }
+  })
+}
+
+function cellsOf({ x, y, w, h }: Panel['gridPos']): string[] {
+  return Array.from({ length: w * h }, (_, index) => `${x + (index % w)},${y + Math.floor(index / w)}`)
+}
+
+t.test('where a metric has a team, the chosen teams are asked for, and every dashboard lets choose', async t => {
+  for (const { title, templating } of Object.values(dashboards)) {
+    t.match(templating.list, [{ name: 'team', multi: true, includeAll: true, allValue: '.*' }], title)
+  }
+  let asked = 0
+  for (const { panel, expr } of targets) {
+    const selectors = [...expr.matchAll(/\b(segmind_gateway_\w+)(\{[^}]*\})?/g)]
+    for (const [, metric = '', labels = ''] of selectors.filter(([, metric = '']) => OF_A_TEAM.test(metric))) {
+      asked++
+      t.match(labels, 'team=~"$team"', `${panel}: ${metric}`)
+    }
+  }
+  t.ok(asked > 20)
+})
+
+t.test('rates are taken over what Grafana says, and several replicas are one gateway', async t => {
+  for (const { panel, expr } of targets) {
+    const windows = [...expr.matchAll(/\[([^\]]*)\]/g)].map(([, window]) => window)
+    for (const window of windows) t.ok(['$__rate_interval', '$__range'].includes(`${window}`), `${panel}: ${window}`)
+    if (/\bsegmind_(credit|remaining|price)/.test(expr))
+      t.match(expr, /^(time\(\) - )?(min|max)\b/, `${panel}: every replica tells of the same account`)
+    if (/_total\{?/.test(expr) && !expr.includes('nodejs_')) t.match(expr, /sum|max by \(instance\)/, panel)
+  }
+})
+
+t.test('every metric that is asked for is one the gateway tells of', async t => {
+  const gateway = await startTestGateway()
+  t.teardown(gateway.stop)
+  const types = [...(await gateway.metrics()).matchAll(/^# TYPE (\S+) (\S+)/gm)]
+  const told = check.seriesOf(Object.fromEntries(types.map(([, name, type]) => [name, type])))
+  const unheard = check.strangers(dashboards, told, ['redis_'])
+  t.strictSame(unheard.map(check.lineOf), [])
+  const missing = { 'a.json': { ...dashboards['credits.json'], panels: [panelOf('sum(segmind_gatway_x_total)')] } }
+  t.match(check.strangers(missing as never, told), [{ state: 'NO SUCH METRIC', query: 'segmind_gatway_x_total' }])
+})
+
+function panelOf(expr: string) {
+  return { title: 'one', targets: [{ expr }] }
+}
+
+t.test('what a query names is told from its labels, functions and words', async t => {
+  const expr =
+    'sum by (team, le) (rate(a_total{team=~"$team", b!="c_d"}[$__rate_interval])) / on (x) (b_c > 0) or vector(0)'
+  t.strictSame(check.metricsIn(expr), ['a_total', 'b_c'])
+  t.strictSame(check.metricsIn('histogram_quantile(0.95, sum by (le) (rate(x_bucket[5m]))) * 1e3'), ['x_bucket'])
+})
+
+t.test('Grafana is provisioned from where compose mounts it, with the Prometheus of compose', async t => {
+  const { services } = yaml('docker-compose.yml')
+  const mounts: string[] = services.grafana.volumes
+  const [provider] = yaml('docker/grafana/provisioning/dashboards/segmind.yml').providers
+  t.ok(mounts.includes(`./docker/grafana/dashboards:${provider.options.path}:ro`))
+  t.match(provider, { type: 'file', folder: 'segmind-gateway', allowUiUpdates: false })
+  t.match(datasource, { uid: 'segmind-prometheus', type: 'prometheus', isDefault: true, editable: false })
+  const { hostname } = new URL(datasource.url)
+  t.ok(hostname in services, hostname)
+  t.equal(datasource.jsonData.timeInterval, yaml('docker/prometheus/prometheus.yml').global.scrape_interval)
+})
+
+t.test('Grafana asks nothing of the internet, and opens with the credits', async t => {
+  const ini = readFileSync('docker/grafana/grafana.ini', 'utf8')
+  for (const name of ['reporting_enabled', 'check_for_updates', 'check_for_plugin_updates', 'news_feed_enabled'])
+    t.match(ini, new RegExp(`^${name} = false$`, 'm'))
+  for (const name of ['preinstall_disabled', 'disable_gravatar']) t.match(ini, new RegExp(`^${name} = true$`, 'm'))
+  t.match(ini, /\[auth\.anonymous\]\nenabled = false\n/)
+  t.match(ini, 'default_home_dashboard_path = /etc/grafana/dashboards/credits.json')
+  t.notMatch(ini, /password\s*=/, 'the password is not in a file of the repository')
+})

@@ -1,0 +1,147 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { type Check, type Finding, loadCheck } from '../support/dashboards.js'
+import { startFakeSegmind } from '../support/fake-segmind.js'
+import { startTestGateway } from '../support/gateway.js'
+import { findProgram, findPrometheus, startPrometheus, startRedisExporter } from '../support/prometheus.js'
+import { startRedis } from '../support/redis-server.js'
+import { ordinary, outage, queue, stale, together, trouble, until, uploads, type World } from './load.js'
+
+const HOUR_MS = 3_600_000
+/** So long ago the gateway began: its burn over a week is known after half of one. */
+const BEGAN_MS = 100 * HOUR_MS
+const RANGE_SECONDS = 120
+const LIMIT_BYTES = 64 * 1024 ** 2
+const DEADLINE_MS = 90_000
+
+t.setTimeout(200_000)
+const program = findPrometheus()
+if (program) await tryDashboards(program)
+else if (process.env.CI_REQUIRE_PROMETHEUS) t.fail('there is no Prometheus')
+else t.pass('SKIPPED: no Prometheus on this machine: the dashboards were not asked of one')
+
+async function tryDashboards(program: string): Promise<void> {
+  const check = await loadCheck()
+  const dashboards = check.readDashboards()
+  const { world, prometheus, without } = await startWorld(t, program)
+  const question = { prometheus, dashboards, rangeSeconds: RANGE_SECONDS, without }
+  const queued = async () => {
+    const found = await instant(prometheus, 'segmind_gateway_queue_depth > 0')
+    return found.length > 0
+  }
+
+  t.test('everything happens that a dashboard has a panel for', async t => {
+    t.equal(await stale(world, 'old'), 'STALE')
+    t.same((await together(world, 'first')).sort(), ['COALESCED', 'COALESCED', 'MISS'])
+    t.same(await trouble(world, 'first'), ['MISS', 'MISS', '502', '401', '400'])
+    t.equal(await outage(world, 'first'), '503')
+    t.same(await queue(world, 'first', () => until(queued)), ['MISS', 'MISS', 'MISS', 'MISS'])
+    await uploads(world, 1)
+  })
+
+  t.test('every query of every panel brings data, and no series has another name than its panel says', async t => {
+    const found = await settled(check, question, world)
+    for (const finding of found) t.equal(finding.state, 'ok', check.lineOf(finding))
+    t.ok(found.length > 80, `${found.length} queries`)
+    const command = ['docker/grafana/check.mjs', '--prometheus', prometheus, '--range', `${RANGE_SECONDS}`]
+    const { stdout } = await run([...command, ...without.flatMap(prefix => ['--without', prefix])])
+    t.match(stdout, /^\d+ with data, 0 without\n$/, 'operators are told the same')
+  })
+
+  t.test('two replicas tell of one account, and count what each of them did', async t => {
+    const [balance, ...others] = await instant(prometheus, 'min(segmind_remaining_credits)')
+    t.strictSame(others, [])
+    t.ok(Number(balance?.value[1]) > 0)
+    t.equal((await instant(prometheus, 'segmind_remaining_credits')).length, 2)
+    const found = await check.ask(question)
+    for (const panel of ['Balance', 'Runway', 'Drift', 'Price of a call', 'Spent', 'Credit state'])
+      t.equal(found.find(finding => finding.panel === panel)?.now, 1, panel)
+  })
+
+  t.test('the panels are about the chosen team', async t => {
+    const seriesOf = async (team: string, panel: string) =>
+      (await check.ask({ ...question, team })).find(finding => finding.panel === panel)?.now
+    for (const panel of ['Spend by team', 'Uploads by team']) {
+      t.equal(await seriesOf('vision', panel), 1, panel)
+      t.equal(await seriesOf('vision|budgeted', panel), 2, panel)
+    }
+  })
+
+  t.test('the check finds a query without data, one that is not understood, and a label that is not there', async t => {
+    const target = (expr: string, legendFormat = '') => ({ expr, legendFormat, range: true, instant: false })
+    const queries = [target('sum(nothing_total)'), target('sum(('), target('sum(up)', '{{team}}'), target('0 / 0 * up')]
+    const broken = { 'broken.json': { ...dashboards['credits.json'], panels: [{ title: 'it', targets: queries }] } }
+    const found = await check.ask({ ...question, dashboards: broken as never })
+    t.strictSame(
+      found.map(({ state }) => state),
+      ['ok', 'EMPTY', 'ERROR', 'NO SUCH LABEL', 'ALL NaN'],
+    )
+    t.match(check.lineOf(found[1] as Finding), /^EMPTY +broken\.json "it": sum\(nothing_total\)$/)
+    const away = await run(['docker/grafana/check.mjs', '--prometheus', 'http://127.0.0.1:1']).catch(error => error)
+    t.equal(away.code, 2)
+    t.match(away.stderr, 'http://127.0.0.1:1')
+  })
+}
+
+/** The gateways, their Redis, its exporter where there is one, and the Prometheus that looks at all of them each second. */
+async function startWorld(t: Test, program: string) {
+  const realNow = Date.now
+  let behindMs = BEGAN_MS
+  t.intercept(Date, 'now', { value: () => realNow() - behindMs })
+  const redis = await startRedis()
+  t.teardown(() => redis.close())
+  const client = new Redis(redis.url)
+  await client.config('SET', 'maxmemory', LIMIT_BYTES)
+  client.disconnect()
+  const upstream = await startFakeSegmind()
+  t.teardown(() => upstream.close())
+  const own = {
+    ...{ redisUrl: redis.url, upstream },
+    teams: { vision: {}, budgeted: { budget: { daily: 5, monthly: 50 } } },
+    env: { SEGMIND_MAX_CONCURRENCY: '2', CACHE_TTL_SECONDS: '3600' },
+  }
+  const gateway = await startTestGateway(own)
+  t.teardown(gateway.stop)
+  await (await gateway.segment({ prompt: 'old' })).arrayBuffer()
+  behindMs = 0
+  const replica = await startTestGateway({ ...own, keys: gateway.keys })
+  t.teardown(replica.stop)
+  const jobs = [{ job: 'segmind-gateway', targets: [gateway, replica].map(({ metricsUrl }) => metricsUrl) }]
+  const exporter = findProgram('prometheus-redis-exporter') ?? findProgram('redis_exporter')
+  if (exporter) {
+    const exporting = await startRedisExporter(exporter, redis.url)
+    t.teardown(exporting.close)
+    jobs.push({ job: 'redis', targets: [exporting.url] })
+  } else t.pass('SKIPPED: no exporter of Redis on this machine: the panels about Redis were not asked')
+  const prometheus = await startPrometheus(program, {
+    global: { scrape_interval: '1s', scrape_timeout: '1s' },
+    scrape_configs: jobs.map(({ job, targets }) => ({
+      ...{ job_name: job, static_configs: [{ targets: targets.map(url => new URL(url).host) }] },
+    })),
+  })
+  t.teardown(prometheus.close)
+  const world: World = { gateway, replica, upstream, redis }
+  return { world, prometheus: prometheus.url, without: exporter ? [] : ['redis_'] }
+}
+
+/** Asks, and lets things happen in between, until everything has data or it has taken too long. */
+async function settled(check: Check, question: Parameters<Check['ask']>[0], world: World): Promise<Finding[]> {
+  const endsAt = performance.now() + DEADLINE_MS
+  for (let round = 1; ; round++) {
+    await ordinary(world, `round ${round}`)
+    await uploads(world, round)
+    const found = await check.ask(question)
+    if (performance.now() > endsAt || found.every(({ state }) => state === 'ok')) return found
+  }
+}
+
+async function instant(prometheus: string, query: string): Promise<{ value: [number, string] }[]> {
+  const answer = await fetch(`${prometheus}/api/v1/query?${new URLSearchParams({ query })}`)
+  return ((await answer.json()) as { data: { result: { value: [number, string] }[] } }).data.result
+}
+
+function run(args: string[]): Promise<{ stdout: string; stderr: string }> {
+  return promisify(execFile)(process.execPath, args)
+}
