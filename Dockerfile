@@ -32,6 +32,7 @@ WORKDIR /app
 # The code belongs to root: the gateway, which runs as `node` (uid 1000), cannot change it.
 COPY --from=packages /app/node_modules ./node_modules
 COPY package.json openapi.yaml LICENSE ./
+COPY docs/runbook.md ./docs/
 COPY --from=build /app/dist ./dist
 COPY --from=build --chown=node:node /empty/ /
 RUN chmod 755 dist/main.js && ln -s /app/dist/main.js /usr/local/bin/segmind-gateway

@@ -1,4 +1,5 @@
 import { Counter, type Registry } from '@prometheus-io/client'
+import { ERRORS } from './errors.js'
 
 export const PREFIX = 'segmind_gateway'
 
@@ -9,6 +10,10 @@ const KNOWN = {
   lostResults: { why: ['no_room', 'refused'] },
   orphans: { fate: ['resumed', 'unknown'] },
 } as const
+
+/** Where questions are asked, and what fails them without being the caller's mistake: a first outage is a step, too. */
+const QUESTION_ROUTES = ['/segment', '/segment/batch', '/v1/sam-v2-image', '/v2/sam-v2-image']
+const FAILURES = Object.entries(ERRORS).flatMap(([code, { status }]) => (status >= 500 ? [code] : []))
 
 /** What a team is answered with, and how it saves. */
 const CACHE = ['hit', 'miss', 'coalesced', 'stale', 'bypass']
@@ -24,6 +29,7 @@ export function counters(register: Registry): Counters {
       for (const value of values) made[name as keyof typeof KNOWN].inc({ [label]: value }, 0)
     }
   }
+  for (const route of QUESTION_ROUTES) for (const code of FAILURES) made.errors.inc({ route, code }, 0)
   return made
 }
 
@@ -41,7 +47,12 @@ function makeCounters(register: Registry) {
     new Counter({ name: `${PREFIX}_${name}`, help, labelNames, registers: [register] })
   return {
     requests: counter('requests_total', 'HTTP requests by route, team and status.', 'route', 'team', 'code'),
-    errors: counter('errors_total', 'Requests that ended with an error, by its code.', 'route', 'code'),
+    errors: counter(
+      'errors_total',
+      'Requests and selections of batches that ended with an error, by its code; without those of test keys.',
+      'route',
+      'code',
+    ),
     results: counter('results_total', 'Results answered, by where they came from.', 'team', 'cache'),
     uploadBytes: counter('upload_bytes_total', 'Bytes of images received.', 'team'),
     spent: counter('credits_spent_total', 'Credits charged for answered calls.', 'team'),

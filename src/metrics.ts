@@ -21,7 +21,9 @@ export interface Gauges {
   creditState(): 'normal' | 'reserve' | 'empty' | undefined
   /** Nanocredits a second, by window. */
   burn(): Partial<Record<string, number>>
-  budgets(): Promise<{ team: string; window: 'daily' | 'monthly'; remaining: Nanocredits }[]>
+  budgets(): Promise<{ team: string; window: 'daily' | 'monthly'; limit: Nanocredits; remaining: Nanocredits }[]>
+  /** What Segmind has last made of the shared key. */
+  sharedKey(): 'accepted' | 'refused' | undefined
   unsavedSteps(): number
   unsavedResults(): { results: number; bytes: number }
   breakerOpen(): boolean
@@ -40,6 +42,8 @@ export interface RequestFacts {
   durationMs: number
   upstreamMs: number
   uploadBytes: number
+  /** With a test key: what went wrong may be made up. */
+  isTest?: boolean
 }
 
 /** The gateway's figures in Prometheus's terms (SPEC §10). Only this file and `counters.ts` know the metrics library. */
@@ -63,12 +67,17 @@ export class Metrics {
   }
 
   requested(facts: RequestFacts): void {
-    const { route, team, status, error, cache } = facts
+    const { route, team, status, cache } = facts
     this.#counters.requests.inc({ route, team, code: String(status) })
-    if (error) this.#counters.errors.inc({ route, code: error })
+    this.failed(facts)
     if (facts.uploadBytes > 0 && team) this.#counters.uploadBytes.inc({ team }, facts.uploadBytes)
     this.#histograms.duration.observe({ route, cache }, facts.durationMs / 1000)
     if (cache) this.#histograms.overhead.observe(Math.max(0, facts.durationMs - facts.upstreamMs) / 1000)
+  }
+
+  /** Counts the error of a request, or of a part of one, where it had one. */
+  failed({ route, error, isTest }: Pick<RequestFacts, 'route' | 'error' | 'isTest'>): void {
+    if (error && !isTest) this.#counters.errors.inc({ route, code: error })
   }
 
   /** A team got a result; `saved` is what it would have cost to buy it again. */
@@ -199,10 +208,17 @@ function registerCredits({ gauge, single }: Makers, gauges: Gauges): void {
     const now = gauges.creditState()
     return now ? STATES.map(state => [{ state }, Number(state === now)]) : []
   })
+  single(`${PREFIX}_shared_key_ok`, 'Whether Segmind took the shared key when it was last used.', () => {
+    const state = gauges.sharedKey()
+    return state && Number(state === 'accepted')
+  })
   gauge('segmind_credit_burn_credits_per_second', 'How fast credits go, over a window.', ['window'], () =>
     Object.entries(gauges.burn()).map(([window, rate]) => [{ window }, rate === undefined ? undefined : rate / 1e9]),
   )
-  gauge(`${PREFIX}_budget_remaining_credits`, 'What a team may still book.', ['team', 'window'], async () =>
-    (await gauges.budgets()).map(({ team, window, remaining }) => [{ team, window }, toCredits(remaining)]),
-  )
+  const budgetGauge = (what: 'limit' | 'remaining', help: string) =>
+    gauge(`${PREFIX}_budget_${what}_credits`, help, ['team', 'window'], async () =>
+      (await gauges.budgets()).map(budget => [{ team: budget.team, window: budget.window }, toCredits(budget[what])]),
+    )
+  budgetGauge('limit', 'The budget of a team.')
+  budgetGauge('remaining', 'What a team may still book.')
 }

@@ -71,6 +71,7 @@ export function createTestLane({ settings, maskForms, now }: TestLaneOptions): L
       ledger: FREE_LEDGER,
       checkImage: createImageCheck({ maxPixels: settings.images.maxPixels }),
       journal: { answered: () => {} },
+      pursuits: new Map(),
       ...{ freshSeconds: KEEP_SECONDS, staleSeconds: 0, coalesce: true },
       patienceMs: settings.server.clientTimeoutMs,
       cacheScope: settings.cache.scope,

@@ -84,12 +84,11 @@ export function startTracing(exporter: SpanExporter): Tracing {
   }
 }
 
-function requestSpan(tracer: Tracer, { method, route, trace: of, startedAt }: Finished): Span {
-  return tracer.startSpan(
-    `${method} ${route}`,
-    { kind: SpanKind.SERVER, startTime: wallClock(startedAt) },
-    parentOf(of),
-  )
+/** Those of the selections of a batch stand beside that of their request, which begins and ends for the tracer when all of them are over. */
+function requestSpan(tracer: Tracer, { method, route, trace: of, startedAt, selection }: Finished): Span {
+  const [name, kind] =
+    selection === undefined ? [`${method} ${route}`, SpanKind.SERVER] : ['selection', SpanKind.INTERNAL]
+  return tracer.startSpan(name, { kind, startTime: wallClock(startedAt) }, parentOf(of))
 }
 
 function parentOf({ traceId, parentId, isSampled }: TraceContext = { traceId: '' }): Context {
@@ -103,7 +102,7 @@ const SERVER_ERROR = 500
 /** By OpenTelemetry's names where it has one. Neither keys nor pictures. */
 function describe(
   span: Span,
-  { method, route, status, error, team, cache, requestId }: Finished,
+  { method, route, status, error, team, cache, requestId, selection }: Finished,
   story?: FinishedStory,
 ): void {
   const { charged, story: { question } = {} } = story ?? {}
@@ -112,6 +111,7 @@ function describe(
     'http.route': route,
     'http.response.status_code': status,
     'segmind_gateway.request_id': requestId,
+    ...(selection !== undefined && { 'segmind_gateway.selection': selection }),
     ...(team !== '' && { 'segmind_gateway.team': team }),
     ...(cache !== '' && { 'segmind_gateway.cache': cache }),
     ...(question && { 'segmind_gateway.result_id': question.resultId }),

@@ -83,6 +83,16 @@ function finishedInto({ metrics, activity, explanations, tracing }: Parts): AppP
   }
 }
 
+/** A selection of a batch is none of the requests; what went wrong with it is counted all the same. */
+function selectionInto({ metrics, activity, explanations, tracing }: Parts): AppParts['questions']['onSelection'] {
+  return (finished, story) => {
+    metrics.failed(finished)
+    activity.failed(finished)
+    if (story) explanations.take(story)
+    tracing?.finished(finished, story)
+  }
+}
+
 /** What every question meets: the account's lane, or that of test keys. */
 function questionPartsOf(parts: Parts, outputs: OutputAddresses): AppParts['questions'] {
   const { settings, testLane } = parts
@@ -95,6 +105,7 @@ function questionPartsOf(parts: Parts, outputs: OutputAddresses): AppParts['ques
     base64Default: settings.upload.base64Default,
     allowNoSelection: settings.upload.allowNoSelection,
     batchParallel: settings.segmind.maxConcurrency,
+    onSelection: selectionInto(parts),
     jobs: parts.jobs,
     outputs,
     jobPatienceMs: settings.server.clientTimeoutMs + settings.queue.timeoutMs + settings.segmind.timeoutMs,
@@ -188,6 +199,7 @@ export function gaugesOf(parts: Parts): Gauges {
     creditState: () => accounts.account.state.current?.name,
     burn: () => accounts.account.burn,
     budgets: () => accounts.allowance.budgets(teams.teams()),
+    sharedKey: () => parts.sharedKey.state,
     unsavedSteps: () => accounts.unsaved.size,
     unsavedResults: () => ({ results: results.unsaved.size, bytes: results.unsaved.bytes }),
     breakerOpen: () => parts.client.breaker !== 'closed',
@@ -209,6 +221,7 @@ function pipelinePartsOf(parts: Parts): QuoteParts {
     results: parts.results,
     images: parts.images,
     flights: parts.flights,
+    pursuits: new Map(),
     leases: parts.leases,
     checkImage: createImageCheck({ maxPixels: settings.images.maxPixels }),
     pixelKeyOf: settings.images.pixelDigest ? createPixelKey({ maxPixels: settings.images.maxPixels }) : undefined,

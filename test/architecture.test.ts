@@ -53,7 +53,7 @@ const RINGS: Readonly<Record<string, readonly string[]>> = {
   pages: ['client'],
   config: BASE,
   'config.ts': ['config'],
-  'counters.ts': [],
+  'counters.ts': BASE,
   'metrics.ts': [...BASE, 'counters.ts'],
   // where they meet
   'caching.ts': [...DOMAIN, ...PARTS, 'config.ts', 'metrics.ts'],
@@ -99,6 +99,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   cockatiel: ['segmind'],
   'env-schema': ['config'],
   'ipaddr.js': ['images'],
+  marked: ['http'],
   'lru-cache': ['cache', 'images', 'store/memory-blobs.ts'],
   fastify: ['http', 'sandbox', 'caching.ts', 'money.ts', 'operating.ts', 'parts.ts', 'gateway.ts'],
   '@fastify/multipart': ['http', 'sandbox'],

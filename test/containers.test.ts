@@ -1,9 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
+import { SANDBOX_KEY } from '../src/cli/upstream.js'
 import { SETTINGS } from '../src/config.js'
 
 interface Service {
+  image: string
+  profiles?: string[]
+  command?: string[]
+  healthcheck?: object
   read_only?: boolean
   cap_drop?: string[]
   ports?: string[]
@@ -13,9 +18,12 @@ interface Service {
 }
 
 const compose = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true }) as {
-  services: Record<'gateway' | 'redis' | 'prometheus', Service>
+  services: Record<
+    'gateway' | 'sandbox' | 'redis' | 'redis-exporter' | 'prometheus' | 'grafana' | 'alertmanager',
+    Service
+  >
 }
-const { gateway, redis, prometheus } = compose.services
+const { gateway, sandbox } = compose.services
 const dockerfile = readFileSync('Dockerfile', 'utf8')
 const redisConf = new Map(
   readFileSync('docker/redis.conf', 'utf8')
@@ -25,9 +33,43 @@ const redisConf = new Map(
 )
 
 t.test('only the API is published beyond this machine', async t => {
+  const { gateway, ...others } = compose.services
   t.strictSame(gateway.ports, [`\${PORT:-8080}:${SETTINGS.server.port.default}`])
-  t.equal(redis.ports, undefined)
-  t.ok(prometheus.ports?.every(port => port.startsWith('127.0.0.1:')))
+  const published = Object.entries(others).flatMap(([name, { ports = [] }]) => ports.map(port => ({ name, port })))
+  t.strictSame(
+    published.map(({ name }) => name),
+    ['prometheus', 'grafana', 'alertmanager'],
+  )
+  for (const { name, port } of published) t.match(port, /^127\.0\.0\.1:/, name)
+})
+
+t.test('what is not always wanted is behind a profile', async t => {
+  const profiles = Object.entries(compose.services).flatMap(([name, { profiles }]) =>
+    profiles ? [[name, profiles]] : [],
+  )
+  t.strictSame(Object.fromEntries(profiles), { sandbox: ['sandbox'], alertmanager: ['alerting'] })
+})
+
+t.test('a gateway without a key asks the sandbox of the profile, with the key that one takes', async t => {
+  const at = (option: string) => sandbox.command?.[sandbox.command.indexOf(option) + 1]
+  t.equal(gateway.environment?.SANDBOX_URL, `http://sandbox:${at('--port')}`)
+  t.equal(at('--key'), SANDBOX_KEY)
+})
+
+t.test('every file that is mounted is in the repository', async t => {
+  const mounts = Object.values(compose.services).flatMap(({ volumes = [] }) => volumes)
+  const files = mounts.filter(volume => volume.startsWith('./')).map(volume => volume.slice(0, volume.indexOf(':')))
+  t.ok(files.length >= 6)
+  for (const file of files) t.ok(existsSync(file), file)
+})
+
+t.test('images of others are of one version, and compose knows when each is ready', async t => {
+  for (const [name, { image, healthcheck }] of Object.entries(compose.services)) {
+    if (image === 'segmind-gateway') continue
+    t.match(image, /^[\w./-]+:v?\d[\w.-]*$/, name)
+    // The exporter's image has nothing that could ask.
+    if (name !== 'redis-exporter') t.ok(healthcheck, name)
+  }
 })
 
 t.test('a stop leaves more time than paid calls get', async t => {
@@ -54,12 +96,20 @@ t.test('Redis evicts only what has a time to live, and keeps a file of every wri
   t.match(redisConf.get('maxmemory'), /^\d+[mg]b$/)
 })
 
-t.test('Prometheus looks where the gateway exposes its metrics', async t => {
-  const { scrape_configs } = parse(readFileSync('docker/prometheus/prometheus.yml', 'utf8')) as {
-    scrape_configs: { static_configs: { targets: string[] }[] }[]
-  }
-  t.strictSame(scrape_configs[0]?.static_configs, [{ targets: [`gateway:${SETTINGS.server.metricsPort.default}`] }])
-})
+t.test(
+  'Prometheus looks where the gateway and the Redis exporter expose their metrics, at each replica by itself',
+  async t => {
+    const port = Number(SETTINGS.server.metricsPort.default)
+    const { scrape_configs, alerting } = parse(readFileSync('docker/prometheus/prometheus.yml', 'utf8'))
+    t.match(scrape_configs, [
+      { job_name: 'segmind-gateway', dns_sd_configs: [{ names: ['gateway'], type: 'A', port }] },
+      { job_name: 'redis', static_configs: [{ targets: ['redis-exporter:9121'] }] },
+    ])
+    t.equal(gateway.environment?.METRICS_PORT, String(port))
+    t.match(alerting.alertmanagers, [{ dns_sd_configs: [{ names: ['alertmanager'], type: 'A', port: 9093 }] }])
+    for (const name of ['gateway', 'redis-exporter', 'alertmanager']) t.ok(name in compose.services, name)
+  },
+)
 
 t.test('everything the image is built from is there and let into the build', async t => {
   const letIn = readFileSync('.dockerignore', 'utf8').split('\n')

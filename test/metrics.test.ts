@@ -1,4 +1,5 @@
 import t from 'tap'
+import { startFakeSegmind } from './support/fake-segmind.js'
 import { startTestGateway } from './support/gateway.js'
 
 /** The values of one metric by its labels, as Prometheus would read them. */
@@ -23,6 +24,12 @@ t.test('what is counted under labels that are known beforehand begins at 0', asy
   t.same(valuesOf(text, 'credits_spent_total'), { 'team="vision"': 0, 'team="silent"': 0 })
   t.same(Object.keys(valuesOf(text, 'results_total')).length, 10)
   t.same(valuesOf(text, 'requests_total'), {}, 'statuses are not known beforehand')
+  const errors = valuesOf(text, 'errors_total')
+  t.match(errors, { 'route="/segment",code="upstream_failed"': 0, 'route="/segment/batch",code="overloaded"': 0 })
+  t.notOk(
+    Object.keys(errors).some(labels => labels.includes('invalid_parameter')),
+    'the caller’s mistakes are no outage',
+  )
 })
 
 t.test('beginning at 0 takes nothing from what was counted', async t => {
@@ -50,4 +57,52 @@ t.test('a request that is sent to Segmind again is counted by why', async t => {
   await (await gateway.segment({ prompt: 'three' })).arrayBuffer()
   const values = valuesOf(await gateway.metrics(), 'upstream_retries_total')
   t.same(values, { 'why="unsent"': 2, 'why="busy"': 1, 'why="server_error"': 1 })
+})
+
+t.test('a budget is told with its limit, for each window that has one', async t => {
+  const gateway = await startTestGateway({
+    teams: { vision: { budget: { daily: 1, monthly: 20 } }, labs: { budget: { daily: 3 } }, free: {} },
+  })
+  t.teardown(gateway.stop)
+  await (await gateway.segment()).arrayBuffer()
+  const text = await gateway.metrics()
+  t.same(valuesOf(text, 'budget_limit_credits'), {
+    'team="vision",window="daily"': 1,
+    'team="vision",window="monthly"': 20,
+    'team="labs",window="daily"': 3,
+  })
+  t.same(valuesOf(text, 'budget_remaining_credits'), {
+    'team="vision",window="daily"': 0.9983,
+    'team="vision",window="monthly"': 19.9983,
+    'team="labs",window="daily"': 3,
+  })
+})
+
+t.test('whether Segmind takes the shared key is told once it has said so', async t => {
+  const gateway = await startTestGateway()
+  t.teardown(gateway.stop)
+  const told = async () => /^segmind_gateway_shared_key_ok (.*)$/m.exec(await gateway.metrics())?.[1]
+  await (await gateway.segment({ prompt: 'one' })).arrayBuffer()
+  t.equal(await told(), '1')
+  gateway.upstream.script({ status: 403, body: { error: 'Invalid API key' } })
+  t.equal((await gateway.segment({ prompt: 'two' })).status, 502)
+  t.equal(await told(), '0')
+  gateway.upstream.script({ status: 500, body: '' }, { status: 500, body: '' })
+  await (await gateway.segment({ prompt: 'three' })).arrayBuffer()
+  t.equal(await told(), '0', 'a failure says nothing about the key')
+  await (await gateway.segment({ prompt: 'four' })).arrayBuffer()
+  t.equal(await told(), '1')
+})
+
+t.test('while Segmind has not said whether it takes the shared key, nothing is told', async t => {
+  const upstream = await startFakeSegmind()
+  await upstream.goDown()
+  const gateway = await startTestGateway({ upstream })
+  t.teardown(async () => {
+    await gateway.stop()
+    await upstream.close()
+  })
+  const text = await gateway.metrics()
+  t.match(text, /^# TYPE segmind_gateway_shared_key_ok gauge$/m)
+  t.notMatch(text, /^segmind_gateway_shared_key_ok /m)
 })

@@ -4,6 +4,7 @@ import { SpanKind } from '@opentelemetry/api'
 import { InMemorySpanExporter, type ReadableSpan } from '@opentelemetry/sdk-trace-base'
 import t, { type Test } from 'tap'
 import { startTracing, tracingOf } from '../src/tracing.js'
+import { smallJpeg } from './fixtures/odd-images.js'
 import { startTestGateway, type TestGateway } from './support/gateway.js'
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
@@ -31,6 +32,7 @@ async function traced(t: Test, use: (gateway: TestGateway) => Promise<void>): Pr
 }
 
 const named = (spans: ReadableSpan[], name: string) => spans.filter(span => span.name === name)
+const indexOf = ({ attributes }: ReadableSpan) => Number(attributes['segmind_gateway.selection'])
 const millis = ([seconds, nanos]: [number, number]) => seconds * 1000 + nanos / 1e6
 
 t.test('a purchase is told step by step, below the request, and each attempt below its call', async t => {
@@ -74,6 +76,33 @@ t.test('a purchase is told step by step, below the request, and each attempt bel
   for (const step of steps) {
     t.ok(millis(step.startTime) >= millis(request.startTime) - 1, `${step.name} begins within the request`)
     t.ok(millis(step.endTime) <= millis(request.endTime) + 1, `${step.name} ends within the request`)
+  }
+})
+
+t.test('each selection of a batch is told step by step, in the trace of its request', async t => {
+  const spans = await traced(t, async gateway => {
+    const body = JSON.stringify({
+      image: (await smallJpeg()).toString('base64'),
+      selections: [{ prompt: 'dog' }, { prompt: 'cat' }, { prompt: '' }],
+    })
+    const headers = {
+      'content-type': 'application/json',
+      accept: 'application/x-ndjson',
+      traceparent: `00-${TRACE_ID}-${SPAN_ID}-01`,
+    }
+    await (await gateway.fetch('/segment/batch', { method: 'POST', headers, body })).text()
+  })
+  const selections = named(spans, 'selection').sort((one, other) => indexOf(one) - indexOf(other))
+  t.match(selections, [
+    { kind: SpanKind.INTERNAL, attributes: { 'segmind_gateway.selection': 0, 'segmind_gateway.cache': 'miss' } },
+    { attributes: { 'segmind_gateway.selection': 1, 'segmind_gateway.cost_credits': '0.0017' } },
+    { attributes: { 'segmind_gateway.selection': 2, 'error.type': 'missing_selection' } },
+  ])
+  for (const span of spans) t.equal(span.spanContext().traceId, TRACE_ID)
+  t.equal(named(spans, 'POST /segment/batch').length, 1)
+  for (const selection of selections.slice(0, 2)) {
+    const steps = spans.filter(span => span.parentSpanContext?.spanId === selection.spanContext().spanId)
+    t.equal(named(steps, 'call').length, 1)
   }
 })
 

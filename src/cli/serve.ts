@@ -16,6 +16,7 @@ export async function run(args: string[], io: CliIo): Promise<number> {
   parseArgs({ args, options: {} })
   const settings = loadSettings(io.env)
   const log = createLog(settings.log.level)
+  const started = endOnSignal(log)
   for (const warning of settings.warnings) log.warn(warning)
   const key = await firstTeam(settings, Date.now())
   const tracing = await openTracing(io.env)
@@ -23,6 +24,7 @@ export async function run(args: string[], io: CliIo): Promise<number> {
   try {
     const gateway = await startGateway({ settings, log, upstream, tracing })
     const signal = untilSignal(log, gateway)
+    started()
     if (!settings.production || settings.sandbox) io.stdout(startBlock({ ...describe(settings, gateway), key }))
     log.info({ url: gateway.url, metrics: gateway.metricsUrl, sandbox: settings.sandbox }, 'listening')
     await signal
@@ -53,6 +55,20 @@ function describe(settings: Settings, gateway: Gateway) {
     photo: relative(process.cwd(), photo),
     hasOperators: settings.teams.adminKey !== undefined,
     store: settings.store.redisUrl ? 'Redis' : `embedded, in ${settings.store.dataDir}`,
+  }
+}
+
+/** A signal ends a gateway that has not started yet: nothing is under way. As the first process of a container it would not hear it otherwise. */
+function endOnSignal(log: Logger): () => void {
+  const end = (signal: NodeJS.Signals) => {
+    log.info({ signal }, 'stopped before it had started')
+    process.exit(0)
+  }
+  process.on('SIGINT', end)
+  process.on('SIGTERM', end)
+  return () => {
+    process.off('SIGINT', end)
+    process.off('SIGTERM', end)
   }
 }
 

@@ -11,7 +11,7 @@ export interface OpenUpstream {
 }
 
 /** The key of a sandbox that runs apart: it opens nothing that costs something. */
-const SANDBOX_KEY = 'SG_sandbox'
+export const SANDBOX_KEY = 'SG_sandbox'
 /** How long such a sandbox may take to start beside the gateway. */
 const PATIENCE_MS = 15_000
 const PAUSE_MS = 250

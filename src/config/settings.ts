@@ -79,7 +79,9 @@ function productionProblems(given: Record<string, string>, isSandbox: boolean): 
   if (isSandbox && hasKey(given)) problems.push({ name: 'SANDBOX', needed: 'not true together with SEGMIND_API_KEY' })
   if (isSandbox) return problems
   const why =
-    given.NODE_ENV === 'production' ? 'needed in production, unless SANDBOX=true' : 'needed with SANDBOX=false'
+    given.NODE_ENV === 'production'
+      ? 'needed in production, unless SANDBOX=true or SANDBOX_URL is set'
+      : 'needed with SANDBOX=false'
   if (!hasKey(given)) problems.push({ name: 'SEGMIND_API_KEY', needed: `${why} (or SEGMIND_API_KEY_FILE)` })
   if (given.NODE_ENV === 'production' && !('TEAMS_FILE' in given)) problems.push({ name: 'TEAMS_FILE', needed: why })
   return problems

@@ -57,7 +57,11 @@ export const SETTINGS = {
     ),
   },
   segmind: {
-    apiKey: secret('SEGMIND_API_KEY', token, 'The shared Segmind key. Needed in production, unless SANDBOX=true.'),
+    apiKey: secret(
+      'SEGMIND_API_KEY',
+      token,
+      'The shared Segmind key. Needed in production, unless SANDBOX=true or SANDBOX_URL is set.',
+    ),
     baseUrl: setting('SEGMIND_BASE_URL', httpUrl, 'https://api.segmind.com', 'Where Segmind is.'),
     api: setting(
       'SEGMIND_API',
@@ -151,7 +155,7 @@ export const SETTINGS = {
     file: optional(
       'TEAMS_FILE',
       path,
-      'Teams and their keys. Default: teams.yaml in DATA_DIR; needed in production, unless SANDBOX=true.',
+      'Teams and their keys. Default: teams.yaml in DATA_DIR; needed in production, unless SANDBOX=true or SANDBOX_URL is set.',
     ),
     adminKey: secret('ADMIN_KEY', token, "The operators' key, for everything under /admin."),
   },

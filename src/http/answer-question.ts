@@ -96,7 +96,8 @@ export function beginStory({ facts }: FastifyRequest, { isTest }: Lane): void {
   if (!isTest) facts.story = new Story()
 }
 
-function noteAnswer(facts: Facts, answered: SegmentAnswer): void {
+/** Where an answer came from, what it cost and how long that took. */
+export function noteAnswer(facts: Facts, answered: SegmentAnswer): void {
   facts.cache = answered.how
   facts.charged = answered.charged
   facts.cacheMs = answered.timing.cacheMs

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { GatewayError, toProblem } from '../errors.js'
+import { toProblem } from '../errors.js'
 import { formatCredits, toCredits } from '../nanocredits.js'
 import { chargeOf } from '../segment/acceptance.js'
-import { answerBatch, type BatchItem, parseSelections, type Selection } from '../segment/batch.js'
+import { answerBatch, type BatchItem, parseSelections, type Selection, selectionId } from '../segment/batch.js'
 import { BATCH_FORM } from '../segment/upload.js'
-import { askShaped, laneOf, requireImage, type ShapedAnswer } from './answer-question.js'
+import { laneOf, requireImage, type ShapedAnswer } from './answer-question.js'
+import { BatchSelections, type SelectionParts } from './batch-selections.js'
 import { toGatewayError } from './error-handler.js'
 import { callerOf } from './facts.js'
 import type { Lane, LaneParts } from './lane.js'
@@ -14,7 +15,7 @@ import { receiveUpload } from './receive-form.js'
 import { askedWith } from './receive-question.js'
 import { addUploadRoute } from './upload-route.js'
 
-export interface BatchRouteParts extends LaneParts {
+export interface BatchRouteParts extends LaneParts, SelectionParts {
   /** Selections of one batch that are bought at the same time. */
   batchParallel: number
 }
@@ -66,27 +67,22 @@ async function* written(
   selections: readonly Selection[],
   { request, lane, form, parts }: Writing,
 ): AsyncGenerator<Buffer> {
-  const { facts, exchange } = request
+  const { exchange } = request
   const holdUntil = (work: Promise<unknown>) => request.hold.until(work)
-  let charged = 0
+  const asked = new BatchSelections(request, lane, parts)
   const items = answerBatch<ShapedAnswer>({ ...question, prefer: { respondAsync: false }, holdUntil }, selections, {
     parallel: parts.batchParallel,
     isOver: () => exchange.isOver,
-    ask: async (asked, { output }) => {
-      const item: { charged?: number } = {}
-      try {
-        return (await askShaped(asked, output, lane, item)) as ShapedAnswer
-      } catch (error) {
-        if (!(error instanceof GatewayError))
-          request.log.error({ err: error, index: asked.requestId }, 'a selection failed')
-        throw error
-      } finally {
-        charged += item.charged ?? 0
-        facts.charged = charged
-      }
+    ask: (one, { output }, selection) => {
+      const isGlance = one.cache.onlyIfCached && !question.cache.onlyIfCached
+      return asked.ask(selection, one, { output, isGlance })
     },
   })
-  for await (const item of items) yield form.item(item, `${request.id}.${item.selection.index}`)
+  for await (const item of items) {
+    const { selection } = item
+    if (selection.refusal) asked.refused(selection, selection.refusal)
+    yield form.item(item, selectionId(request.id, selection))
+  }
   yield form.end()
 }
 

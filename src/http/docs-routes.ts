@@ -5,6 +5,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { ERRORS } from '../errors.js'
+import { runbookPage } from './runbook-page.js'
 
 /**
  * What the page of `/docs` may load: its own files, and the pictures it is answered when it is tried (`blob:`). Nothing is
@@ -19,7 +20,7 @@ const DOCS_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** `/openapi.yaml`, `/docs` (to read and try it) and `/docs/errors` (what each `type` of a problem leads to). */
+/** `/openapi.yaml`, `/docs` (to read and try it), and what problems and alerts lead to: `/docs/errors`, `/docs/runbook`. */
 export async function addDocsRoutes(app: FastifyInstance): Promise<void> {
   const file = await findUpwards('openapi.yaml')
   const text = await readFile(file)
@@ -31,8 +32,13 @@ export async function addDocsRoutes(app: FastifyInstance): Promise<void> {
     theme: { title: 'segmind-gateway' },
   })
   app.get('/openapi.yaml', async (_request, reply) => reply.type('application/yaml; charset=utf-8').send(text))
-  const page = errorsPage()
-  app.get('/docs/errors', async (_request, reply) =>
+  addPage(app, '/docs/errors', errorsPage())
+  addPage(app, '/docs/runbook', runbookPage(await readFile(await findUpwards('docs/runbook.md'), 'utf8')))
+}
+
+/** A page that loads nothing. */
+function addPage(app: FastifyInstance, path: string, page: string): void {
+  app.get(path, async (_request, reply) =>
     reply
       .header('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'")
       .type('text/html; charset=utf-8')

@@ -54,6 +54,10 @@ export interface Finished {
   durationMs: number
   upstreamMs: number
   uploadBytes: number
+  /** With a test key: what went wrong may be made up. */
+  isTest?: boolean
+  /** Of which selection of a batch this is told; else of a whole request. */
+  selection?: number
 }
 
 /** A finished request with its story: what it takes to explain it. Durations in milliseconds. */
@@ -120,43 +124,53 @@ const CLIENT_LEFT = 499
 
 function finish(request: FastifyRequest, reply: FastifyReply, { onFinished }: FactsParts): void {
   const { facts } = request
-  const durationMs = performance.now() - facts.startedAt
-  const route = request.routeOptions.url ?? 'none'
   const status = facts.status ?? (reply.raw.writableFinished ? reply.statusCode : CLIENT_LEFT)
-  const finished: Finished = {
-    requestId: request.id,
-    method: request.method,
-    startedAt: facts.startedAt,
-    ...(facts.trace && { trace: facts.trace }),
-    route,
-    team: facts.caller?.team.id ?? '',
-    status,
-    ...(facts.error ? { error: facts.error } : {}),
-    cache: facts.cache ?? '',
-    durationMs,
-    upstreamMs: facts.upstreamMs,
-    uploadBytes: facts.uploadBytes,
-  }
-  const hasStory = facts.story && facts.caller
-  const story = hasStory && storyOf(request.id, { ...facts, route, status, durationMs }, facts.story as Story)
+  const { finished, story } = finishedOf(request, request.id, { ...facts, status })
   onFinished(finished, story)
   request.log.info(
     {
       method: request.method,
-      route,
+      route: finished.route,
       status,
-      ms: Math.round(durationMs * 10) / 10,
+      ...loggedOf(facts, finished.durationMs),
       team: facts.caller?.team.id,
       keyId: facts.caller?.keyId,
-      code: facts.error,
-      cache: facts.cache,
-      cost: facts.charged === undefined ? undefined : formatCredits(facts.charged),
-      resultId: facts.resultId,
       uploadBytes: facts.uploadBytes || undefined,
       address: facts.address,
     },
     'request',
   )
+}
+
+/** What is the same of every line about something that is over. */
+export function loggedOf(facts: Pick<Facts, 'error' | 'cache' | 'charged' | 'resultId'>, durationMs: number): object {
+  return {
+    ms: Math.round(durationMs * 10) / 10,
+    code: facts.error,
+    cache: facts.cache,
+    cost: facts.charged === undefined ? undefined : formatCredits(facts.charged),
+    resultId: facts.resultId,
+  }
+}
+
+/** A request that is over now, or a part of it that has an id of its own; with its story where it has one. */
+export function finishedOf(
+  request: FastifyRequest,
+  requestId: string,
+  facts: Facts & { status: number },
+): { finished: Finished; story?: FinishedStory } {
+  const { startedAt, trace, caller, error, cache, upstreamMs, uploadBytes, status } = facts
+  const durationMs = performance.now() - startedAt
+  const route = request.routeOptions.url ?? 'none'
+  const finished: Finished = {
+    ...{ requestId, method: request.method, startedAt, route, team: caller?.team.id ?? '', status },
+    ...(trace && { trace }),
+    ...(error && { error }),
+    ...(caller?.isTest && { isTest: true }),
+    ...{ cache: cache ?? '', durationMs, upstreamMs, uploadBytes },
+  }
+  if (!facts.story || !caller) return { finished }
+  return { finished, story: storyOf(requestId, { ...facts, route, durationMs }, facts.story) }
 }
 
 function storyOf(

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { GatewayError } from '../errors.js'
 import { type Nanocredits, toCredits } from '../nanocredits.js'
 import { fromStore } from './from-store.js'
+import { sendGzipped } from './gzipped.js'
 import { type Overview, toldOverview } from './overview-json.js'
 import { readFields } from './statement-query.js'
 
@@ -53,7 +54,7 @@ export function addOverviewRoutes(admin: FastifyInstance, parts: OverviewRoutePa
   admin.get('/history', async (request, reply) => {
     reply.header('cache-control', 'no-store')
     const minutes = await fromStore('The history cannot be read', parts.history(hoursIn(request)))
-    return { minutes: minutes.map(toldMinute) }
+    return sendGzipped(request, reply, { minutes: minutes.map(toldMinute) })
   })
   admin.get('/events', async (request, reply) => {
     if (streams.size >= MAX_STREAMS)

@@ -22,6 +22,8 @@ export interface Finished {
   /** Empty where no result was answered. */
   cache: string
   durationMs: number
+  /** With a test key: what went wrong may be made up. */
+  isTest?: boolean
 }
 
 const ERRORS_KEPT = 50
@@ -36,11 +38,16 @@ export class Activity {
     this.#now = now
   }
 
-  requested({ requestId, route, team, status, error, cache, durationMs }: Finished): void {
+  requested(finished: Finished): void {
     this.#minute.requests++
-    if (cache !== '') add(this.#minute.durations, bucketOf(durationMs))
-    if (error === undefined) return
-    this.#minute.errors++
+    if (finished.cache !== '') add(this.#minute.durations, bucketOf(finished.durationMs))
+    if (finished.error !== undefined && !finished.isTest) this.#minute.errors++
+    this.failed(finished)
+  }
+
+  /** Takes down the error of a request, or of a part of one, where it had one. */
+  failed({ requestId, route, team, status, error, isTest }: Finished): void {
+    if (error === undefined || isTest) return
     this.#errors.push({ at: this.#now(), requestId, route, team, status, code: error })
     if (this.#errors.length > ERRORS_KEPT) this.#errors.shift()
   }

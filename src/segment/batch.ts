@@ -89,7 +89,7 @@ export type BatchRequest = Omit<SegmentRequest, 'params'>
 export interface BatchParts<T> {
   /** How many are asked for at the same time. */
   parallel: number
-  ask(question: SegmentRequest, parsed: ParsedFields): Promise<T>
+  ask(question: SegmentRequest, parsed: ParsedFields, selection: Selection): Promise<T>
   /** Whether nobody waits for the rest: what is under way is finished, nothing new is begun. */
   isOver(): boolean
 }
@@ -116,6 +116,11 @@ export async function* answerBatch<T>(
   yield* asTheyEnd(rest, parts, selection => answerItem(request, selection, parts))
 }
 
+/** The id by which one selection of a request is told of and found again. */
+export function selectionId(requestId: string, { index }: Pick<Selection, 'index'>): string {
+  return `${requestId}.${index}`
+}
+
 /** What the cache has; nothing where it must be bought, or the caller wants it bought. */
 async function answerKnown<T>(
   request: BatchRequest,
@@ -138,9 +143,9 @@ async function answerItem<T>(request: BatchRequest, selection: Selection, parts:
     idempotencyKey === undefined
       ? {}
       : { idempotencyKey: `${idempotencyKey} ${JSON.stringify(canonicalParams(params))}` }
-  const question = { ...request, ...own, requestId: `${request.requestId}.${selection.index}`, params }
+  const question = { ...request, ...own, requestId: selectionId(request.requestId, selection), params }
   try {
-    return { selection, answer: await parts.ask(question, parsed) }
+    return { selection, answer: await parts.ask(question, parsed, selection) }
   } catch (error) {
     return { selection, error }
   }

@@ -66,7 +66,19 @@ export async function segment(request: SegmentRequest, parts: PipelineParts): Pr
  */
 function pursued(question: Question, parts: PipelineParts): Promise<Bought> {
   if (!question.prefer?.respondAsync) return boughtTogether(question, parts)
-  const pursuit = boughtTogether({ ...question, endsAt: question.patienceEndsAt }, parts)
+  const name = `${question.caller.team.id} ${question.name}`
+  const hasBytes = question.image.uploaded !== undefined
+  const standing = parts.pursuits.get(name)
+  // For one team one is enough: it ends as all of them would. Another would only hold the same bytes once more.
+  if (standing && (standing.hasBytes || !hasBytes)) {
+    standing.endsAt = Math.max(standing.endsAt, question.patienceEndsAt)
+    return boughtTogether(question, parts)
+  }
+  const pursuing = { ...question, hasBytes, endsAt: question.patienceEndsAt }
+  parts.pursuits.set(name, pursuing)
+  const pursuit = boughtTogether(pursuing, parts)
+  const end = () => parts.pursuits.get(name) === pursuing && parts.pursuits.delete(name)
+  pursuit.then(end, end)
   question.holdUntil?.(pursuit)
   question.story?.began(pursuit)
   return inPatience(pursuit, question.endsAt)

@@ -201,10 +201,18 @@ export interface Purchase {
 }
 
 /** The parts a request meets on its way, and the few settings that decide it. */
+/** What is pursued to its end for a team whose callers have been told to come back; times by `performance.now()`. */
+export interface Pursuit {
+  hasBytes: boolean
+  endsAt: number
+}
+
 export interface PipelineParts {
   results: Results
   images: Images
   flights: Flights<Purchase>
+  /** By team and question; whoever builds the pipeline begins with none. */
+  pursuits: Map<string, Pursuit>
   leases: Leases
   checkImage: CheckImage
   /** With `PIXEL_DIGEST`. */

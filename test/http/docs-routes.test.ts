@@ -37,6 +37,22 @@ t.test('the type of every problem leads to its row', async t => {
   t.equal(problem.type, '/docs/errors#not_found')
 })
 
+t.test('every alert leads to its section of the runbook', async t => {
+  const page = await ask(`${gateway.url}/docs/runbook`)
+  t.match(page, { status: 200, headers: { 'content-type': 'text/html; charset=utf-8' } })
+  t.match(page.headers['content-security-policy'], "default-src 'none'")
+  const html = page.body.toString()
+  const names = [...(await readFile('docs/runbook.md', 'utf8')).matchAll(/^## (\w+)$/gm)].map(([, name = '']) => name)
+  t.ok(names.length > 20)
+  for (const name of names) t.ok(html.includes(`<h2 id="${name.toLowerCase()}">${name}</h2>`), name)
+  for (const [, target = ''] of html.matchAll(/href="#(\w+)"/g)) t.ok(html.includes(`<h2 id="${target}">`), target)
+  t.match(html, '<code>sum by (code) (rate(segmind_gateway_upstream_requests_total[15m]))</code>')
+  t.match(html, /<pre><code[^>]*>curl -m 5 [^<]+<\/code><\/pre>/)
+  t.match(html, '<strong>What it means.</strong>')
+  const text = html.replace(/<(code|pre|style)>[\s\S]*?<\/\1>/g, '')
+  t.notMatch(text, /[*`]|\]\(|^- |^#/m, 'no Markdown is left')
+})
+
 t.test('nothing outside the page’s folder is served', async t => {
   for (const path of [
     '/docs/static/../package.json',

@@ -86,6 +86,72 @@ t.test('a budget stops what it does not pay for, and nothing else', async t => {
   t.equal(gateway.upstream.calls.length, 2)
 })
 
+const ADMIN_KEY = 'an-operators-key'
+
+/** Why a request was answered so, once that is written: behind the answer. */
+async function explained(gateway: TestGateway, requestId: string): Promise<object[]> {
+  for (;;) {
+    const answer = await gateway.fetch(`/admin/requests/${requestId}`, { headers: { 'x-api-key': ADMIN_KEY } })
+    const { explanations } = (await answer.json()) as { explanations?: object[] }
+    if (explanations) return explanations
+  }
+}
+
+t.test('each selection is told of like a request: in the log, in the figures, and explained', async t => {
+  const gateway = await startTestGateway({ env: { ADMIN_KEY, SEGMIND_MAX_CONCURRENCY: '1' } })
+  t.teardown(gateway.stop)
+  await itemsOf(await batch(gateway, points(0, 1)))
+  gateway.upstream.script({}, { status: 422, body: Buffer.from('{"error":"no"}') })
+  const headers = { 'x-request-id': 'a-batch' }
+  await itemsOf(await batch(gateway, [...points(0, 3), { prompt: '' }], { headers }))
+
+  t.match(await explained(gateway, 'a-batch.1'), [
+    {
+      requestId: 'a-batch.1',
+      ...{ route: '/segment/batch', team: 'vision', status: 200, chargedCredits: 0.0017 },
+      question: { params: { coordinates: [[1, 0]] } },
+      cache: { how: 'miss', looks: [{ found: 'nothing' }] },
+      flight: { role: 'leader' },
+      call: { outcome: 'charged' },
+    },
+  ])
+  t.match(await explained(gateway, 'a-batch.0'), [{ cache: { how: 'hit' }, chargedCredits: 0 }])
+  t.match(await explained(gateway, 'a-batch.2'), [{ status: 422, code: 'upstream_rejected' }])
+  t.match(await explained(gateway, 'a-batch.3'), [{ status: 400, code: 'missing_selection' }])
+
+  const metrics = await gateway.metrics()
+  t.match(metrics, 'segmind_gateway_errors_total{route="/segment/batch",code="missing_selection"} 1')
+  t.match(metrics, 'segmind_gateway_errors_total{route="/segment/batch",code="upstream_rejected"} 1')
+  t.notMatch(metrics, /errors_total\{[^}]*code="not_cached"\} [1-9]/, 'that something has to be bought is no error')
+  t.match(metrics, 'segmind_gateway_requests_total{route="/segment/batch",team="vision",code="200"} 2')
+  const overview = await gateway.fetch('/admin/overview', { headers: { 'x-api-key': ADMIN_KEY } })
+  t.match(((await overview.json()) as { errors: object[] }).errors, [
+    { requestId: 'a-batch.2', code: 'upstream_rejected' },
+    { requestId: 'a-batch.3', code: 'missing_selection' },
+  ])
+  const lines = gateway.log().filter(({ msg, requestId }) => msg === 'selection' && requestId === 'a-batch')
+  t.match(
+    lines.sort((one, other) => Number(one.selection) - Number(other.selection)),
+    [
+      { selection: 0, status: 200, cache: 'hit', cost: '0', resultId: /^[0-9a-f]{64}$/ },
+      { selection: 1, status: 200, cache: 'miss', cost: '0.0017' },
+      { selection: 2, status: 422, code: 'upstream_rejected' },
+      { selection: 3, status: 400, code: 'missing_selection' },
+    ],
+  )
+})
+
+t.test('with a test key they leave nothing to explain', async t => {
+  const gateway = await startTestGateway({ env: { ADMIN_KEY } })
+  t.teardown(gateway.stop)
+  const asTest = { 'x-api-key': gateway.testKey, 'x-request-id': 'made-up' }
+  t.match(await itemsOf(await batch(gateway, points(0, 1), { headers: asTest })), [{ status: 200 }])
+  await itemsOf(await batch(gateway, points(0, 1), { headers: { 'x-request-id': 'real' } }))
+  t.equal((await explained(gateway, 'real.0')).length, 1)
+  const { status } = await gateway.fetch('/admin/requests/made-up.0', { headers: { 'x-api-key': ADMIN_KEY } })
+  t.equal(status, 404)
+})
+
 t.test('as multipart/mixed each part is an answer', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)

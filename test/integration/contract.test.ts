@@ -3,6 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
+import { gunzipSync } from 'node:zlib'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { Coalescer } from '../../src/cache/coalescer.js'
@@ -67,9 +68,6 @@ function templateOf(path: string): string {
     .replace(/^\/outputs\/[^/]+$/, '/outputs/{name}')
     .replace(/^\/admin\/usage\/[^/]+\/closing$/, '/admin/usage/{month}/closing')
     .replace(/^\/admin\/requests\/[^/]+$/, '/admin/requests/{requestId}')
-    .replace(/^(\/admin\/teams)\/[^/]+/, '$1/{team}')
-    .replace(/^(\/admin\/keys)\/[^/]+/, '$1/{id}')
-    .replace(/^(\/admin\/cache\/results)\/[^/]+$/, '$1/{id}')
     .replace(/^(\/admin\/teams)\/[^/]+/, '$1/{team}')
     .replace(/^(\/admin\/keys)\/[^/]+/, '$1/{id}')
     .replace(/^(\/admin\/cache\/results)\/[^/]+$/, '$1/{id}')
@@ -592,6 +590,14 @@ async function lookOn(gateway: TestGateway): Promise<void> {
   checked('GET', '/admin/events', answer)
 }
 
+/** `GET /admin/history` as a browser asks for it. */
+async function lookBackZipped(gateway: TestGateway): Promise<void> {
+  const headers = { 'x-api-key': ADMIN_KEY, 'accept-encoding': 'gzip' }
+  const answer = await ask(`${gateway.url}/admin/history`, { headers })
+  const body = gunzipSync(answer.body)
+  checked('GET', '/admin/history', { ...answer, body, json: () => JSON.parse(body.toString()) })
+}
+
 t.test('what operators look at and do', async t => {
   const { id } = (await act(small, ['POST', '/admin/teams/made/keys', { expires: '90d' }])).json()
   t.equal((await act(small, ['POST', `/admin/keys/${id}/rotate`, { overlapDays: 1 }])).status, 201)
@@ -604,6 +610,7 @@ t.test('what operators look at and do', async t => {
   t.equal((await act(small, ['DELETE', `/admin/cache/results/${resultId}`])).status, 200)
   t.equal((await act(small, ['DELETE', '/admin/cache/results?all=true'])).status, 200)
   for (const look of LOOKS) t.equal((await act(small, look)).status, 200)
+  await lookBackZipped(small)
 
   for (const deed of CHANGES_OF_TEAMS.slice(1)) await refused('404 not_found', act(small, deed))
   await refused('404 unknown_result', act(small, ['DELETE', `/admin/cache/results/${NO_RESULT}`]))
@@ -646,7 +653,16 @@ t.test('who is no operator, and a gateway that cannot do what one wants', async 
 
 t.test('what needs no key, methods that do not fit, addresses that do not exist', async () => {
   for (const path of ['/healthz', '/readyz']) await get(small, path, { method: 'HEAD' })
-  for (const path of ['/healthz', '/readyz', '/openapi.yaml', '/', '/docs', '/docs/errors', '/dashboard'])
+  for (const path of [
+    '/healthz',
+    '/readyz',
+    '/openapi.yaml',
+    '/',
+    '/docs',
+    '/docs/errors',
+    '/docs/runbook',
+    '/dashboard',
+  ])
     await get(small, path)
   for (const path of ['/', '/dashboard']) {
     const { etag = '' } = (await get(small, path)).headers

@@ -1,13 +1,14 @@
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { stringify } from 'yaml'
 import { createApiKey } from '../../src/teams/api-key.js'
 import { startFakeSegmind } from '../support/fake-segmind.js'
 import { segmentForm, startTestGateway } from '../support/gateway.js'
-import { startGatewayProcess } from '../support/gateway-process.js'
+import { spawnGateway, startGatewayProcess } from '../support/gateway-process.js'
 import { otherJpeg } from '../support/jpeg.js'
 
 t.test('SIGTERM waits for a paid call whose client has left, books and keeps it, and ends with 0', async t => {
@@ -77,6 +78,19 @@ t.test('a second signal ends it at once', async t => {
   t.equal(await gateway.end('SIGTERM'), 1)
   await asked
   t.ok(gateway.lines.some(line => line.includes('second signal')))
+})
+
+t.test('a signal ends a gateway that still waits for its sandbox', async t => {
+  const starting = createServer((_, answer) => answer.writeHead(503).end()).listen(0, '127.0.0.1')
+  const asked = once(starting, 'request')
+  await once(starting, 'listening')
+  t.teardown(() => starting.close())
+  const { port } = starting.address() as AddressInfo
+  const env = { NODE_ENV: 'production', DATA_DIR: t.testdir(), SANDBOX_URL: `http://127.0.0.1:${port}` }
+  const { child, exited } = spawnGateway({ ...env, TEAMS_FILE: join(env.DATA_DIR, 'teams.yaml') })
+  await asked
+  child.kill('SIGTERM')
+  t.strictSame((await exited)[0], 0)
 })
 
 t.test('stop closes everything: the process of a test that stops its gateway ends by itself', async t => {

@@ -103,6 +103,22 @@ t.test('triggers simulate what may go wrong, in the words of the real thing', as
   t.equal(real.status, 200, 'to a real key it is a prompt like any other')
 })
 
+t.test('what fails on request is no error of the gateway', async t => {
+  const gateway = await open(t)
+  t.equal((await segment(gateway, 'test:upstream_failed')).status, 502)
+  const selections = [{ prompt: 'test:upstream_failed' }]
+  const body = JSON.stringify({ image: photo.toString('base64'), selections })
+  const json = { 'content-type': 'application/json', accept: 'application/x-ndjson' }
+  const headers = { 'x-api-key': gateway.testKey, ...json }
+  t.match(await (await gateway.fetch('/segment/batch', { method: 'POST', headers, body })).json(), { status: 502 })
+  t.equal((await gateway.segment({ prompt: '' })).status, 400)
+  const metrics = await gateway.metrics()
+  t.notMatch(metrics, /errors_total\{[^}]*code="upstream_failed"\} [1-9]/)
+  t.match(metrics, 'requests_total{route="/segment",team="vision",code="502"} 1')
+  const overview = await gateway.fetch('/admin/overview', { headers: { 'x-api-key': ADMIN_KEY } })
+  t.match(((await overview.json()) as { errors: object[] }).errors, [{ code: 'missing_selection' }])
+})
+
 t.test('test:upstream_slow is answered late, and found by asking again', async t => {
   const gateway = await open(t)
   const slow = await segment(gateway, 'test:upstream_slow the cup')

@@ -144,6 +144,17 @@ t.test('Grafana is provisioned from where compose mounts it, with the Prometheus
   t.equal(datasource.jsonData.timeInterval, yaml('docker/prometheus/prometheus.yml').global.scrape_interval)
 })
 
+t.test('the runbook sends nobody to a panel or a dashboard that is not there', async t => {
+  const titles = Object.values(dashboards).flatMap(({ title, panels }) => [
+    title,
+    ...shown({ panels } as Dashboard).map(panel => panel.title),
+  ])
+  const runbook = readFileSync('docs/runbook.md', 'utf8')
+  const named = [...runbook.matchAll(/(?<!\*)\*([^*\n]+)\*(?!\*)/g)].map(([, name = '']) => name)
+  t.ok(named.length > 5)
+  for (const name of named) t.ok(titles.includes(name), name)
+})
+
 t.test('Grafana asks nothing of the internet, and opens with the credits', async t => {
   const ini = readFileSync('docker/grafana/grafana.ini', 'utf8')
   for (const name of ['reporting_enabled', 'check_for_updates', 'check_for_plugin_updates', 'news_feed_enabled'])

@@ -21,7 +21,7 @@ async function ask(gateway: TestGateway, [prompt, headers = {}]: Word, team?: st
   return answer.status === 200 ? `${answer.headers.get('x-cache')}` : String(answer.status)
 }
 
-/** What happens to a gateway that nothing befalls: purchases, hits, and everything that has a percentile. */
+/** What happens to a gateway that nothing befalls: purchases, hits, everything that has a percentile, and questions that are none. */
 export async function ordinary({ gateway, replica }: World, round: string): Promise<string[]> {
   const told: string[] = []
   for (const [one, other] of [
@@ -31,7 +31,7 @@ export async function ordinary({ gateway, replica }: World, round: string): Prom
     const prompt = `${round} of ${one.url}`
     told.push(await ask(one, [prompt]), await ask(other, [prompt]), await ask(one, [prompt], 'budgeted'))
   }
-  told.push(await ask(gateway, [round, { 'cache-control': 'no-cache' }]))
+  told.push(await ask(gateway, [round, { 'cache-control': 'no-cache' }]), await ask(gateway, ['']))
   return told
 }
 

@@ -1,6 +1,6 @@
 import { AxeBuilder } from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
-import { openPage } from '../support/browser.js'
+import { blankPage } from '../support/chromium.js'
 import { ADMIN_KEY, inBrowser, isLive, signIn, started, text } from '../support/dashboard-page.js'
 import type { TestGateway } from '../support/gateway.js'
 
@@ -18,7 +18,7 @@ inBrowser(async (t, browser) => {
     for (const colorScheme of ['light', 'dark'] as const) {
       for (const width of [1280, 360]) {
         const options = { colorScheme, viewport: { width, height: 800 }, reducedMotion: 'reduce' as const }
-        const { page, context } = await openPage(browser, gateway.url, options)
+        const { page, context } = await blankPage(browser, gateway.url, options)
         await page.goto(`${gateway.url}/dashboard`)
         const name = `${colorScheme}, ${width} pixels`
         await page.locator('#sign-in').waitFor()
@@ -45,7 +45,7 @@ inBrowser(async (t, browser) => {
 
   await t.test('can be used with the keyboard alone', async t => {
     const gateway = await started(t)
-    const { page, context } = await openPage(browser, gateway.url)
+    const { page, context } = await blankPage(browser, gateway.url)
     t.teardown(() => context.close())
     await page.goto(`${gateway.url}/dashboard`)
     await page.locator('#key:focus').waitFor()

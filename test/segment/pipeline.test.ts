@@ -4,6 +4,7 @@ import { GatewayError } from '../../src/errors.js'
 import { segment } from '../../src/segment/pipeline.js'
 import type { Purchase } from '../../src/segment/ports.js'
 import type { SegmentRequest } from '../../src/segment/question.js'
+import { Story } from '../../src/segment/story.js'
 import {
   answered,
   DIGEST,
@@ -136,6 +137,53 @@ t.test('who was promised an answer gets it, though the flight it followed fails 
   t.equal(state.calls, 1, 'bought with the bytes of the second')
   t.ok(cache.has(KEY))
   await Promise.all(holding)
+})
+
+t.test('for those of one team that have left one holds its bytes; for those of another, another', async t => {
+  const { parts, upstream } = world()
+  const calling = gate()
+  const answer = upstream.segment
+  upstream.segment = async () => {
+    await calling.promise
+    return answer()
+  }
+  let holds = 0
+  const prefer = { respondAsync: true, waitMs: 0 }
+  const ask = (team: string) =>
+    segment(request({ prefer, holdUntil: () => void holds++, caller: aCaller({ id: team }) }), parts)
+  t.match(await ask('vision'), { how: 'accepted' })
+  const held = holds
+  for (let times = 0; times < 10; times++) t.match(await ask('vision'), { how: 'accepted' })
+  t.equal(holds, held, 'ten more hold nothing')
+  t.match(await ask('labs'), { how: 'accepted' })
+  t.equal(holds, held + 1)
+  t.equal(parts.pursuits.size, 2)
+  calling.open()
+  await (parts.flights as Coalescer<Purchase>).idle()
+  await settled()
+  t.equal(parts.pursuits.size, 0, 'nothing is remembered of what has ended')
+})
+
+t.test('who comes later is waited for as long; who brings bytes does not rely on who brought none', async t => {
+  const { parts } = world()
+  const looking = gate()
+  parts.images.find = async () => {
+    await looking.promise
+    return undefined
+  }
+  const prefer = { respondAsync: true, waitMs: 0 }
+  const standing = () => [...parts.pursuits.values()][0]
+  const story = new Story()
+  t.match(await segment(request({ image: { digest: DIGEST }, prefer }), parts), { how: 'accepted' })
+  t.match(standing(), { hasBytes: false })
+  t.match(await segment(request({ prefer, story }), parts), { how: 'accepted' })
+  t.match(standing(), { hasBytes: true })
+  t.ok(story.work, 'it is explained once more when that has ended')
+  const { endsAt = 0 } = standing() ?? {}
+  t.match(await segment(request({ prefer }), parts), { how: 'accepted' })
+  t.ok((standing()?.endsAt ?? 0) > endsAt)
+  looking.open()
+  await (parts.flights as Coalescer<Purchase>).idle()
 })
 
 t.test('a promise that cannot be kept ends quietly', async t => {

@@ -131,6 +131,18 @@ for (const [kind, open] of Object.entries({ redis: overRedis, embedded })) {
       t.equal((await other.look(name))?.parting, undefined, 'who has landed lands nobody else')
     })
 
+    t.test('a look sees what happened since the last one, however short ago that was', async t => {
+      let seen = 0
+      for (let round = 0; round < 50; round++) {
+        const name = aName()
+        await one.acquire(claim(name, 'a'))
+        await other.look(name)
+        await one.land(claim(name, 'a'), 'so long', 60_000)
+        if ((await other.look(name))?.parting === 'so long') seen += 1
+      }
+      t.equal(seen, 50)
+    })
+
     t.test('an empty parting is one', async t => {
       const name = aName()
       await one.acquire(claim(name, 'a'))

@@ -1,22 +1,15 @@
 import type { Browser, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { chromiumPath, startBrowser } from './browser.js'
+import { startChromium } from './chromium.js'
 import { startTestGateway, type TestGateway, type TestGatewayOptions } from './gateway.js'
 
 export const ADMIN_KEY = 'operator-key-0123456789'
 
 /** Runs stories of the operations page in the system's Chromium; where there is none, says so and passes. */
 export function inBrowser(stories: (t: Test, browser: Browser) => Promise<void>): void {
-  const path = chromiumPath()
-  if (path === undefined) {
-    t.comment('SKIPPED: no Chromium on this computer, so the operations page is not tried in a browser')
-    t.pass('there is no Chromium')
-    return
-  }
   t.test('the operations page', async t => {
-    const browser = await startBrowser(path)
-    t.teardown(() => browser.close())
-    await stories(t, browser)
+    const browser = await startChromium(t)
+    if (browser) await stories(t, browser)
   })
 }
 

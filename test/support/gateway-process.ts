@@ -16,19 +16,25 @@ export interface GatewayProcess {
   end(signal: NodeJS.Signals): Promise<number | null>
 }
 
-/** Starts the gateway as a process of its own, the way `npm start` does, and waits until it listens. */
-export async function startGatewayProcess(env: Record<string, string>): Promise<GatewayProcess> {
+/** The same process, which need not begin to listen. */
+export function spawnGateway(env: Record<string, string>) {
   const child = spawn(process.execPath, [MAIN, 'serve'], {
     env: { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', METRICS_PORT: '0', ...env },
     // A `.env` of the checkout is none of the test's business.
     cwd: tmpdir(),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const exited = once(child, 'exit')
   // A test that is cut off must not leave its gateways behind.
   const kill = () => child.kill('SIGKILL')
+  const exited = once(child, 'exit') as Promise<[code: number | null]>
   process.once('exit', kill)
   void exited.then(() => process.off('exit', kill))
+  return { child, exited }
+}
+
+/** Starts the gateway as a process of its own, the way `npm start` does, and waits until it listens. */
+export async function startGatewayProcess(env: Record<string, string>): Promise<GatewayProcess> {
+  const { child, exited } = spawnGateway(env)
   const lines: string[] = []
   const errors: string[] = []
   child.stderr.on('data', chunk => errors.push(String(chunk)))
@@ -48,7 +54,7 @@ export async function startGatewayProcess(env: Record<string, string>): Promise<
     async end(signal) {
       child.kill(signal)
       const [code] = await exited
-      return code as number | null
+      return code
     },
   }
 }

@@ -6,13 +6,11 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { delimiter, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { MINUTES, run, unpackedPackages } from './debian-packages.mjs'
 
 const VARIABLE = 'SEGMIND_TEST_REDIS_SERVER'
 const NAMES = ['redis-server', 'valkey-server']
 const USUAL_FOLDERS = ['/usr/bin', '/usr/local/bin', '/opt/homebrew/bin', '/usr/sbin', '/snap/bin']
-/** Belongs to the running system: mixing in another one's would break more than it helps. */
-const NOT_TAKEN = /^(libc6|libc-bin|libgcc-s1|libcrypt1)$/
-const MINUTES = 60_000
 
 /** Where a server obtained here lives, below the repository. */
 export const CACHED_SERVER = join('node_modules', '.cache', 'redis', 'redis-server')
@@ -34,73 +32,21 @@ function runs(path) {
   return status === 0 && /server/i.test(stdout)
 }
 
-/** Runs a program to its end; throws its last words when it fails. */
-function run(program, args, options = {}) {
-  const done = spawnSync(program, args, { encoding: 'utf8', timeout: 3 * MINUTES, maxBuffer: 1e8, ...options })
-  if (done.status === 0) return done.stdout
-  const words = `${done.error?.message ?? ''} ${done.stderr ?? ''}`.trim().split('\n').slice(-3).join(' ')
-  throw new Error(`${program} ${args.at(-1)}: ${words}`)
-}
-
-/** Unpacks the distribution's packages into `target`; works for any user, with package lists of its own where the system's do not serve. */
+/** Unpacks the distribution's packages into `target`. */
 function fromAptPackages(target) {
   const work = `${target}.apt`
-  rmSync(work, { recursive: true, force: true })
-  mkdirSync(join(work, 'debs'), { recursive: true })
   try {
-    try {
-      downloadPackages(work, [])
-    } catch {
-      downloadPackages(work, freshLists(work))
-    }
-    unpack(work)
-    install(work, target)
+    install(unpackedPackages(work, ['redis-tools']), target)
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
 }
 
-function freshLists(work) {
-  for (const folder of ['state/lists/partial', 'cache/archives/partial'])
-    mkdirSync(join(work, folder), { recursive: true })
-  const options = [
-    `Dir::State=${join(work, 'state')}`,
-    `Dir::State::lists=${join(work, 'state', 'lists')}`,
-    `Dir::Cache=${join(work, 'cache')}`,
-    'APT::Sandbox::User=',
-    'Acquire::Retries=2',
-  ].flatMap(option => ['-o', option])
-  run('apt-get', [...options, '-qq', 'update'])
-  return options
-}
-
-function downloadPackages(work, options) {
-  const wanted = new Set(['redis-tools'])
-  for (let level = [...wanted]; level.length > 0; ) {
-    const found = librariesOf(level, options)
-    level = found.filter(name => !wanted.has(name))
-    for (const name of level) wanted.add(name)
-  }
-  run('apt-get', [...options, '-qq', 'download', ...wanted], { cwd: join(work, 'debs') })
-}
-
-/** The libraries that these packages need directly. */
-function librariesOf(packages, options) {
-  const lines = run('apt-cache', [...options, 'depends', '--important', ...packages]).split('\n')
-  const names = lines.map(line => /^ +\|?(?:Pre)?Depends: ((?:lib|lua)[\w.+-]+)$/.exec(line)?.[1])
-  return [...new Set(names)].filter(name => name && !NOT_TAKEN.test(name))
-}
-
-function unpack(work) {
-  for (const file of readdirSync(join(work, 'debs')))
-    run('dpkg-deb', ['-x', join(work, 'debs', file), join(work, 'root')])
-}
-
 /** Debian ships the server under another name and tells by the name it is called with which program it is to be. */
-function install(work, target) {
+function install(root, target) {
   rmSync(target, { recursive: true, force: true })
   mkdirSync(join(target, 'bin'), { recursive: true })
-  renameSync(join(work, 'root'), join(target, 'root'))
+  renameSync(root, join(target, 'root'))
   symlinkSync(join('..', 'root', 'usr', 'bin', 'redis-check-rdb'), join(target, 'bin', 'redis-server'))
   const files = readdirSync(join(target, 'root'), { recursive: true }).filter(file => /\.so(\.|$)/.test(file))
   const folders = new Set(files.map(file => `$here/root/${dirname(file)}`))

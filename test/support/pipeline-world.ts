@@ -100,6 +100,7 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
       keep: async (scope, image) => void images.set(`${scope}/${image.digest}`, image),
     },
     flights: new Coalescer<Purchase>(),
+    pursuits: new Map(),
     leases: flights,
     checkImage: async () => {
       steps.push('check')

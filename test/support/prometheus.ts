@@ -1,10 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import type { Test } from 'tap'
 import { stringify } from 'yaml'
 
 /** Where a package is unpacked that the machine does not have. */
@@ -22,8 +24,25 @@ export function findProgram(name: string): string | undefined {
   return folders.map(folder => join(folder, name)).find(path => existsSync(path))
 }
 
-export function findPrometheus(): string | undefined {
-  return findProgram('prometheus')
+/** The same; where there is none, says so, and answers undefined. With CI_REQUIRE_PROMETHEUS that is a failure. `what` is left out then. */
+export function findOrSkip(t: Test, name: string, what: string): string | undefined {
+  const found = findProgram(name)
+  if (found !== undefined) return found
+  const line = `no ${name} on this machine: ${what}`
+  if (process.env.CI_REQUIRE_PROMETHEUS) t.fail(line)
+  else t.pass(`SKIPPED: ${line}`)
+  return undefined
+}
+
+/** Runs a program to its end and answers how it ended and what it said. */
+export async function runProgram(path: string, ...args: string[]): Promise<{ code: number; said: string }> {
+  try {
+    const { stdout, stderr } = await promisify(execFile)(path, args, { maxBuffer: 16 * 1024 ** 2 })
+    return { code: 0, said: stdout + stderr }
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string }
+    return { code, said: stdout + stderr }
+  }
 }
 
 /** Starts a Prometheus on a free port with a folder of its own; `config` is what its file says. */

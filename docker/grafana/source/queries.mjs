@@ -10,6 +10,11 @@ export function increase(selector, ...by) {
   return sum(`increase(${selector}[$__range])`, by)
 }
 
+/** Of these only what has happened within the time that is looked at: not a line at 0 for each that never did. */
+export function happened(selector, ...by) {
+  return `${rate(selector, ...by)} and ${sum(`increase(${selector}[$__range] @ end())`, by)} > 0`
+}
+
 /** 0 where a gateway is there and nothing of the kind has happened; absent where no gateway is. */
 export function zeroWhereUp(expr) {
   return `${expr} or 0 * sum(segmind_gateway_store_up)`

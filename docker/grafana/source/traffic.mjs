@@ -1,7 +1,7 @@
 // What callers ask and what they get.
 import { board, row } from './board.mjs'
 import { dial, lines, number, series, steps, UNITS } from './panels.mjs'
-import { increase, quantile, rate, share, zeroWhereUp } from './queries.mjs'
+import { happened, increase, quantile, rate, share, zeroWhereUp } from './queries.mjs'
 
 const REQUESTS = 'segmind_gateway_requests_total{team=~"$team"}'
 const WITH_TEAM = 'segmind_gateway_requests_total{team=~"$team", team!=""}'
@@ -90,12 +90,12 @@ const requests = row(
   lines('Errors by code', 'What went wrong, of all teams. Each code is explained under /docs/errors of the gateway.', {
     size: [12, 8],
     unit: UNITS.eventsPerSecond,
-    queries: [series(zeroWhereUp(rate(ERRORS)), 'all'), series(rate(ERRORS, 'code'), '{{code}}')],
+    queries: [series(zeroWhereUp(rate(ERRORS)), 'all'), series(happened(ERRORS, 'code'), '{{code}}')],
   }),
   lines('Errors by route', 'Where it went wrong, of all teams.', {
     size: [12, 8],
     unit: UNITS.eventsPerSecond,
-    queries: [series(zeroWhereUp(rate(ERRORS)), 'all'), series(rate(ERRORS, 'route'), '{{route}}')],
+    queries: [series(zeroWhereUp(rate(ERRORS)), 'all'), series(happened(ERRORS, 'route'), '{{route}}')],
   }),
 )
 

@@ -58,6 +58,8 @@ export function createLeases(environment: Environment, now: () => number): Embed
     },
     async look(name) {
       return environment.read(() => {
+        // Else it would be what an earlier read of this turn of the event loop had before it.
+        leases.resetReadTxn()
         const lease = alive(name)
         return lease && toSight(lease)
       })
