@@ -180,7 +180,7 @@ function registerOperation({ gauge, single }: Makers, gauges: Gauges): void {
     Number(gauges.breakerOpen()),
   )
   gauge(`${PREFIX}_queue_depth`, 'Purchases waiting for a turn.', ['team'], () =>
-    [...gauges.queueDepth()].map(([team, depth]) => [{ team }, depth]),
+    [...withEveryTeam(gauges.queueDepth(), gauges.teams())].map(([team, depth]) => [{ team }, depth]),
   )
   const cacheGauge = (what: 'bytes' | 'entries', help: string) =>
     gauge(`${PREFIX}_cache_${what}`, help, ['tier'], async () =>
@@ -188,6 +188,11 @@ function registerOperation({ gauge, single }: Makers, gauges: Gauges): void {
     )
   cacheGauge('bytes', 'Bytes of cached results.')
   cacheGauge('entries', 'Cached results.')
+}
+
+/** Of a team that nothing is known to wait for, nothing waits. */
+function withEveryTeam(depths: ReadonlyMap<string, number>, teams: string[]): Map<string, number> {
+  return new Map([...teams.map(team => [team, 0] as const), ...depths])
 }
 
 function registerCredits({ gauge, single }: Makers, gauges: Gauges): void {
