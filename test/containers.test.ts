@@ -56,6 +56,15 @@ t.test('a gateway without a key asks the sandbox of the profile, with the key th
   t.equal(at('--key'), SANDBOX_KEY)
 })
 
+t.test('.env.example has everything that compose reads from .env', async t => {
+  const example = readFileSync('.env.example', 'utf8')
+  const read = new Set(
+    [...readFileSync('docker-compose.yml', 'utf8').matchAll(/\$\{([A-Z_]+)/g)].map(([, name]) => name),
+  )
+  t.ok(read.has('GRAFANA_PASSWORD'))
+  for (const name of read) t.match(example, new RegExp(`^#${name}=`, 'm'), `${name}`)
+})
+
 t.test('every file that is mounted is in the repository', async t => {
   const mounts = Object.values(compose.services).flatMap(({ volumes = [] }) => volumes)
   const files = mounts.filter(volume => volume.startsWith('./')).map(volume => volume.slice(0, volume.indexOf(':')))

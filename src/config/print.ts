@@ -16,13 +16,28 @@ const TITLES: Record<SliceName, string> = {
   mode: 'Mode',
 }
 
+/** What `docker-compose.yml` reads beside the settings. */
+const COMPOSE = `# --- Only with docker compose ---
+
+# Password of Grafana's \`admin\`, as long as Grafana has not been started yet.
+#GRAFANA_PASSWORD=admin
+
+# Where they are on this machine.
+#GRAFANA_PORT=3000
+#PROMETHEUS_PORT=9090
+#ALERTMANAGER_PORT=9093
+
+# The folder with the teams file, such as ./teams, writable by uid 1000; else a volume.
+#TEAMS_DIR=teams
+`
+
 /** The text of `.env.example`: every setting, commented out, at its default. */
 export function envExample(): string {
   const sections = sliceNames().map(
     slice => `# --- ${TITLES[slice]} ---\n\n${settings(slice).map(exampleOf).join('\n')}`,
   )
   const intro = '# The settings of segmind-gateway at their defaults. Take away the # to change one.\n'
-  return `${intro}\n${sections.join('\n')}`
+  return `${intro}\n${sections.join('\n')}\n${COMPOSE}`
 }
 
 /** The settings as a Markdown table, for the README. */
