@@ -1,6 +1,6 @@
 // npm run demo: one photo, twice by a prompt, once cut out and once by a point, and what each answer cost.
 //
-// Uses the gateway at SEGMIND_GATEWAY_URL (default http://localhost:8080) with the key in SEGMIND_GATEWAY_KEY or, for a gateway that
+// Uses the gateway at SEGMIND_GATEWAY_URL (default http://localhost:8080, or the port in PORT) with the key in SEGMIND_GATEWAY_KEY or, for a gateway that
 // `npm start` runs, the one in data/first-team.key. Where there is none it starts one of its own with the sandbox as its upstream,
 // and stops it at the end: nothing is paid then. The pictures go to demo-output/.
 import { spawn } from 'node:child_process'
@@ -77,7 +77,7 @@ function asDecimal(credits) {
 /** The gateway that runs already, if there is one and we have a key that it takes. One that was named has to be usable. */
 async function runningGateway(env) {
   const named = env.SEGMIND_GATEWAY_URL
-  const url = (named || 'http://localhost:8080').replace(/\/+$/, '')
+  const url = (named || `http://localhost:${env.PORT || 8080}`).replace(/\/+$/, '')
   const key = env.SEGMIND_GATEWAY_KEY || (await firstTeamKey())
   const problem = key ? await problemWith(url, key) : 'there is no key for it: set SEGMIND_GATEWAY_KEY'
   if (!problem) return { url, key, whose: 'it was running', stop: async () => {} }

@@ -4,7 +4,7 @@
 // click, and never when the gateway holds it already; a click that anybody has paid for costs nothing. At the end of the input the annotations are in
 // OUTPUT (default annotations.json) as COCO has them. SEGMIND_GATEWAY_URL and SEGMIND_GATEWAY_KEY as for client.mjs.
 //
-//   printf '290,200 cup\n470,260 spoon\n' | node examples/labelling.mjs examples/photos/coffee.jpg
+//   printf '290,200 cup\n470,260 saucer\n' | node examples/labelling.mjs examples/photos/coffee.jpg
 import { openAsBlob } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { basename } from 'node:path'

@@ -4,6 +4,9 @@
 //     --range SECONDS    how far back is looked (default 3600)
 //     --without PREFIX   leave out queries about metrics that begin so (redis_)
 //     --all              list what has data, too
+//     --strict           what has no data is a mistake, too
+//
+// Ends with 1 where it found a mistake, with 2 where Prometheus could not be asked.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,6 +16,8 @@ const DASHBOARDS = fileURLToPath(new URL('./dashboards', import.meta.url))
 const TIMEOUT_MS = 15_000
 /** Points in time that a range is asked for. */
 const POINTS = 100
+/** Nothing of the kind has happened: of a metric that is told of no mistake. */
+const SILENT = ['EMPTY', 'ALL NaN']
 const WORDS = new Set('and or unless by without on ignoring group_left group_right bool offset inf nan'.split(' '))
 
 /** The dashboards as Grafana is given them, by file name. */
@@ -129,7 +134,7 @@ async function main() {
   const text = { type: 'string' }
   const many = { type: 'string', multiple: true, default: [] }
   const { values } = parseArgs({
-    options: { prometheus: text, range: text, without: many, all: { type: 'boolean' } },
+    options: { prometheus: text, range: text, without: many, all: { type: 'boolean' }, strict: { type: 'boolean' } },
   })
   if (!values.prometheus) throw new Error('say where Prometheus is: --prometheus http://127.0.0.1:9090')
   const { without } = values
@@ -141,7 +146,8 @@ async function main() {
   const bad = found.filter(({ state }) => state !== 'ok')
   for (const entry of values.all ? found : bad) console.log(lineOf(entry))
   console.log(`${found.length - bad.length} with data, ${bad.length} without`)
-  return bad.length === 0 ? 0 : 1
+  const mistakes = bad.filter(({ state }) => values.strict || !SILENT.includes(state))
+  return mistakes.length === 0 ? 0 : 1
 }
 
 /** What the targets of this Prometheus tell of, happened or not. */

@@ -4,6 +4,7 @@ import t from 'tap'
 import { openUpstream } from '../../src/cli/upstream.js'
 import { loadSettings } from '../../src/config.js'
 import { startSandbox } from '../../src/sandbox/server.js'
+import { freePort } from '../support/free-port.js'
 
 const production = { NODE_ENV: 'production', TEAMS_FILE: '/teams/teams.yaml' }
 const noPatience = 0
@@ -11,14 +12,6 @@ const noPatience = 0
 async function listening(server: Server): Promise<AddressInfo> {
   if (!server.listening) await new Promise(resolve => server.once('listening', resolve))
   return server.address() as AddressInfo
-}
-
-/** A port of this machine on which nobody listens. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  const { port } = await listening(server)
-  await new Promise(resolve => server.close(resolve))
-  return port
 }
 
 t.test('with a key it is Segmind, whatever sandbox there may be', async t => {

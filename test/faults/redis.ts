@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
 import { Redis } from 'ioredis'
+import { freePort } from '../support/free-port.js'
 import type { Guardian } from './guardian.js'
 
 /** A redis-server that writes everything down before it answers, so that what it held can be read after it was killed. */
@@ -85,15 +85,6 @@ async function findBinary(): Promise<string> {
   const found = findRedisServer()
   if (!found) throw new Error('there is no redis-server: run `node test/support/obtain-redis.mjs` first')
   return found
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 async function ready(child: ChildProcess): Promise<void> {

@@ -34,16 +34,16 @@ t.test('a labelling loop sends its photo once and ends in COCO annotations', asy
   const { gateway, folder, run } = await open(t)
   const output = join(folder, 'annotations.json')
   const script = ['examples/labelling.mjs', 'examples/photos/coffee.jpg', output]
-  const input = '290,200 cup\n\n470,260 spoon\n290,200 cup\nwhere?\n5000,1\n'
+  const input = '290,200 cup\n\n470,260 saucer\n290,200 cup\nwhere?\n5000,1\n'
   const { stdout, stderr, code } = await run(process.execPath, script, { input })
   t.equal(code, 1, 'some of the clicks were none')
   t.match(stderr, /where\?: invalid_request.*\n5000,1: invalid_parameter/)
   const photo = await readFile('examples/photos/coffee.jpg')
   t.match(stdout, new RegExp(`3 annotations, 0\\.000000000 credits, ${photo.length} bytes of photo sent`))
-  t.match(stdout, /cup: .*miss[\s\S]*spoon: .*miss[\s\S]*cup: .*hit/)
+  t.match(stdout, /cup: .*miss[\s\S]*saucer: .*miss[\s\S]*cup: .*hit/)
   const { images, categories, annotations } = JSON.parse(await readFile(output, 'utf8'))
   t.match(images, [{ id: 1, file_name: 'coffee.jpg', width: 600, height: 400 }])
-  t.match(categories, [{ name: 'thing' }, { id: 2, name: 'cup' }, { id: 3, name: 'spoon' }])
+  t.match(categories, [{ name: 'thing' }, { id: 2, name: 'cup' }, { id: 3, name: 'saucer' }])
   t.match(annotations, [{ category_id: 2, segmentation: { counts: String, size: [400, 600] } }, { category_id: 3 }, {}])
   t.equal(gateway.upstream.calls.length, 0)
 })

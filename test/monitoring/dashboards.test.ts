@@ -1,8 +1,12 @@
+import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { parse } from 'yaml'
 import { type Dashboard, loadCheck, type Panel, writtenDashboards } from '../support/dashboards.js'
 import { startTestGateway } from '../support/gateway.js'
+import { runProgram } from '../support/prometheus.js'
 
 const FOLDER = 'docker/grafana/dashboards'
 /** Panels that Grafana has without a plugin, as far as they are used. */
@@ -130,6 +134,36 @@ t.test('what a query names is told from its labels, functions and words', async 
     'sum by (team, le) (rate(a_total{team=~"$team", b!="c_d"}[$__rate_interval])) / on (x) (b_c > 0) or vector(0)'
   t.strictSame(check.metricsIn(expr), ['a_total', 'b_c'])
   t.strictSame(check.metricsIn('histogram_quantile(0.95, sum by (le) (rate(x_bucket[5m]))) * 1e3'), ['x_bucket'])
+})
+
+t.test('what is silent is told, and is a mistake only where one says so; what is not understood always is', async t => {
+  const gateway = await startTestGateway()
+  t.teardown(gateway.stop)
+  const types = [...(await gateway.metrics()).matchAll(/^# TYPE (\S+) (\S+)/gm)]
+  const metadata = Object.fromEntries(types.map(([, name, type]) => [name, [{ type }]]))
+  let answer: object = { status: 'success', data: { result: [] } }
+  const prometheus = createServer(({ url = '' }, response) => {
+    const special = url.includes('/metadata') ? metadata : url.includes('/values') ? ['vision'] : undefined
+    response.end(JSON.stringify(special ? { status: 'success', data: special } : answer))
+  }).listen(0, '127.0.0.1')
+  await once(prometheus, 'listening')
+  t.teardown(() => prometheus.close())
+  const { port } = prometheus.address() as AddressInfo
+  const run = (...more: string[]) => {
+    const args = [
+      'docker/grafana/check.mjs',
+      '--prometheus',
+      `http://127.0.0.1:${port}`,
+      '--without',
+      'redis_',
+      ...more,
+    ]
+    return runProgram(process.execPath, ...args)
+  }
+  t.match(await run(), { code: 0, said: /^EMPTY .*\n3 with data, \d\d without\n$/s })
+  t.match(await run('--strict'), { code: 1 })
+  answer = { status: 'error', error: 'parse error' }
+  t.match(await run(), { code: 1, said: /^ERROR .*parse error/ })
 })
 
 t.test('Grafana is provisioned from where compose mounts it, with the Prometheus of compose', async t => {

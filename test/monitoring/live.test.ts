@@ -45,7 +45,7 @@ async function tryDashboards(program: string): Promise<void> {
     const found = await settled(check, question, world)
     for (const finding of found) t.equal(finding.state, 'ok', check.lineOf(finding))
     t.ok(found.length > 80, `${found.length} queries`)
-    const command = ['docker/grafana/check.mjs', '--prometheus', prometheus, '--range', `${RANGE_SECONDS}`]
+    const command = ['docker/grafana/check.mjs', '--strict', '--prometheus', prometheus, '--range', `${RANGE_SECONDS}`]
     const { stdout } = await run([...command, ...without.flatMap(prefix => ['--without', prefix])])
     t.match(stdout, /^\d+ with data, 0 without\n$/, 'operators are told the same')
   })

@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
 import { Redis } from 'ioredis'
+import { freePort } from './free-port.js'
 
 export interface RedisServer {
   url: string
@@ -85,15 +85,6 @@ async function findBinary(): Promise<string> {
   if (!found)
     throw new Error('there is no redis-server: run `node test/support/obtain-redis.mjs` first, as `npm test` does')
   return found
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 interface Running {
