@@ -84,7 +84,7 @@ export function startTracing(exporter: SpanExporter): Tracing {
   }
 }
 
-/** Those of the selections of a batch stand beside that of their request, which begins and ends for the tracer when all of them are over. */
+/** The selections of a batch stand beside their request: each is told when it is over, and the request only after all of them. */
 function requestSpan(tracer: Tracer, { method, route, trace: of, startedAt, selection }: Finished): Span {
   const [name, kind] =
     selection === undefined ? [`${method} ${route}`, SpanKind.SERVER] : ['selection', SpanKind.INTERNAL]

@@ -37,7 +37,10 @@ function statsOf(args: string[]): Act {
   const { values } = parseArgs({ args, options: { json: { type: 'boolean' } } })
   return async (store, io) => {
     const size = await store.size()
-    if (!size) throw new Error('Redis does not tell how much of it is cache: `redis-cli info` has what it holds in all. This counts the embedded store.')
+    if (!size)
+      throw new Error(
+        'Redis does not tell how much of it is cache: `redis-cli info` has what it holds in all. This counts the embedded store.',
+      )
     io.stdout(values.json ? JSON.stringify(size) : `${size.entries} entries, ${size.bytes} bytes`)
     return 0
   }

@@ -31,14 +31,15 @@ export function loadSettings(env: NodeJS.ProcessEnv): Settings {
   const all = [...problems, ...laterProblems(given), ...productionProblems(given, isSandbox), ...contradictions(slices)]
   if (all.length > 0) throw settingsError(onePerName(all))
   const { mode, ...parts } = slices
+  const sandboxUrl = isSandbox && !('SANDBOX' in given) ? mode.sandboxUrl : undefined
   return {
     ...parts,
     store: { ...slices.store, isSandbox },
     production: mode.environment === 'production',
     sandbox: isSandbox,
-    sandboxUrl: isSandbox && !('SANDBOX' in given) ? mode.sandboxUrl : undefined,
+    sandboxUrl,
     teams: { ...teamsFile(slices), adminKey: slices.teams.adminKey },
-    warnings: warningsOf(given, slices, isSandbox),
+    warnings: warningsOf(given, slices, { isSandbox, sandboxUrl }),
   }
 }
 
@@ -105,7 +106,11 @@ function onePerName(problems: readonly Problem[]): Problem[] {
 
 const SHORT_KEY = 16
 
-function warningsOf(given: Record<string, string>, slices: Slices, isSandbox: boolean): string[] {
+function warningsOf(
+  given: Record<string, string>,
+  slices: Slices,
+  { isSandbox, sandboxUrl }: Pick<Settings, 'sandboxUrl'> & { isSandbox: boolean },
+): string[] {
   const { server, segmind, teams } = slices
   const adminKeyLength = teams.adminKey?.reveal().length ?? SHORT_KEY
   const said: [boolean, string][] = [
@@ -113,10 +118,7 @@ function warningsOf(given: Record<string, string>, slices: Slices, isSandbox: bo
       isSandbox && segmind.baseUrl !== SETTINGS.segmind.baseUrl.default,
       'SEGMIND_BASE_URL is not used: the sandbox is the upstream',
     ],
-    [
-      isSandbox && slices.mode.sandboxUrl !== undefined && !('SANDBOX' in given),
-      'There is no SEGMIND_API_KEY: the sandbox at SANDBOX_URL is the upstream',
-    ],
+    [sandboxUrl !== undefined, 'There is no SEGMIND_API_KEY: the sandbox at SANDBOX_URL is the upstream'],
     [adminKeyLength < SHORT_KEY, `ADMIN_KEY is shorter than ${SHORT_KEY} characters and may be guessed`],
     [
       server.shutdownTimeoutMs < segmind.timeoutMs,

@@ -200,13 +200,13 @@ export interface Purchase {
   upstreamMs: number
 }
 
-/** The parts a request meets on its way, and the few settings that decide it. */
 /** What is pursued to its end for a team whose callers have been told to come back; times by `performance.now()`. */
 export interface Pursuit {
   hasBytes: boolean
   endsAt: number
 }
 
+/** The parts a request meets on its way, and the few settings that decide it. */
 export interface PipelineParts {
   results: Results
   images: Images
