@@ -31,12 +31,12 @@ segmind-gateway serve
     a second signal ends it at once.`,
     run: async (args, commandIo) => (await import('./cli/serve.js')).run(args, commandIo),
   },
-  keys: { help: keys.help, run: (args, commandIo) => keys.run(args, commandIo, { openStore: openBooks }) },
+  keys: { help: keys.help, run: (args, commandIo) => keys.run(args, commandIo, { openStore }) },
   check,
-  usage: { help: usage.help, run: (args, commandIo) => usage.run(args, commandIo, openBooks) },
-  waste: { help: waste.help, run: (args, commandIo) => waste.run(args, commandIo, openBooks) },
-  cache: { help: cache.help, run: (args, commandIo) => cache.run(args, commandIo, openBooks) },
-  alerts: { help: alerts.help, run: (args, commandIo) => alerts.run(args, commandIo, { openStore: openBooks }) },
+  usage: { help: usage.help, run: (args, commandIo) => usage.run(args, commandIo, openStore) },
+  waste: { help: waste.help, run: (args, commandIo) => waste.run(args, commandIo, openStore) },
+  cache: { help: cache.help, run: (args, commandIo) => cache.run(args, commandIo, openStore) },
+  alerts: { help: alerts.help, run: (args, commandIo) => alerts.run(args, commandIo, { openStore }) },
   health,
   sandbox: {
     help: `Runs the built-in stand-in for Segmind alone
@@ -47,18 +47,14 @@ segmind-gateway sandbox [--host 127.0.0.1] [--port 9000] [--key SG_…] [--laten
   },
 }
 
+/** Whoever looks into the store, or leaves something there, is told when it is the one for what is pretended. */
 async function openStore({ store }: Pick<Settings, 'store'>): Promise<Store> {
-  const stores = await import('./store/open-store.js')
-  return (await stores.openStore(store)).store
-}
-
-/** Whoever looks into the books, or leaves something there, is told when they are pretended. */
-function openBooks(settings: Pick<Settings, 'store'>): Promise<Store> {
-  if (settings.store.isSandbox)
+  if (store.isSandbox)
     io.stderr(
       'There is no SEGMIND_API_KEY here: this is the store of the sandbox, apart from that of a gateway with a key.',
     )
-  return openStore(settings)
+  const stores = await import('./store/open-store.js')
+  return (await stores.openStore(store)).store
 }
 
 process.exitCode = await dispatch(process.argv.slice(2), io, commands)

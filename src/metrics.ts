@@ -182,12 +182,24 @@ function registerOperation({ gauge, single }: Makers, gauges: Gauges): void {
   gauge(`${PREFIX}_queue_depth`, 'Purchases waiting for a turn.', ['team'], () =>
     [...withEveryTeam(gauges.queueDepth(), gauges.teams())].map(([team, depth]) => [{ team }, depth]),
   )
+  const cache = oneAtATime(gauges.cache)
   const cacheGauge = (what: 'bytes' | 'entries', help: string) =>
     gauge(`${PREFIX}_cache_${what}`, help, ['tier'], async () =>
-      (await gauges.cache()).map(tier => [{ tier: tier.tier }, tier[what]]),
+      (await cache()).map(tier => [{ tier: tier.tier }, tier[what]]),
     )
   cacheGauge('bytes', 'Bytes of cached results.')
   cacheGauge('entries', 'Cached results.')
+}
+
+/** Gauges are read side by side: what several of them need is asked for once. */
+function oneAtATime<T>(ask: () => Promise<T>): () => Promise<T> {
+  let asked: Promise<T> | undefined
+  return () => {
+    asked ??= ask().finally(() => {
+      asked = undefined
+    })
+    return asked
+  }
 }
 
 /** Of a team that nothing is known to wait for, nothing waits. */
@@ -220,9 +232,10 @@ function registerCredits({ gauge, single }: Makers, gauges: Gauges): void {
   gauge('segmind_credit_burn_credits_per_second', 'How fast credits go, over a window.', ['window'], () =>
     Object.entries(gauges.burn()).map(([window, rate]) => [{ window }, rate === undefined ? undefined : rate / 1e9]),
   )
+  const budgets = oneAtATime(gauges.budgets)
   const budgetGauge = (what: 'limit' | 'remaining', help: string) =>
     gauge(`${PREFIX}_budget_${what}_credits`, help, ['team', 'window'], async () =>
-      (await gauges.budgets()).map(budget => [{ team: budget.team, window: budget.window }, toCredits(budget[what])]),
+      (await budgets()).map(budget => [{ team: budget.team, window: budget.window }, toCredits(budget[what])]),
     )
   budgetGauge('limit', 'The budget of a team.')
   budgetGauge('remaining', 'What a team may still book.')

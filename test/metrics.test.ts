@@ -1,4 +1,5 @@
 import t from 'tap'
+import { Metrics } from '../src/metrics.js'
 import { startFakeSegmind } from './support/fake-segmind.js'
 import { startTestGateway } from './support/gateway.js'
 
@@ -119,4 +120,29 @@ t.test('a queue is told for each team: how many wait, and 0 where nobody does', 
   held.open()
   await Promise.all(asked)
   t.same(await depths(), { 'team="vision"': 0, 'team="silent"': 0 })
+})
+
+t.test('what several gauges need is asked for once a look, and anew at the next one', async t => {
+  const asked = { budgets: 0, cache: 0 }
+  const metrics = new Metrics()
+  metrics.observe({
+    ...{ teams: () => [], upstreamInFlight: () => 0, queueDepth: () => new Map(), storeUp: () => true },
+    ...{ teamsFileOk: () => true, balance: () => undefined, priceEstimate: () => 0, drift: () => undefined },
+    ...{ runwaySeconds: () => undefined, creditState: () => undefined, burn: () => ({}), sharedKey: () => undefined },
+    ...{ unsavedSteps: () => 0, unsavedResults: () => ({ results: 0, bytes: 0 }), breakerOpen: () => false },
+    cache: async () => {
+      asked.cache++
+      return []
+    },
+    budgets: async () => {
+      asked.budgets++
+      return [{ team: 'vision', window: 'daily', limit: 2_000_000_000, remaining: asked.budgets * 1_000_000_000 }]
+    },
+  })
+  const { text } = await metrics.expose()
+  t.same(asked, { budgets: 1, cache: 1 })
+  t.match(text, 'segmind_gateway_budget_limit_credits{team="vision",window="daily"} 2\n')
+  t.match(text, 'segmind_gateway_budget_remaining_credits{team="vision",window="daily"} 1\n')
+  t.match((await metrics.expose()).text, 'segmind_gateway_budget_remaining_credits{team="vision",window="daily"} 2\n')
+  t.same(asked, { budgets: 2, cache: 2 })
 })
