@@ -1,8 +1,9 @@
-// Debian's Prometheus, Alertmanager and Redis exporter for the tests of rules and dashboards, below a folder that git ignores.
-// Says in one line where they are; where there is no apt, those tests are left out, and that is said too.
+// Obtains Prometheus, Alertmanager and the Redis exporter from Debian packages for the tests of
+// rules and dashboards, into a folder that git ignores. Prints one line with the result. Without
+// apt these tests are skipped.
 import { existsSync, renameSync, rmSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { unpackedPackages } from '../test/support/debian-packages.mjs'
+import { unpackedPackages } from '../test/support/programs/debian-packages.mjs'
 
 const TARGET = '.build-prometheus'
 const PROGRAMS = ['prometheus', 'promtool', 'amtool', 'prometheus-redis-exporter']
@@ -11,7 +12,7 @@ const inPath = name => process.env.PATH.split(delimiter).some(folder => existsSy
 const obtained = name => existsSync(join(TARGET, 'usr', 'bin', name))
 
 if (PROGRAMS.every(name => inPath(name) || obtained(name))) {
-  console.log(`All there: ${PROGRAMS.join(', ')}`)
+  console.log(`Found: ${PROGRAMS.join(', ')}`)
 } else {
   const work = `${TARGET}.apt`
   try {
@@ -19,9 +20,9 @@ if (PROGRAMS.every(name => inPath(name) || obtained(name))) {
     const root = unpackedPackages(work, packages, { libraries: false })
     rmSync(TARGET, { recursive: true, force: true })
     renameSync(root, TARGET)
-    console.log(`Put into ${TARGET}: ${PROGRAMS.filter(obtained).join(', ')}`)
+    console.log(`Installed in ${TARGET}: ${PROGRAMS.filter(obtained).join(', ')}`)
   } catch (error) {
-    console.log(`Tests of rules and dashboards are left out: no Prometheus could be obtained (${error.message})`)
+    console.log(`Tests of rules and dashboards are skipped: Prometheus cannot be obtained (${error.message})`)
   } finally {
     rmSync(work, { recursive: true, force: true })
   }

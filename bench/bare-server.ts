@@ -1,13 +1,13 @@
 import { createServer } from 'node:http'
 
-// The base of every ratio: reads the body into one buffer, answers 150 KB.
-const answer = Buffer.alloc(150_000, 1)
+// The baseline of the ratios: reads the body into one buffer and responds with 150 KB.
+const picture = Buffer.alloc(150_000, 1)
 const server = createServer((request, response) => {
   const chunks: Buffer[] = []
   request.on('data', chunk => chunks.push(chunk))
   request.on('end', () => {
     Buffer.concat(chunks)
-    response.writeHead(200, { 'content-type': 'image/jpeg', 'content-length': answer.length }).end(answer)
+    response.writeHead(200, { 'content-type': 'image/jpeg', 'content-length': picture.length }).end(picture)
   })
 })
 server.listen(0, '127.0.0.1', () => {

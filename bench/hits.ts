@@ -10,8 +10,8 @@ import sharp from 'sharp'
 import { Pool } from 'undici'
 import { stringify } from 'yaml'
 import { createApiKey } from '../src/teams/api-key.js'
-import { startFakeSegmind } from '../test/support/fake-segmind.js'
-import { startGatewayProcess } from '../test/support/gateway-process.js'
+import { startFakeSegmind } from '../test/support/doubles/fake-segmind.js'
+import { startGatewayProcess } from '../test/support/gateway/gateway-process.js'
 
 const KILOBYTES = Number(process.argv[2] ?? 200)
 const ROUNDS = 7
@@ -62,7 +62,7 @@ for (let round = -1; round < ROUNDS; round++) {
 const median = (values: number[] = []) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 const ratios = (cpu.gateway ?? []).map((us, round) => us / (cpu.bare?.[round] ?? 1))
 console.log(
-  `${KILOBYTES} KB up, a cached 150 KB answer down, ${CONNECTIONS} connections, ${ROUNDS} rounds of ${REQUESTS}, Node ${process.version}`,
+  `${KILOBYTES} KB upload, cached 150 KB response, ${CONNECTIONS} connections, ${ROUNDS} rounds of ${REQUESTS}, Node ${process.version}`,
 )
 for (const { name } of targets)
   console.log(`${name.padEnd(8)} ${Math.round(median(cpu[name]))} µs CPU per request (median)`)
@@ -77,23 +77,23 @@ await rm(dir, { recursive: true, force: true })
 async function drive(url: string): Promise<void> {
   const pool = new Pool(url, { connections: CONNECTIONS })
   let left = REQUESTS
-  const worker = async () => {
+  const sendAll = async () => {
     while (left-- > 0) {
-      const answer = await pool.request({
+      const response = await pool.request({
         path: '/segment',
         method: 'POST',
         headers: { 'content-type': 'multipart/form-data; boundary=b', 'x-api-key': key.text },
         body,
       })
-      const length = (await answer.body.arrayBuffer()).byteLength
-      if (answer.statusCode !== 200 || length !== 150_000) throw new Error(`${answer.statusCode}, ${length} bytes`)
+      const length = (await response.body.arrayBuffer()).byteLength
+      if (response.statusCode !== 200 || length !== 150_000) throw new Error(`${response.statusCode}, ${length} bytes`)
     }
   }
-  await Promise.all(Array.from({ length: CONNECTIONS }, worker))
+  await Promise.all(Array.from({ length: CONNECTIONS }, sendAll))
   await pool.close()
 }
 
-/** User and system time of a process so far, from /proc (clock ticks are 10 ms). */
+/** Returns the user and system time of a process so far, from /proc (clock ticks are 10 ms). */
 function cpuSeconds(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
   return (Number(fields[11]) + Number(fields[12])) / 100
@@ -107,7 +107,7 @@ async function startBare(): Promise<{ url: string; child: ChildProcess }> {
   return { url: (JSON.parse(line) as { url: string }).url, child }
 }
 
-/** Something of that many bytes that counts as a JPEG. */
+/** Returns `bytes` bytes with the signature of a JPEG. */
 function jpeg(bytes: number): Buffer {
   const picture = Buffer.alloc(bytes, 1)
   picture.set([0xff, 0xd8, 0xff, 0xe0])

@@ -1,5 +1,5 @@
-import { startTestGateway } from '../test/support/gateway.js'
-import { startRedis } from '../test/support/redis-server.js'
+import { startTestGateway } from '../test/support/gateway/gateway.js'
+import { startRedis } from '../test/support/programs/redis-server.js'
 
 const ROUNDS = 15
 
@@ -9,19 +9,19 @@ const gateway = await startTestGateway({
   teams: { bench: { limits: { requests_per_minute: 1_000_000 } } },
 })
 const rows: Record<string, number[]> = {}
-let fresh = 0
+let newPrompts = 0
 await gateway.segment({ prompt: 'known' })
 for (let round = 0; round < ROUNDS; round++) {
   await time('hit', 'known')
-  await time('purchase', `new ${fresh++}`)
+  await time('purchase', `new ${newPrompts++}`)
   for (const [name, prompt] of [
     ['hit, first after the freeze', 'known'],
-    ['purchase, first after the freeze', `new ${fresh++}`],
+    ['purchase, first after the freeze', `new ${newPrompts++}`],
   ] as const) {
     redis.freeze()
     await time(name, prompt)
     await time('hit, while frozen', 'known')
-    await time('purchase, while frozen', `new ${fresh++}`)
+    await time('purchase, while frozen', `new ${newPrompts++}`)
     redis.thaw()
     while (!(await gateway.metrics()).includes('store_up 1')) await new Promise(resolve => setTimeout(resolve, 20))
   }

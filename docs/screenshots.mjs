@@ -1,6 +1,5 @@
-// Takes the pictures of the pages for README.md: node docs/screenshots.mjs, after npm run build. Needs a Chromium (CHROMIUM_PATH, or where it usually is).
-//
-// Starts a gateway of its own with the sandbox as its upstream and a few teams that ask for things: nothing is paid.
+// Takes the screenshots of README.md: node docs/screenshots.mjs, after npm run build. Needs Chromium (CHROMIUM_PATH, default
+// /usr/bin/chromium). Starts its own gateway with the sandbox and a few teams that send requests. Nothing is paid.
 import { spawn } from 'node:child_process'
 import { openAsBlob } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -52,7 +51,7 @@ function listening() {
   })
 }
 
-/** Three teams that buy, find again and go wrong. */
+/** Sends requests of three teams: purchases, hits and errors. */
 async function makeTraffic(url, firstKey) {
   const keys = [firstKey]
   for (const team of ['labelling', 'catalogue']) {
@@ -79,14 +78,10 @@ async function takePlayground(browser, url, key) {
   await page.click('#use-key')
   await page.locator('#file').setInputFiles(PHOTO)
   await page.locator('#photo').waitFor()
-  await page.click('#surface', { position: { x: 300, y: 200 } })
+  await page.click('#surface', { position: { x: 390, y: 270 } })
   await page.click('#segment:enabled')
-  await page.locator('#answer').waitFor()
-  await page
-    .locator('#layer img')
-    .first()
-    .waitFor()
-    .catch(() => {})
+  await page.locator('#result').waitFor()
+  await page.locator('#layer').waitFor()
   await page.screenshot({ path: `${OUTPUT}/playground.jpg`, type: 'jpeg', quality: 82 })
 }
 
@@ -96,5 +91,6 @@ async function takeDashboard(browser, url) {
   await page.locator('input[type=password]').fill(ADMIN_KEY)
   await page.keyboard.press('Enter')
   await page.getByText('labelling').first().waitFor()
+  await page.locator('.plot canvas').first().waitFor()
   await page.screenshot({ path: `${OUTPUT}/dashboard.jpg`, type: 'jpeg', quality: 82 })
 }

@@ -1,7 +1,9 @@
 // Segments a photo through the gateway: node examples/client.mjs PHOTO PROMPT [OUTPUT]
 //
-// Uses the gateway's own client (npm run build makes it; dist/client can be packed for another project), which sends the photo only when the
-// gateway does not hold it and tries again what is worth it. SEGMIND_GATEWAY_URL defaults to http://localhost:8080, SEGMIND_GATEWAY_KEY is the team's key.
+// Uses the gateway's client (built by npm run build; dist/client can be packed for another
+// project). It uploads the photo only if the gateway does not hold it, and retries retryable
+// errors. SEGMIND_GATEWAY_URL defaults to http://localhost:8080. SEGMIND_GATEWAY_KEY is the team
+// key.
 import { openAsBlob } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { createClient, GatewayProblem } from '../dist/client/index.js'

@@ -14,8 +14,8 @@ URL = os.environ.get("SEGMIND_GATEWAY_URL", "http://localhost:8080")
 KEY = os.environ.get("SEGMIND_GATEWAY_KEY", "")
 
 
-def ask(image, prompt):
-    """One request. The image is named by its hash first; its bytes are sent only when the gateway does not hold them."""
+def send(image, prompt):
+    """Sends one request. Names the image by its hash first and uploads it only if the gateway does not hold it."""
     common = {"headers": {"x-api-key": KEY}, "timeout": 90}
     fields = {"prompt": prompt, "overlay_mask": True}
     name = "sha256:" + hashlib.sha256(image).hexdigest()
@@ -26,7 +26,7 @@ def ask(image, prompt):
 
 
 def segment(photo, prompt, attempts=3):
-    """Answers the response that holds the picture; waits and tries again where the gateway says that this may help."""
+    """Returns the response with the picture. Waits and retries if the gateway says that it may help."""
     try:
         with open(photo, "rb") as file:
             image = file.read()
@@ -34,7 +34,7 @@ def segment(photo, prompt, attempts=3):
         raise SystemExit(f"{photo}: {error.strerror}") from None
     for attempt in range(1, attempts + 1):
         try:
-            response = ask(image, prompt)
+            response = send(image, prompt)
         except requests.RequestException as error:
             raise SystemExit(f"{URL}: {error}") from None
         if response.ok:

@@ -1,5 +1,6 @@
 #!/bin/sh
-# One photo asked for in many ways: by prompt, by point, by its id, cut out, as JSON, many at once. Pictures go to demo-output/.
+# Segments one photo by prompt, by point, by id, as a cutout, as JSON and in a batch.
+# Writes the pictures to demo-output/.
 #   SEGMIND_GATEWAY_KEY=SG_gw… examples/curl.sh
 set -eu
 cd "$(dirname "$0")/.."
@@ -8,7 +9,7 @@ key=${SEGMIND_GATEWAY_KEY:-$(cat data/first-team.key)}
 photo=examples/photos/coffee.jpg
 mkdir -p demo-output
 
-ask() { # PICTURE CURL-ARGUMENTS...: what matters of the headers to stdout
+segment() { # PICTURE CURL-ARGUMENTS...: prints the headers of the gateway
   picture=demo-output/$1
   shift
   curl --fail-with-body -sS -o "$picture" -D - -H "x-api-key: $key" "$@" "$url/segment" |
@@ -16,20 +17,20 @@ ask() { # PICTURE CURL-ARGUMENTS...: what matters of the headers to stdout
   echo "→ $picture"
 }
 
-ask cup.jpg -F image=@$photo -F 'prompt=the cup'
-ask point.jpg -F image=@$photo -F 'coordinates=[[290,200]]' -F 'remove_coordinates=[[20,20]]'
+segment cup.jpg -F image=@$photo -F 'prompt=the cup'
+segment point.jpg -F image=@$photo -F 'coordinates=[[290,200]]' -F 'remove_coordinates=[[20,20]]'
 
-# The image is there now: its id is enough, here for the mask alone.
+# The gateway holds the image now, so its id is enough, here for the mask.
 id=sha256:$(sha256sum $photo | cut -d ' ' -f 1)
-ask mask.jpg -F "image=$id" -F 'prompt=the cup' -F output=mask
+segment mask.jpg -F "image=$id" -F 'prompt=the cup' -F output=mask
 
-# Made of that mask, and free: the cup with nothing around it.
-ask cup.png -F "image=$id" -F 'prompt=the cup' -F output=cutout
+# The cutout is made from that mask and is free.
+segment cup.png -F "image=$id" -F 'prompt=the cup' -F output=cutout
 
-# JSON in, JSON out: the answer is {"image":"<base64>"}.
-ask cup.json -H 'content-type: application/json' -d "{\"image\":\"$id\",\"prompt\":\"the cup\",\"base64\":true}"
+# JSON in, JSON out: the response is {"image":"<base64>"}.
+segment cup.json -H 'content-type: application/json' -d "{\"image\":\"$id\",\"prompt\":\"the cup\",\"base64\":true}"
 
-# Many selections at once, one line of JSON each as they are done.
+# A batch: one line of JSON for each selection, as they finish.
 curl --fail-with-body -sS -H "x-api-key: $key" -H 'accept: application/x-ndjson' -H 'content-type: application/json' "$url/segment/batch" -d "{
   \"image\": \"$id\",
   \"selections\": [{\"id\": \"cup\", \"prompt\": \"the cup\", \"output\": \"rle\"}, {\"id\": \"table\", \"coordinates\": [[20, 20]], \"output\": \"rle\"}]

@@ -1,8 +1,10 @@
 // A labelling loop: node examples/labelling.mjs PHOTO [OUTPUT] < CLICKS
 //
-// Reads one click a line, `x,y` or `x,y label`, and answers each with the box and the area of what is there. The photo is sent once, with the first
-// click, and never when the gateway holds it already; a click that anybody has paid for costs nothing. At the end of the input the annotations are in
-// OUTPUT (default annotations.json) as COCO has them. SEGMIND_GATEWAY_URL and SEGMIND_GATEWAY_KEY as for client.mjs.
+// Reads one click a line, `x,y` or `x,y label`, and prints the box and the area of the selected
+// object. The photo is uploaded with the first click, unless the gateway already holds it. A click
+// that was paid for before costs nothing. At the end of the input, OUTPUT (default
+// annotations.json) has the annotations in COCO format. SEGMIND_GATEWAY_URL and SEGMIND_GATEWAY_KEY
+// as for client.mjs.
 //
 //   printf '290,200 cup\n470,260 saucer\n' | node examples/labelling.mjs examples/photos/coffee.jpg
 import { openAsBlob } from 'node:fs'
@@ -37,7 +39,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     if (!(error instanceof GatewayProblem)) throw error
     console.error(`${line}: ${error.code}: ${error.message}`)
     process.exitCode = 1
-    // Another click will not do better with a wrong key, or without a gateway.
+    // A wrong key or a missing gateway fails every click.
     if (error.status === 0 || error.status === 401 || error.status === 403) process.exit()
   })
 }

@@ -1,12 +1,13 @@
-// Asks a Prometheus everything that the dashboards would, and says what comes back empty. Needs nothing but Node.js.
+// Runs the queries of all dashboards against a Prometheus and reports panels without data. Needs
+// only Node.js.
 //
 //   node docker/grafana/check.mjs --prometheus http://127.0.0.1:9090
-//     --range SECONDS    how far back is looked (default 3600)
-//     --without PREFIX   leave out queries about metrics that begin so (redis_)
-//     --all              list what has data, too
-//     --strict           what has no data is a mistake, too
+//     --range SECONDS    time range of the queries (default 3600)
+//     --without PREFIX   skip queries on metrics with this prefix (redis_)
+//     --all              also list queries that have data
+//     --strict           treat missing data as a mistake
 //
-// Ends with 1 where it found a mistake, with 2 where Prometheus could not be asked.
+// Exit code: 0, 1 for a mistake, 2 if Prometheus cannot be queried.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,19 +15,19 @@ import { parseArgs } from 'node:util'
 
 const DASHBOARDS = fileURLToPath(new URL('./dashboards', import.meta.url))
 const TIMEOUT_MS = 15_000
-/** Points in time that a range is asked for. */
+/** Points of a range query. */
 const POINTS = 100
-/** Nothing of the kind has happened: of a metric that is told of no mistake. */
+/** States without data. For a metric that exists, they are no mistake. */
 const SILENT = ['EMPTY', 'ALL NaN']
 const WORDS = new Set('and or unless by without on ignoring group_left group_right bool offset inf nan'.split(' '))
 
-/** The dashboards as Grafana is given them, by file name. */
+/** Reads the provisioned dashboards by file name. */
 export function readDashboards(folder = DASHBOARDS) {
   const names = readdirSync(folder).filter(name => name.endsWith('.json'))
   return Object.fromEntries(names.map(name => [name, JSON.parse(readFileSync(join(folder, name), 'utf8'))]))
 }
 
-/** Every query of every panel; panels in closed rows included. */
+/** Returns every query of every panel, including panels in collapsed rows. */
 export function targetsOf(dashboards) {
   const within = panels => panels.flatMap(panel => [panel, ...within(panel.panels ?? [])])
   return Object.entries(dashboards).flatMap(([file, { panels }]) =>
@@ -34,7 +35,7 @@ export function targetsOf(dashboards) {
   )
 }
 
-/** Every variable that is asked of Prometheus. */
+/** Returns every variable that queries Prometheus. */
 export function variablesOf(dashboards) {
   return Object.entries(dashboards).flatMap(([file, { templating }]) =>
     templating.list
@@ -43,7 +44,7 @@ export function variablesOf(dashboards) {
   )
 }
 
-/** The metrics that a query names. */
+/** Returns the metrics that a query names. */
 export function metricsIn(expr) {
   const bare = expr
     .replace(/"[^"]*"/g, '')
@@ -53,33 +54,36 @@ export function metricsIn(expr) {
   return [...new Set(names.filter(name => !WORDS.has(name.toLowerCase())))]
 }
 
-/** The series' names of metrics: a histogram and a summary have several. */
+/** Returns the series names of metrics. Histograms and summaries have several. */
 export function seriesOf(types) {
   const parts = { histogram: ['_bucket', '_sum', '_count'], summary: ['', '_sum', '_count'] }
   return new Set(Object.entries(types).flatMap(([name, type]) => (parts[type] ?? ['']).map(part => name + part)))
 }
 
-/** Asks everything. What it finds, one entry for each query and variable: `ok`, or why a panel would stay empty. */
-export async function ask({ prometheus, dashboards, rangeSeconds = 3_600, team, without = [] }) {
+/**
+ * Runs all queries. Returns one finding for each query and variable: `ok`, or why its panel is
+ * empty.
+ */
+export async function runQueries({ prometheus, dashboards, rangeSeconds = 3_600, team, without = [] }) {
   const variables = variablesOf(dashboards)
   const teams = team ?? variables.find(({ name }) => name === 'team')?.allValue ?? '.*'
   const values = { __rate_interval: '1m', __interval: '15s', __range: `${rangeSeconds}s`, team: teams }
   const wanted = ({ expr }) => !metricsIn(expr).some(name => without.some(prefix => name.startsWith(prefix)))
   const found = []
-  for (const variable of variables) found.push({ ...variable, ...(await askVariable(prometheus, variable)) })
+  for (const variable of variables) found.push({ ...variable, ...(await checkVariable(prometheus, variable)) })
   for (const target of targetsOf(dashboards).filter(wanted)) {
     const expr = resolved(target.expr, values)
-    found.push({ ...target, query: expr, ...(await askTarget(prometheus, { ...target, expr }, rangeSeconds)) })
+    found.push({ ...target, query: expr, ...(await checkTarget(prometheus, { ...target, expr }, rangeSeconds)) })
   }
   return found
 }
 
-/** The metrics that queries name and nobody tells of, with the panels that need them. */
-export function strangers(dashboards, told, without = []) {
+/** Returns the metrics that queries name and no target exposes, with their panels. */
+export function unknownMetrics(dashboards, exposed, without = []) {
   const isOurs = name => !without.some(prefix => name.startsWith(prefix))
   return targetsOf(dashboards).flatMap(({ file, panel, expr }) =>
     metricsIn(expr)
-      .filter(name => isOurs(name) && !told.has(name))
+      .filter(name => isOurs(name) && !exposed.has(name))
       .map(metric => ({ file, panel, query: metric, state: 'NO SUCH METRIC' })),
   )
 }
@@ -88,7 +92,7 @@ function resolved(expr, values) {
   return expr.replace(/\$\{(\w+)(?::\w+)?\}|\$(\w+)/g, (text, braced, plain) => values[braced ?? plain] ?? text)
 }
 
-async function askVariable(prometheus, { query }) {
+async function checkVariable(prometheus, { query }) {
   const [, selector, label] = /^label_values\((.+),\s*(\w+)\)$/.exec(query) ?? []
   if (!label) return { state: 'ERROR', why: 'not of the form label_values(metric, label)' }
   const values = await get(prometheus, `label/${label}/values`, { 'match[]': selector })
@@ -96,8 +100,8 @@ async function askVariable(prometheus, { query }) {
   return values.data.length > 0 ? { state: 'ok', series: values.data.length } : { state: 'EMPTY' }
 }
 
-/** Both ways of asking have to be understood; the panel shows what its own way brings. */
-async function askTarget(prometheus, { expr, instant, legendFormat = '' }, rangeSeconds) {
+/** Runs an instant and a range query. Both must be valid; the panel shows one of them. */
+async function checkTarget(prometheus, { expr, instant, legendFormat = '' }, rangeSeconds) {
   const end = Date.now() / 1_000
   const step = Math.max(1, Math.round(rangeSeconds / POINTS))
   const now = await get(prometheus, 'query', { query: expr })
@@ -124,7 +128,7 @@ async function get(prometheus, path, query) {
   }
 }
 
-/** One line for a finding. */
+/** Formats a finding as one line. */
 export function lineOf({ file, panel, name, state, query, why }) {
   const where = panel ? `"${panel}"` : `variable ${name}`
   return `${state.padEnd(14)} ${file} ${where}: ${query}${why ? ` (${why})` : ''}`
@@ -136,13 +140,13 @@ async function main() {
   const { values } = parseArgs({
     options: { prometheus: text, range: text, without: many, all: { type: 'boolean' }, strict: { type: 'boolean' } },
   })
-  if (!values.prometheus) throw new Error('say where Prometheus is: --prometheus http://127.0.0.1:9090')
+  if (!values.prometheus) throw new Error('--prometheus is required, such as http://127.0.0.1:9090')
   const { without } = values
   const dashboards = readDashboards()
   const prometheus = values.prometheus.replace(/\/$/, '')
-  const unheard = strangers(dashboards, await toldTo(prometheus), without)
-  const asked = await ask({ prometheus, dashboards, without, rangeSeconds: Number(values.range ?? 3_600) })
-  const found = [...unheard, ...asked]
+  const unknown = unknownMetrics(dashboards, await exposedMetrics(prometheus), without)
+  const checked = await runQueries({ prometheus, dashboards, without, rangeSeconds: Number(values.range ?? 3_600) })
+  const found = [...unknown, ...checked]
   const bad = found.filter(({ state }) => state !== 'ok')
   for (const entry of values.all ? found : bad) console.log(lineOf(entry))
   console.log(`${found.length - bad.length} with data, ${bad.length} without`)
@@ -150,8 +154,8 @@ async function main() {
   return mistakes.length === 0 ? 0 : 1
 }
 
-/** What the targets of this Prometheus tell of, happened or not. */
-async function toldTo(prometheus) {
+/** Returns the metrics that the targets of this Prometheus expose. */
+async function exposedMetrics(prometheus) {
   const { data, error } = await get(prometheus, 'metadata', {})
   if (error) throw new Error(`${prometheus}: ${error}`)
   return seriesOf(Object.fromEntries(Object.entries(data).map(([name, [{ type }]]) => [name, type])))

@@ -1,5 +1,5 @@
-// Writes the dashboards that Grafana is provisioned with: `node docker/grafana/dashboards.mjs`. They are changed in source/ and written
-// again; a test holds the files against what is written here.
+// Writes the provisioned dashboards from source/: `node docker/grafana/dashboards.mjs`. A test
+// compares the files with this output.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -7,7 +7,7 @@ import { credits } from './source/credits.mjs'
 import { traffic } from './source/traffic.mjs'
 import { upstream } from './source/upstream.mjs'
 
-/** The text of every file, by its name. */
+/** Returns the text of every dashboard file by its name. */
 export function dashboardFiles() {
   const boards = { 'credits.json': credits, 'traffic.json': traffic, 'upstream.json': upstream }
   return Object.fromEntries(

@@ -1,54 +1,66 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { RecordStore } from '../storage.js'
+import type { Clock } from '../contracts/clock.js'
+import type { StoreObserver } from '../contracts/observer.js'
+import type { RecordStore } from '../contracts/store.js'
 import { type Attempt, describeAttempt } from './attempt.js'
-import type { AlertFacts, AlertType, Condition, OverCondition } from './facts.js'
+import type { AlertFacts, AlertType, ClearedCondition, Condition } from './facts.js'
 import { type Claim, Incidents } from './incidents.js'
-import { conditionsOf } from './rules.js'
+import { evaluateRules } from './rules.js'
 import type { Webhook } from './webhook.js'
 
 export type * from './facts.js'
 
-/** What is said about one alert in the log: which, and how it went. */
+/** Log fields of an alert and its delivery. */
 export interface AlertNote {
   type: AlertType
-  /** The condition's key, under a name that the log does not take for a secret. */
+  /** The condition's key. The log would redact a field that is named `key`. */
   incident: string
   messageId: string
   text: string
   attempts: number
-  /** How the last attempt went: `answered 503 Service Unavailable`. */
+  /** Outcome of the last attempt: `answered 503 Service Unavailable`. */
   answer: string
 }
 
 export interface AlertsOptions {
   facts: AlertFacts
   records: RecordStore
-  /** Absent without `ALERT_WEBHOOK_URL`: then nothing is done. */
+  /** Absent without `ALERT_WEBHOOK_URL`: nothing is sent. */
   webhook: Webhook | undefined
   /** `BUDGET_TIMEZONE`. */
   timeZone: string
-  /** Milliseconds since 1970. */
-  now?: () => number
-  /** Between two looks; far less than the two minutes after which a claim is free. */
+  now?: Clock
+  /** Interval between checks. Must be far below the two minutes after which a claim is stale. */
   everyMs?: number
-  /** How long what was told is not told again, though it was over in between. */
+  /**
+   * Time after an alert during which the same condition is not sent again, even if it had cleared
+   * in between.
+   */
   coolDownMs?: number
-  /** Ends early, without failing, when the signal is aborted. */
+  /** Resolves early, without failing, when the signal is aborted. */
   wait?: (ms: number, signal: AbortSignal) => Promise<void>
-  onDelivered?(note: AlertNote): void
-  onRetry?(note: AlertNote, pauseMs: number): void
-  /** Nobody has taken it; it is tried again after the cool-down, as long as it holds. */
-  onFailed?(note: AlertNote): void
-  /** What could not be found out or written down; the next look tries again. */
-  onProblem?(error: unknown, doing: 'facts' | 'incidents'): void
+  observer: AlertObserver
+}
+
+/** Events of alerts, one method each. Methods never throw. */
+export interface AlertObserver extends StoreObserver {
+  alertDelivered(note: AlertNote): void
+  /** A delivery failed and is tried again after `pauseMs`. */
+  alertRetried(note: AlertNote, pauseMs: number): void
+  /**
+   * Every attempt failed. The alert is sent again after the cool-down if its condition still holds.
+   */
+  alertFailed(note: AlertNote): void
 }
 
 export interface Alerts {
-  /** Looks now, since something has just happened; ends when a look has that began after this. Never rejects. */
-  look(): Promise<void>
-  /** What holds now, told or not. */
+  /**
+   * Checks the conditions now. Resolves after a check that began after this call. Never rejects.
+   */
+  check(): Promise<void>
+  /** Lists the conditions that hold now, sent or not. */
   conditions(): Promise<Condition[]>
-  /** Looks no more and leaves to other replicas what is not told. */
+  /** Stops checking, and leaves undelivered alerts to other replicas. */
   close(): Promise<void>
 }
 
@@ -60,80 +72,83 @@ const DEFAULTS = {
     sleep(ms, undefined, { signal, ref: false }).catch(() => {}),
 }
 
-/** Looks at the facts now and then, and tells what is new to the webhook: once, whichever replicas see it. */
+/** Checks the conditions regularly and sends each new one to the webhook, once for all replicas. */
 export function openAlerts(options: AlertsOptions): Alerts {
   const { webhook } = options
   const conditions = async () => {
-    const found = await gather(options, (options.now ?? Date.now)())
-    return found.filter((condition): condition is Condition => !condition.isOver)
+    const found = await gatherConditions(options, (options.now ?? Date.now)())
+    return found.filter((condition): condition is Condition => !condition.isCleared)
   }
-  if (!webhook) return { look: async () => {}, close: async () => {}, conditions }
-  const { records, now, everyMs, coolDownMs, wait, onProblem } = { ...DEFAULTS, ...options }
-  const onStoreFailure = (error: unknown) => onProblem?.(error, 'incidents')
-  const incidents = new Incidents({ records, now, coolDownMs, onStoreFailure })
+  if (!webhook) return { check: async () => {}, close: async () => {}, conditions }
+  const { records, now, everyMs, coolDownMs, wait, observer } = { ...DEFAULTS, ...options }
+  const incidents = new Incidents({ records, now, coolDownMs, observer })
   const closing = new AbortController()
-  const telling = new Set<Promise<void>>()
+  const deliveries = new Set<Promise<void>>()
 
-  const handle = async (condition: Condition | OverCondition): Promise<void> => {
-    if (condition.isOver) return incidents.over(condition.key)
+  const handle = async (condition: Condition | ClearedCondition): Promise<void> => {
+    if (condition.isCleared) return incidents.clear(condition.key)
     const opened = await incidents.open(condition.key)
-    if (opened === 'told') await cover(condition, incidents)
-    if (opened === undefined || opened === 'told') return
-    const told = tell(condition, opened, { webhook, incidents, options })
-    telling.add(told)
-    void told.finally(() => telling.delete(told))
+    if (opened === 'sent') await cover(condition, incidents)
+    if (opened === undefined || opened === 'sent') return
+    const delivery = deliver(condition, opened, { webhook, incidents, observer })
+    deliveries.add(delivery)
+    void delivery.finally(() => deliveries.delete(delivery))
   }
-  const look = coalesced(async () => {
+  const check = serialized(async () => {
     if (closing.signal.aborted) return
     try {
-      await incidents.keep()
-      await Promise.all((await gather(options, now())).map(handle))
+      await incidents.renew()
+      await Promise.all((await gatherConditions(options, now())).map(handle))
     } catch (error) {
-      onProblem?.(error, 'facts')
+      observer.storeFailed(error, 'alerts: facts')
     }
   })
-  const lookAgain = async (): Promise<void> => {
+  const checkRegularly = async (): Promise<void> => {
     while (!closing.signal.aborted) {
-      await look()
+      await check()
       await wait(everyMs, closing.signal)
     }
   }
-  void lookAgain()
+  void checkRegularly()
 
   return {
-    look,
+    check,
     conditions,
     async close() {
       closing.abort()
-      await Promise.all([look(), webhook.close()])
-      await Promise.all(telling)
+      await Promise.all([check(), webhook.close()])
+      await Promise.all(deliveries)
     },
   }
 }
 
-async function gather({ facts, timeZone, onProblem }: AlertsOptions, now: number) {
-  const found = async <T>(asked: () => Promise<T>): Promise<T | undefined> => {
+/** Evaluates the rules. Facts that cannot be read are left out. */
+async function gatherConditions({ facts, timeZone, observer }: AlertsOptions, now: number) {
+  const tryRead = async <T>(read: () => Promise<T>): Promise<T | undefined> => {
     try {
-      return await asked()
+      return await read()
     } catch (error) {
-      onProblem?.(error, 'facts')
+      observer.storeFailed(error, 'alerts: facts')
       return undefined
     }
   }
-  const [budgets, credits] = await Promise.all([found(() => facts.budgets()), found(() => facts.credits())])
-  return conditionsOf({ now, timeZone, budgets, credits, sharedKey: facts.sharedKey() })
+  const [budgets, credits] = await Promise.all([tryRead(() => facts.budgets()), tryRead(() => facts.credits())])
+  return evaluateRules({ now, timeZone, budgets, credits, sharedKey: facts.sharedKey() })
 }
 
-/** What was told tells the lesser conditions, too. Seen to at every look: who told it may have died before. */
+/**
+ * Marks the lesser conditions as sent too. Repeated at every check, because the sender may have
+ * died before it did.
+ */
 async function cover({ covers = [] }: Condition, incidents: Incidents): Promise<void> {
   await Promise.all(covers.map(key => incidents.cover(key)))
 }
 
-/** Delivers one message. Never rejects. */
-async function tell(
+/** Delivers one alert. Never rejects. */
+async function deliver(
   condition: Condition,
   claim: Claim,
-  { webhook, incidents, options }: { webhook: Webhook; incidents: Incidents; options: AlertsOptions },
+  { webhook, incidents, observer }: { webhook: Webhook; incidents: Incidents; observer: AlertObserver },
 ): Promise<void> {
   const { type, key, data, text } = condition
   const { messageId, openedAt, lost } = claim
@@ -143,18 +158,18 @@ async function tell(
   let retries = 0
   const { outcome, attempts, last } = await webhook.deliver(
     { id: messageId, type, at: openedAt, data, text },
-    { signal: lost, onRetry: (attempt, pauseMs) => options.onRetry?.(noteOf(++retries, attempt), pauseMs) },
+    { signal: lost, onRetry: (attempt, pauseMs) => observer.alertRetried(noteOf(++retries, attempt), pauseMs) },
   )
   if (outcome === 'stopped') return claim.end('released')
   await claim.end(outcome === 'delivered' ? 'sent' : 'failed')
   if (outcome === 'delivered') await cover(condition, incidents)
   const note = noteOf(attempts, last)
-  if (outcome === 'delivered') options.onDelivered?.(note)
-  else options.onFailed?.(note)
+  if (outcome === 'delivered') observer.alertDelivered(note)
+  else observer.alertFailed(note)
 }
 
-/** Runs one at a time: who asks while it runs gets the next run, together with all others who ask. */
-function coalesced(run: () => Promise<void>): () => Promise<void> {
+/** Runs one at a time. Calls made during a run share the next run. */
+function serialized(run: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | undefined
   let next: Promise<void> | undefined
   const start = (): Promise<void> => {

@@ -1,40 +1,52 @@
-/** What all replicas know of one thing that is told once. Times are milliseconds since 1970. */
+/** The shared state of an alert that is sent once. Times in milliseconds since 1970. */
 export interface Incident {
-  /** The `webhook-id` of its message, whoever sends it. */
+  /** The `webhook-id` of its message, the same from every replica. */
   messageId: string
   openedAt: number
-  /** `claimed`: somebody is telling it · `sent` · `failed`: nobody would take it, it is tried again after the cool-down. */
+  /**
+   * `claimed`: a replica is sending it · `sent` · `failed`: the receiver refused it; it is sent
+   * again after the cool-down.
+   */
   status: 'claimed' | 'sent' | 'failed'
   holder: string
-  /** When the holder last said that it is at it. */
+  /** When the holder last renewed its claim. */
   claimedAt: number
-  /** When it was told, or given up. */
+  /** When it was sent or given up. */
   endedAt?: number
-  /** When somebody last saw that its condition holds; at most a minute late. */
+  /** When a replica last saw that its condition holds, up to a minute late. */
   seenAt: number
-  /** When its condition was over. */
+  /** When its condition cleared. */
   clearedAt?: number
 }
 
-/** A claim whose holder has said nothing for so long is free: holders say it at every look. */
+/** Age from which a claim is stale. Holders renew theirs at every check. */
 export const CLAIM_STALE_MS = 120_000
-/** A condition is over when it does not hold and nobody has seen it for so long: replicas may see different things. */
+/**
+ * A condition has cleared if no replica has seen it for this time. Replicas may see different
+ * facts.
+ */
 export const UNSEEN_MS = 120_000
-/** How often it is written down that a condition still holds. */
+/** Interval at which `seenAt` is written. */
 export const SEEN_EVERY_MS = 60_000
 
-export interface Viewpoint {
+export interface CheckContext {
   now: number
   coolDownMs: number
-  /** Who is looking, and whether it is telling this incident already. */
+  /** Id of the process that checks. */
   self: string
 }
 
 /**
- * What there is to tell of a condition that holds: `new`: an incident of its own · `same`: the one that was found, by its message id, for
- * its holder is gone (or was this process, which never heard that it had got it) or nobody would take it · `nothing`: it is told.
+ * Decides the next step for a condition that holds:
+ * - `new`: send a new message
+ * - `same`: send again under the same message id. The receiver refused it, or its holder is gone,
+ *   or this process holds the claim without having seen the store confirm it.
+ * - `nothing`: it is sent, or another replica is sending it
  */
-export function toTell(found: Incident | undefined, { now, coolDownMs, self }: Viewpoint): 'new' | 'same' | 'nothing' {
+export function nextStep(
+  found: Incident | undefined,
+  { now, coolDownMs, self }: CheckContext,
+): 'new' | 'same' | 'nothing' {
   if (!found) return 'new'
   const { status, holder, claimedAt, endedAt = 0, clearedAt } = found
   if (status === 'claimed') return holder === self || now - claimedAt > CLAIM_STALE_MS ? 'same' : 'nothing'
@@ -43,7 +55,7 @@ export function toTell(found: Incident | undefined, { now, coolDownMs, self }: V
   return status === 'failed' ? 'same' : 'nothing'
 }
 
-/** Reads a record; `undefined` for what is no incident, which is then written anew. */
+/** Parses a record. Undefined for one that is not an incident; it will be overwritten. */
 export function readIncident(value: string): Incident | undefined {
   try {
     const found = JSON.parse(value) as Incident

@@ -1,23 +1,33 @@
 import { randomUUID } from 'node:crypto'
-import type { RecordStore, SharedRecord } from '../storage.js'
-import { CLAIM_STALE_MS, type Incident, readIncident, SEEN_EVERY_MS, toTell, UNSEEN_MS } from './incident.js'
+import type { Clock } from '../contracts/clock.js'
+import type { StoreObserver } from '../contracts/observer.js'
+import type { RecordStore, SharedRecord } from '../contracts/store.js'
+import { CLAIM_STALE_MS, type Incident, nextStep, readIncident, SEEN_EVERY_MS, UNSEEN_MS } from './incident.js'
 
 export interface IncidentsOptions {
   records: RecordStore
-  now(): number
-  /** How long an incident that was told is not told again, though its condition was over in between. */
+  now: Clock
+  /**
+   * Time after a message during which the same condition is not sent again, even if it had cleared
+   * in between.
+   */
   coolDownMs: number
-  /** What the store did not do is tried again at the next look. */
-  onStoreFailure(error: unknown): void
+  /** A step that the store failed is repeated at the next check. */
+  observer: StoreObserver
 }
 
-/** The right to tell an incident, which no other process has meanwhile. */
+/** The exclusive right to send an incident. */
 export interface Claim {
   messageId: string
   openedAt: number
-  /** Aborted when another process has taken it over, since this one could not say for long that it is at it. */
+  /**
+   * Aborted once another process has taken the claim over because this one did not renew it in
+   * time.
+   */
   lost: AbortSignal
-  /** `released`: another process may tell it at once. Never rejects: what the store does not take is written by `keep`. */
+  /**
+   * `released`: another process may send it at once. Never rejects; `renew` repeats a failed write.
+   */
   end(how: ClaimEnd): Promise<void>
 }
 
@@ -25,15 +35,18 @@ export type ClaimEnd = 'sent' | 'failed' | 'released'
 
 interface Held {
   lost: AbortController
-  /** How it ended, as long as that is not written. */
+  /** The end, until it is written. */
   end?: ClaimEnd
 }
 
-/** Longer than any budget window, and renewed while the condition holds. */
+/** Longer than any budget window. Renewed while the condition holds. */
 const KEEP_SECONDS = 45 * 86_400
 const TRIES = 5
 
-/** Sees to it that an incident is told once, whichever replicas see it: one record each, changed by compare-and-set. Nothing here rejects. */
+/**
+ * Ensures that all replicas together send an incident once: one record per incident, changed by
+ * compare-and-set. No method rejects.
+ */
 export class Incidents {
   readonly #options: IncidentsOptions
   readonly #self = randomUUID()
@@ -43,21 +56,24 @@ export class Incidents {
     this.#options = options
   }
 
-  /** A condition holds. Answers a claim when it is for this process to tell, `told` when it was told, else nothing. */
-  open(key: string): Promise<Claim | 'told' | undefined> {
+  /**
+   * Reports that a condition holds. Returns a claim if this process is to send it, `sent` if it was
+   * sent, else undefined.
+   */
+  open(key: string): Promise<Claim | 'sent' | undefined> {
     return this.#attempt(async () => {
       if (this.#held.has(key)) return undefined
       const { record, found } = await this.#read(key)
       const { now, coolDownMs } = this.#options
-      const what = toTell(found, { now: now(), coolDownMs, self: this.#self })
-      if (what !== 'nothing') return this.#claim(key, record, what === 'same' ? found : undefined)
+      const step = nextStep(found, { now: now(), coolDownMs, self: this.#self })
+      if (step !== 'nothing') return this.#claim(key, record, step === 'same' ? found : undefined)
       await this.#seen(key, record, found)
-      return found?.status === 'sent' ? 'told' : undefined
+      return found?.status === 'sent' ? 'sent' : undefined
     })
   }
 
-  /** A condition does not hold (any more). */
-  async over(key: string): Promise<void> {
+  /** Reports that a condition does not hold. */
+  async clear(key: string): Promise<void> {
     await this.#attempt(async () => {
       if (this.#held.has(key)) return
       const { record, found } = await this.#read(key)
@@ -68,26 +84,26 @@ export class Incidents {
     })
   }
 
-  /** A condition holds, and what was told of another one tells it as well. */
+  /** Reports that a condition holds and counts as sent with another one. */
   async cover(key: string): Promise<void> {
     await this.#attempt(async () => {
       if (this.#held.has(key)) return
       const { record, found } = await this.#read(key)
       const now = this.#options.now()
-      const isBeingTold = found?.status === 'claimed' && now - found.claimedAt <= CLAIM_STALE_MS
-      if (isBeingTold) return
+      const isBeingSent = found?.status === 'claimed' && now - found.claimedAt <= CLAIM_STALE_MS
+      if (isBeingSent) return
       if (found?.status === 'sent' && found.clearedAt === undefined) await this.#seen(key, record, found)
       else await this.#put(key, { ...this.#fresh(now), status: 'sent', endedAt: now }, record)
     })
   }
 
-  /** Says that this process is still telling what it has claimed, and writes ends that the store has not taken. */
-  async keep(): Promise<void> {
-    await Promise.all([...this.#held].map(([key, held]) => this.#attempt(() => this.#keep(key, held))))
+  /** Renews the claims of this process, and writes ends that the store did not accept before. */
+  async renew(): Promise<void> {
+    await Promise.all([...this.#held].map(([key, held]) => this.#attempt(() => this.#renew(key, held))))
   }
 
-  async #keep(key: string, held: Held): Promise<void> {
-    // It may end while this is under way: what counts is what was written.
+  async #renew(key: string, held: Held): Promise<void> {
+    // The delivery may end during this write, so the end that was written counts.
     let written: ClaimEnd | undefined
     const isOurs = await this.#rewrite(key, incident => {
       written = held.end
@@ -100,27 +116,28 @@ export class Incidents {
   async #claim(key: string, record: SharedRecord | undefined, same: Incident | undefined): Promise<Claim | undefined> {
     const fresh = this.#fresh(this.#options.now())
     const claimed = same ? { ...fresh, messageId: same.messageId, openedAt: same.openedAt } : fresh
-    // Several replicas see the same record, or none: the first to write has it, the others are refused.
+    // Several replicas may read the same record, or none. The first write wins, and the others are
+    // refused.
     if (!(await this.#put(key, claimed, record)) || this.#held.has(key)) return undefined
     const held: Held = { lost: new AbortController() }
     this.#held.set(key, held)
     const end = async (how: ClaimEnd) => {
       if (this.#held.get(key) !== held) return
       held.end = how
-      await this.#attempt(() => this.#keep(key, held))
+      await this.#attempt(() => this.#renew(key, held))
     }
     return { messageId: claimed.messageId, openedAt: claimed.openedAt, lost: held.lost.signal, end }
   }
 
-  /** Changes what this process holds. False when it does not hold it any more. */
+  /** Changes an incident that this process holds. Returns false if it no longer holds it. */
   async #rewrite(key: string, change: (incident: Incident) => Incident): Promise<boolean> {
     for (let tries = 0; tries < TRIES; tries++) {
       const { record, found } = await this.#read(key)
       if (found?.status !== 'claimed' || found.holder !== this.#self) return false
       if (await this.#put(key, change(found), record)) return true
-      // Renewed and ended at the same moment, by this process itself: read again.
+      // This process renewed and ended it at the same moment, so it is read again.
     }
-    throw new Error(`the incident ${key} changes all the time`)
+    throw new Error(`too many concurrent changes of the incident ${key}`)
   }
 
   async #seen(key: string, record: SharedRecord | undefined, found: Incident | undefined): Promise<void> {
@@ -147,7 +164,7 @@ export class Incidents {
     try {
       return await step()
     } catch (error) {
-      this.#options.onStoreFailure(error)
+      this.#options.observer.storeFailed(error, 'alerts: incidents')
       return undefined
     }
   }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { createSharedSecret } from '../shared-secret.js'
-import type { RecordStore } from '../storage.js'
+import { createSharedSecret } from '../contracts/shared-secret.js'
+import type { RecordStore } from '../contracts/store.js'
 
 export interface SigningSecretOptions {
   /** `ALERT_WEBHOOK_SECRET`. */
@@ -8,11 +8,14 @@ export interface SigningSecretOptions {
   records: RecordStore
 }
 
-/** Where the one lies that was made: for ever, and in nobody else's way. */
+/** Record key of the generated secret. The record never expires. */
 export const SECRET_RECORD = 'alerts:secret'
 const KEY_BYTES = 32
 
-/** The secret that alerts are signed with: the setting's, else one that all replicas share. Rejects with `StoreError`. */
+/**
+ * Builds the reader of the signing secret: `ALERT_WEBHOOK_SECRET`, else a generated one that all
+ * replicas share. Rejects with `StoreError`.
+ */
 export function createSigningSecret({ given, records }: SigningSecretOptions): () => Promise<string> {
   const shared = createSharedSecret(records, SECRET_RECORD, () => `whsec_${randomBytes(KEY_BYTES).toString('base64')}`)
   return async () => given?.reveal() ?? shared()

@@ -1,8 +1,9 @@
+import { defined } from '../contracts/defined.js'
 import { type Alerts, type AlertsOptions, openAlerts } from './alerts.js'
 import { createSigningSecret } from './secret.js'
 import { openWebhook } from './webhook.js'
 
-export type { AlertFacts, AlertNote, Alerts } from './alerts.js'
+export type { AlertFacts, AlertNote, AlertObserver, Alerts } from './alerts.js'
 
 export interface AlertSettings {
   /** `ALERT_WEBHOOK_URL`. */
@@ -11,13 +12,12 @@ export interface AlertSettings {
   webhookSecret?: { reveal(): string } | undefined
 }
 
-/** Alerts as the settings want them: none without a webhook. */
+/** Builds the alerts from the settings. Without `ALERT_WEBHOOK_URL` none are sent. */
 export function startAlerts(
   { webhookUrl, webhookSecret }: AlertSettings,
   options: Omit<AlertsOptions, 'webhook'>,
 ): Alerts {
   const secret = createSigningSecret({ given: webhookSecret, records: options.records })
-  const webhook =
-    webhookUrl && openWebhook({ url: webhookUrl.reveal(), secret, ...(options.now && { now: options.now }) })
+  const webhook = webhookUrl && openWebhook({ url: webhookUrl.reveal(), secret, ...defined({ now: options.now }) })
   return openAlerts({ ...options, webhook })
 }

@@ -1,11 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Webhook as Signer } from 'standardwebhooks'
 import { Agent, request } from 'undici'
-import { type Attempt, isTaken, problemOf, retryAfterMs } from './attempt.js'
-import { signatureHeaders } from './signature.js'
+import type { Clock } from '../contracts/clock.js'
+import { defined } from '../contracts/defined.js'
+import { type Attempt, isAccepted, problemOf, retryAfterMs } from './attempt.js'
 
 export type { Attempt } from './attempt.js'
 
-/** One message: `text` is a sentence for people, which Slack shows; `at` is when it came about, milliseconds since 1970. */
+/**
+ * One message. `text`: a sentence for people, which Slack shows. `at`: when its condition arose,
+ * milliseconds since 1970.
+ */
 export interface Message {
   id: string
   type: string
@@ -14,7 +19,10 @@ export interface Message {
   text: string
 }
 
-/** `stopped`: by `close` or the signal, somebody else may deliver it. `last` is absent when nothing was sent. */
+/**
+ * `stopped`: ended by `close` or the signal, so another process may deliver it. `last` is absent if
+ * nothing was sent.
+ */
 export interface Delivery {
   outcome: 'delivered' | 'given up' | 'stopped'
   attempts: number
@@ -22,29 +30,28 @@ export interface Delivery {
 }
 
 export interface DeliveryOptions {
-  /** Ends the attempts; one that is under way is finished. */
+  /** Ends the attempts. The current attempt is completed. */
   signal?: AbortSignal
-  /** Pauses between attempts: one attempt more than there are pauses. */
+  /** Pauses between attempts. There is one attempt more than pauses. */
   pausesMs?: readonly number[]
   onRetry?(attempt: Attempt, pauseMs: number): void
 }
 
 export interface Webhook {
-  /** Sends a message until the receiver takes it or the attempts are used up. Never rejects. */
+  /** Sends a message until the receiver accepts it or no attempts are left. Never rejects. */
   deliver(message: Message, options?: DeliveryOptions): Promise<Delivery>
-  /** Ends every pause at once, gives attempts under way two seconds, and then hangs up. */
+  /** Ends all pauses, waits up to two seconds for current attempts, then closes the connections. */
   close(): Promise<void>
 }
 
 export interface WebhookOptions {
-  /** A secret itself, as Slack's is: shown to nobody. */
+  /** A secret itself (Slack's are), so it never appears in logs or errors. */
   url: string
   secret(): Promise<string>
-  /** Milliseconds since 1970. */
-  now?: () => number
-  /** Ends early, without failing, when the signal is aborted. */
+  now?: Clock
+  /** Resolves early, without failing, when the signal is aborted. */
   wait?: (ms: number, signal: AbortSignal) => Promise<void>
-  /** A signal that is aborted when the time is over. */
+  /** Creates a signal that is aborted after `ms`. */
   deadline?: (ms: number) => AbortSignal
 }
 
@@ -54,7 +61,7 @@ const LONGEST_PAUSE_MS = 900_000
 const ATTEMPT_MS = 10_000
 const GRACE_MS = 2_000
 const ANSWER_BYTES = 16 * 1024
-/** The receiver wants no more of it, ever (Standard Webhooks). */
+/** The receiver wants no further messages (Standard Webhooks). */
 const GONE = 410
 
 const DEFAULTS = {
@@ -65,19 +72,20 @@ const DEFAULTS = {
 }
 
 /**
- * Posts signed JSON to one address, each attempt on a connection of its own. Any 2xx is a delivery; redirects are refusals like all others,
- * and every refusal but 410 is tried again: whoever answers 404 now may be in the middle of a deployment.
+ * Posts signed JSON to one address (Standard Webhooks 1.0), each attempt on its own connection. Any
+ * 2xx is a delivery. Everything else, redirects included, is a refusal. Every refusal but 410 is
+ * retried: a receiver that answers 404 may be in the middle of a deployment.
  */
 export function openWebhook(options: WebhookOptions): Webhook {
   const { now, wait, deadline } = { ...DEFAULTS, ...options }
   const agent = new Agent({ pipelining: 0, connect: { timeout: ATTEMPT_MS } })
   const closing = new AbortController()
-  const underWay = new Set<Promise<Attempt>>()
+  const inProgress = new Set<Promise<Attempt>>()
 
   const attempt = (message: Message): Promise<Attempt> => {
     const sent = post(message, { ...options, agent, now, deadline })
-    underWay.add(sent)
-    return sent.finally(() => underWay.delete(sent))
+    inProgress.add(sent)
+    return sent.finally(() => inProgress.delete(sent))
   }
 
   return {
@@ -86,7 +94,7 @@ export function openWebhook(options: WebhookOptions): Webhook {
       if (stop.aborted) return { outcome: 'stopped', attempts: 0 }
       for (let attempts = 1; ; attempts++) {
         const last = await attempt(message)
-        if (isTaken(last)) return { outcome: 'delivered', attempts, last }
+        if (isAccepted(last)) return { outcome: 'delivered', attempts, last }
         const pauseMs = pauseAfter(last, pausesMs[attempts - 1])
         if (stop.aborted) return { outcome: 'stopped', attempts, last }
         if (pauseMs === undefined) return { outcome: 'given up', attempts, last }
@@ -98,37 +106,38 @@ export function openWebhook(options: WebhookOptions): Webhook {
     async close() {
       closing.abort()
       const grace = deadline(GRACE_MS)
-      await Promise.race([Promise.all(underWay), untilAborted(grace)]).catch(() => {})
+      await Promise.race([Promise.all(inProgress), untilAborted(grace)]).catch(() => {})
       await agent.destroy()
-      await Promise.all(underWay)
+      await Promise.all(inProgress)
     },
   }
 }
 
-/** What the receiver asks for counts when it is longer than planned, up to a quarter of an hour. */
+/**
+ * Prefers the pause that the receiver requests if it is longer than planned, up to a quarter of an
+ * hour.
+ */
 function pauseAfter({ status, retryAfterMs = 0 }: Attempt, plannedMs: number | undefined): number | undefined {
   if (plannedMs === undefined || status === GONE) return undefined
   return Math.max(plannedMs, Math.min(retryAfterMs, LONGEST_PAUSE_MS))
 }
 
-type Line = WebhookOptions & { agent: Agent; now(): number; deadline(ms: number): AbortSignal }
+type AttemptOptions = WebhookOptions & { agent: Agent; now: Clock; deadline(ms: number): AbortSignal }
 
 /** One attempt. Never rejects. */
-async function post(message: Message, { url, secret, agent, now, deadline }: Line): Promise<Attempt> {
+async function post(message: Message, { url, secret, agent, now, deadline }: AttemptOptions): Promise<Attempt> {
   const startedAt = now()
   const signal = deadline(ATTEMPT_MS)
   try {
     const body = bodyOf(message)
-    const signed = signatureHeaders({ id: message.id, at: now(), body, secret: await secret() })
-    const headers = { ...headersFor(url), ...signed }
-    // The signal is heard once there is a connection; until then the time is that of the agent.
+    const headers = { ...headersFor(url), ...signatureHeaders(message.id, new Date(now()), body, await secret()) }
+    // The signal applies once there is a connection. Until then the agent's connect timeout does.
     const answer = await request(addressOf(url), { dispatcher: agent, method: 'POST', headers, body, signal })
     void answer.body.dump({ limit: ANSWER_BYTES }).catch(() => {})
-    const asked = retryAfterMs(answer.headers['retry-after'], now())
     return {
       status: answer.statusCode,
       durationMs: now() - startedAt,
-      ...(asked === undefined ? {} : { retryAfterMs: asked }),
+      ...defined({ retryAfterMs: retryAfterMs(answer.headers['retry-after'], now()) }),
     }
   } catch (error) {
     return { problem: signal.aborted ? 'timeout' : problemOf(error), durationMs: now() - startedAt }
@@ -137,6 +146,14 @@ async function post(message: Message, { url, secret, agent, now, deadline }: Lin
 
 function bodyOf({ type, at, data, text }: Message): string {
   return JSON.stringify({ type, timestamp: new Date(at).toISOString(), data, text })
+}
+
+function signatureHeaders(id: string, at: Date, body: string, secret: string): Record<string, string> {
+  return {
+    'webhook-id': id,
+    'webhook-timestamp': `${Math.floor(at.getTime() / 1000)}`,
+    'webhook-signature': new Signer(secret).sign(id, at, body),
+  }
 }
 
 function headersFor(url: string): Record<string, string> {

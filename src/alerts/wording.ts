@@ -1,16 +1,22 @@
-import { formatCredits, type Nanocredits } from '../nanocredits.js'
+import { formatCredits, type Nanocredits } from '../contracts/nanocredits.js'
 
 const MINUTE = 60
 const HOUR = 3_600
 const DAY = 86_400
 
-/** About how long, in the largest unit of which there are two: `95 minutes`, `22 hours`, `6 days`. */
+/**
+ * Formats a duration, rounded down, in the largest unit that gives at least two: `95 minutes`, `22
+ * hours`, `6 days`.
+ */
 export function duration(seconds: number): string {
   const [unit, name] = seconds >= 2 * DAY ? [DAY, 'days'] : seconds >= 2 * HOUR ? [HOUR, 'hours'] : [MINUTE, 'minutes']
   return `${Math.floor(seconds / unit)} ${name}`
 }
 
-/** An instant (milliseconds since 1970) as people of that time zone say it: `Friday 27 November 23:40 Europe/Berlin`. */
+/**
+ * Formats an instant (milliseconds since 1970) for people: `Friday 27 November 23:40
+ * Europe/Berlin`.
+ */
 export function localTime(at: number, timeZone: string): string {
   const format = new Intl.DateTimeFormat('en-GB', {
     timeZone,
@@ -27,14 +33,14 @@ export function localTime(at: number, timeZone: string): string {
 
 const SHOWN_DIGIT: Nanocredits = 100_000
 
-/** An amount with at most four decimals, unless that would make nothing of it. */
+/** Formats an amount with at most four decimals, or more if it would be rounded to 0. */
 export function amount(credits: Nanocredits): string {
   const rounded = Math.round(credits / SHOWN_DIGIT) * SHOWN_DIGIT
   return formatCredits(rounded === 0 ? Math.round(credits) : rounded)
 }
 
-/** A share in per cent: `80 %`. Rounded down, so that 100 % means all of it. */
+/** Formats a share as `80 %`. Rounded down, so that `100 %` means all of it. */
 export function percent(share: number): string {
-  // Not 28.999999999999996 %.
+  // 0.29 * 100 is 28.999999999999996.
   return `${Math.floor(share * 100 + 1e-9)} %`
 }

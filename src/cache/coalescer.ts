@@ -1,58 +1,64 @@
-interface Joined<T> {
+interface Joined<T, L> {
   role: 'leader' | 'follower'
-  leader: string
-  landed: Promise<T>
+  leader: L
+  outcome: Promise<T>
 }
 
 /**
- * Lets identical work in flight be done once (single flight): the first to ask leads, the others follow.
+ * Runs identical work in flight only once (single flight): the first caller leads, the others
+ * follow.
  *
- * 1. `join` looks and registers in one synchronous step, so two callers can never both lead.
- * 2. The flight is taken out before its promise settles for anybody: whoever asks after that leads a new one,
- *    and must look at the cache again before working (see `segment/pipeline.ts`).
- * 3. Work goes on when everybody has stopped waiting; `idle` tells when all of it has ended.
+ * 1. `join` looks up and registers a flight in one synchronous step, so two callers can never both
+ *    lead.
+ * 2. A flight is removed before its promise settles. A caller that joins after that leads a new
+ *    flight, and must look into the cache again before it works (see `segment/flight.ts`).
+ * 3. A flight runs to its end even if no caller waits for it; `idle` resolves when all flights have
+ *    ended.
  */
-export class Coalescer<T> {
-  readonly #named = new Map<string, { leader: string; landed: Promise<T> }>()
+export class Coalescer<T, L = string> {
+  readonly #byName = new Map<string, { leader: L; outcome: Promise<T> }>()
   readonly #all = new Set<Promise<T>>()
 
-  join(name: string, leader: string, lead: () => Promise<T>): Joined<T> {
-    const flying = this.#named.get(name)
-    if (flying) return { role: 'follower', ...flying }
-    const landed = this.alone(async () => {
+  join(name: string, leader: L, lead: () => Promise<T>): Joined<T, L> {
+    const flight = this.#byName.get(name)
+    if (flight) return { role: 'follower', ...flight }
+    const outcome = this.alone(async () => {
       try {
         return await lead()
       } finally {
-        this.#named.delete(name)
+        this.#byName.delete(name)
       }
     })
-    this.#named.set(name, { leader, landed })
-    return { role: 'leader', leader, landed }
+    this.#byName.set(name, { leader, outcome })
+    return { role: 'leader', leader, outcome }
   }
 
-  lead(name: string, leader: string, lead: () => Promise<T>): Promise<T> {
-    return this.#named.has(name) ? this.alone(lead) : this.join(name, leader, lead).landed
+  lead(name: string, leader: L, lead: () => Promise<T>): Promise<T> {
+    return this.#byName.has(name) ? this.alone(lead) : this.join(name, leader, lead).outcome
   }
 
   alone(lead: () => Promise<T>): Promise<T> {
-    // A tick later, so that `lead` never runs before `join` has registered the flight.
-    const landed = Promise.resolve().then(lead)
-    this.#all.add(landed)
-    const forget = () => this.#all.delete(landed)
-    landed.then(forget, forget)
-    return landed
+    // In a later microtask, so that `lead` never runs before `join` has registered the flight.
+    const outcome = Promise.resolve().then(lead)
+    this.#all.add(outcome)
+    const forget = () => this.#all.delete(outcome)
+    outcome.then(forget, forget)
+    return outcome
   }
 
-  leaderOf(name: string): string | undefined {
-    return this.#named.get(name)?.leader
+  leaderOf(name: string): L | undefined {
+    return this.#byName.get(name)?.leader
   }
 
-  /** Flights under way. */
+  /** Number of flights. */
   get size(): number {
     return this.#all.size
   }
 
-  /** Resolves when nothing is under way, however long that takes. Who followed a flight that failed may lead one right after it. */
+  /**
+   * Resolves when no flight is left, however long that takes. A follower of a failed flight may
+   * start another.
+   */
   async idle(): Promise<void> {
     while (this.#all.size > 0) {
       await Promise.allSettled(this.#all)

@@ -1,27 +1,36 @@
-import type { Landing } from '../segment/ports.js'
-import type { LeaseClaim, LeaseStore } from '../storage.js'
-import { writeLanding } from './landing.js'
+import type { StoreObserver } from '../contracts/observer.js'
+import type { LeaseClaim, LeaseStore } from '../contracts/store.js'
+import type { FlightOutcome } from '../segment/ports.js'
+import { encodeOutcome } from './lease-codec.js'
 
 export interface HeldLeasesOptions {
   store: LeaseStore
-  /** How often the holders say that they live, milliseconds. */
-  beatMs: number
-  /** Told when the store has answered. */
-  onAnswer(): void
-  onStoreFailure(error: unknown, doing: string): void
-  /** Told when another process has taken over a flight that is still under way here: this process was not heard of for too long. */
-  onTakenAway(claim: LeaseClaim): void
+  /** Interval of the heartbeat, milliseconds. */
+  heartbeatMs: number
+  onStoreAnswered(): void
+  observer: StoreObserver
+  /**
+   * Called when another process took over a flight that still runs here, because the heartbeat was
+   * silent too long.
+   */
+  onLeaseLost(claim: LeaseClaim): void
 }
 
-/** How long followers find what a flight ended with: a result is found in the store anyway, an error only here. */
+/**
+ * Time that a flight's outcome stays readable. Followers find a result in the store, but an error
+ * only here.
+ */
 const KEEP_MS = { result: 10_000, error: 60_000, openJob: 3_600_000 }
 
-/** The leases this process holds: it beats for all of them, takes back what an emptied store has lost, and lands them one by one. */
+/**
+ * The leases that this process holds. Renews all of them, restores those an emptied store lost, and
+ * releases each one.
+ */
 export class HeldLeases {
   readonly #options: HeldLeasesOptions
-  readonly #held = new Map<string, { claim: LeaseClaim; landing?: Landing }>()
+  readonly #held = new Map<string, { claim: LeaseClaim; outcome?: FlightOutcome }>()
   #timer: NodeJS.Timeout | undefined
-  #beating: Promise<void> | undefined
+  #renewal: Promise<void> | undefined
 
   constructor(options: HeldLeasesOptions) {
     this.#options = options
@@ -33,67 +42,71 @@ export class HeldLeases {
 
   add(claim: LeaseClaim): void {
     this.#held.set(claim.token, { claim })
-    this.#timer ??= setInterval(() => void this.beat(), this.#options.beatMs).unref()
+    this.#timer ??= setInterval(() => void this.renew(), this.#options.heartbeatMs).unref()
   }
 
-  /** Ends a flight. Until the store has taken that down the lease stays held, and is landed again with every beat. */
-  async land(claim: LeaseClaim, landing: Landing): Promise<void> {
+  /**
+   * Ends a flight. If the store fails, the lease stays held and the release is retried with every
+   * heartbeat.
+   */
+  async release(claim: LeaseClaim, outcome: FlightOutcome): Promise<void> {
     const held = this.#held.get(claim.token)
     if (!held) return
-    held.landing = landing
-    await this.#tryToLand(claim, landing)
+    held.outcome = outcome
+    await this.#tryRelease(claim, outcome)
   }
 
-  /** Beats once for all, and lands what could not be landed. Never rejects. */
-  beat(): Promise<void> {
-    this.#beating ??= this.#beat().finally(() => {
-      this.#beating = undefined
+  /** Renews all leases once and retries failed releases. Never rejects. */
+  renew(): Promise<void> {
+    this.#renewal ??= this.#renewAll().finally(() => {
+      this.#renewal = undefined
     })
-    return this.#beating
+    return this.#renewal
   }
 
-  /** Lands what it can; the rest is left to those who follow, who take over when they hear nothing more. */
+  /** Retries failed releases once more. Followers take over any lease that is still held then. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
-    await this.beat()
+    await this.renew()
     this.#held.clear()
   }
 
-  async #beat(): Promise<void> {
+  async #renewAll(): Promise<void> {
     if (this.#held.size === 0) {
       clearInterval(this.#timer)
       this.#timer = undefined
       return
     }
     const held = [...this.#held.values()]
-    // Not for those that are landing: a beat that overtakes nothing but arrives after the landing would take the name back.
-    await this.#beatFor(held.filter(({ landing }) => !landing).map(({ claim }) => claim))
-    for (const { claim, landing } of held)
-      if (landing && this.#held.has(claim.token)) await this.#tryToLand(claim, landing)
+    // Leases being released are left out: a renewal that reaches the store after the release takes
+    // the name again.
+    await this.#renewClaims(held.filter(({ outcome }) => !outcome).map(({ claim }) => claim))
+    for (const { claim, outcome } of held)
+      if (outcome && this.#held.has(claim.token)) await this.#tryRelease(claim, outcome)
   }
 
-  async #beatFor(claims: LeaseClaim[]): Promise<void> {
+  async #renewClaims(claims: LeaseClaim[]): Promise<void> {
     if (claims.length === 0) return
     try {
-      const isHeld = await this.#options.store.beat(claims)
-      this.#options.onAnswer()
-      for (const [index, claim] of claims.entries()) if (!isHeld[index]) this.#takenAway(claim)
+      const isHeld = await this.#options.store.renew(claims)
+      this.#options.onStoreAnswered()
+      for (const [index, claim] of claims.entries()) if (!isHeld[index]) this.#dropLost(claim)
     } catch (error) {
-      this.#options.onStoreFailure(error, 'leases: beat')
+      this.#options.observer.storeFailed(error, 'leases: beat')
     }
   }
 
-  async #tryToLand(claim: LeaseClaim, landing: Landing): Promise<void> {
-    const keepMs = landing.openJob ? KEEP_MS.openJob : landing.error ? KEEP_MS.error : KEEP_MS.result
+  async #tryRelease(claim: LeaseClaim, outcome: FlightOutcome): Promise<void> {
+    const keepMs = outcome.openJob ? KEEP_MS.openJob : outcome.error ? KEEP_MS.error : KEEP_MS.result
     try {
-      await this.#options.store.land(claim, writeLanding(landing), keepMs)
+      await this.#options.store.release(claim, encodeOutcome(outcome), keepMs)
       this.#held.delete(claim.token)
     } catch (error) {
-      this.#options.onStoreFailure(error, 'leases: land')
+      this.#options.observer.storeFailed(error, 'leases: land')
     }
   }
 
-  #takenAway(claim: LeaseClaim): void {
-    if (this.#held.delete(claim.token)) this.#options.onTakenAway(claim)
+  #dropLost(claim: LeaseClaim): void {
+    if (this.#held.delete(claim.token)) this.#options.onLeaseLost(claim)
   }
 }

@@ -1,63 +1,85 @@
 import { LRUCache } from 'lru-cache'
-import { GatewayError } from '../errors.js'
-import type { FlightNote, Landing, Leases, Seat } from '../segment/ports.js'
-import { type LeaseClaim, type LeaseSight, type LeaseStore, StoreError } from '../storage.js'
+import { defined } from '../contracts/defined.js'
+import { GatewayError } from '../contracts/errors.js'
+import type { SharedFlightRole, StoreObserver } from '../contracts/observer.js'
+import { type LeaseClaim, type LeaseSnapshot, type LeaseStore, StoreError } from '../contracts/store.js'
+import type { FlightNote, FlightOutcome, FlightRole, Leases } from '../segment/ports.js'
 import { HeldLeases } from './held-leases.js'
-import { readLanding, readNote, writeNote } from './landing.js'
-import { type Seen, Watcher } from './watcher.js'
+import { decodeNote, decodeOutcome } from './lease-codec.js'
+import { type FollowOutcome, LeaseFollower } from './lease-follower.js'
 
 export interface SharedFlightsOptions {
   store: LeaseStore
-  /** After which a lease nobody beats for is forgotten, milliseconds: longer than any upstream call, or a job's record. */
+  /**
+   * Time to live of an abandoned lease, milliseconds: longer than any upstream call, and than
+   * Segmind's job record.
+   */
   ttlMs: number
-  /** How often a holder beats, and after how much observed silence it counts as dead. Defaults 1000 and 6000. */
-  beatMs?: number
+  /**
+   * Interval of the heartbeat, and the observed silence after which a holder counts as dead.
+   * Defaults 1000 and 6000.
+   */
+  heartbeatMs?: number
   silenceMs?: number
-  /** How long a store that has just stopped answering is waited for, before a purchase goes on without it. Default 2000. */
+  /**
+   * Time a new outage of the store may last before a purchase proceeds without a lease. Default
+   * 2000.
+   */
   outageGraceMs?: number
-  /** No flight is led any more by one who only follows: the process is stopping. */
+  /** While true, a follower takes no flight over: the process is stopping. */
   isDraining(): boolean
-  onSeat(role: 'leader' | 'follower' | 'takeover' | 'unguarded'): void
-  onStoreFailure(error: unknown, doing: string): void
-  onTakenAway(name: string): void
+  observer: FlightObserver
 }
 
-/** Between two attempts at a store that does not answer, for one who may not go on without it. */
-const STORE_PAUSE_MS = 250
-const MAX_SIGHTINGS = 10_000
+export interface FlightObserver extends StoreObserver {
+  flightJoined(role: SharedFlightRole): void
+  /** Called when another process took over a flight that still runs here. */
+  leaseTakenOver(name: string): void
+}
+
+/**
+ * Pause before the next attempt at a failing store, for a caller that may not proceed without it.
+ */
+const STORE_RETRY_MS = 250
+const MAX_SNAPSHOTS = 10_000
 const RETRY_AFTER_SLOW_SECONDS = 5
 
 /**
- * Lets one process at a time buy the answer of a name, over all processes and replicas that share a store.
+ * Lets one process at a time buy the result of a name, across all processes and replicas that share
+ * a store.
  *
- * 1. Who takes the lease leads; it is held, with a beat every second, until the result is in the store.
- * 2. The others wait for the landing: for a notice, and by looking.
- * 3. A leader of whom nothing is heard, though the store answers, has died: one of those who wait takes over, and learns
- *    from the note which call the dead one had planned.
+ * 1. The process that acquires the lease leads. It renews the lease every second until the result
+ *    is in the store.
+ * 2. The others follow: they wait for a notification of the release, and poll.
+ * 3. A leader whose heartbeat stops while the store answers has died. One follower takes the lease
+ *    over, and learns from its note which call the dead leader had planned.
  *
- * A store that does not answer guards nobody. Who has seen no other leader goes on `unguarded`, unless the store stopped only just now and
- * may be back in a moment; who has seen one waits for the store.
+ * A failing store grants no leases. A process that has seen no other leader then proceeds
+ * `unguarded`, except in the first moments of an outage, which may be short. A process that has
+ * seen another leader waits for the store.
  */
 export class SharedFlights implements Leases {
   readonly #options: Required<SharedFlightsOptions>
   readonly #held: HeldLeases
-  /** When the store first did not answer, of those times in a row. */
+  /** Start of the store's current outage; undefined while it answers. */
   #failingSince: number | undefined
-  /** How names stood when somebody last looked who does not wait. */
-  readonly #sightings = new LRUCache<string, { token: string; beat: number; at: number }>({ max: MAX_SIGHTINGS })
+  /** State of leases when `look` last saw a change. */
+  readonly #snapshots = new LRUCache<string, { token: string; heartbeat: number; at: number }>({ max: MAX_SNAPSHOTS })
 
   constructor(options: SharedFlightsOptions) {
-    this.#options = { beatMs: 1_000, silenceMs: 6_000, outageGraceMs: 2_000, ...options }
+    this.#options = { heartbeatMs: 1_000, silenceMs: 6_000, outageGraceMs: 2_000, ...options }
     this.#held = new HeldLeases({
-      ...this.#options,
-      onAnswer: () => {
+      store: options.store,
+      heartbeatMs: this.#options.heartbeatMs,
+      observer: options.observer,
+      onStoreAnswered: () => {
         this.#failingSince = undefined
       },
-      onTakenAway: ({ name }) => options.onTakenAway(name),
+      onLeaseLost: ({ name }) => options.observer.leaseTakenOver(name),
     })
   }
 
-  /** Flights led here that have not landed. */
+  /** Number of leases held by this process. */
   get size(): number {
     return this.#held.size
   }
@@ -66,46 +88,52 @@ export class SharedFlights implements Leases {
     name: string,
     note: FlightNote,
     { waitMs, isFollowing }: { waitMs: number; isFollowing: boolean },
-  ): Promise<Seat> {
-    const { store, beatMs, silenceMs, ttlMs } = this.#options
-    const claim: LeaseClaim = { name, token: note.callId, note: writeNote(note), ttlMs }
-    const watcher = new Watcher(store, name, { beatMs, silenceMs, endsAt: performance.now() + waitMs })
-    let dead: LeaseSight | undefined
+  ): Promise<FlightRole> {
+    const { store, heartbeatMs, silenceMs, ttlMs } = this.#options
+    const claim: LeaseClaim = { name, token: note.callId, note: JSON.stringify(note), ttlMs }
+    const endsAt = performance.now() + waitMs
+    let follower: LeaseFollower | undefined
+    let dead: LeaseSnapshot | undefined
     let mustWait = isFollowing
     try {
       for (;;) {
-        // What the dead one has left is passed on with the lease: this process may die before it has ended that call.
-        const earlier = dead && readNote(dead.note)
-        const wanted = earlier ? { ...claim, note: writeNote({ ...note, earlier }) } : claim
-        const outcome = await this.#acquire(wanted, dead)
-        if (outcome?.kind === 'taken') return await this.#taken(note, claim, outcome.before, earlier)
-        if (outcome?.kind === 'held') {
+        // The lease itself carries the dead leader's note: this process may die before it has ended
+        // that call.
+        const earlier = dead && decodeNote(dead.note)
+        const wanted = earlier ? { ...claim, note: JSON.stringify({ ...note, earlier }) } : claim
+        const acquired = await this.#acquire(wanted, dead)
+        if (acquired?.kind === 'taken') return await this.#leadTaken(note, claim, acquired.previous, earlier)
+        follower ??= new LeaseFollower(store, name, { heartbeatMs, silenceMs, endsAt })
+        if (acquired?.kind === 'held') {
           mustWait = true
-          const seen = await watcher.follow(outcome.sight)
-          if (seen.kind === 'landed') return this.#follow(seen.sight)
-          dead = this.#mayTakeOver(seen)
+          const followed = await follower.follow(acquired.snapshot)
+          if (followed.kind === 'released') return this.#follow(followed.snapshot)
+          dead = this.#toTakeOver(followed)
         } else {
-          if (!outcome && !mustWait && this.#isOutage()) return this.#lead(claim, 'unguarded')
-          await watcher.pause(outcome?.waitMs ?? STORE_PAUSE_MS)
+          if (!acquired && !mustWait && this.#isOutage()) return this.#lead(claim, 'unguarded')
+          await follower.pause(acquired?.waitMs ?? STORE_RETRY_MS)
         }
-        if (watcher.isOver) throw slow()
+        if (follower.isTimedOut) throw upstreamSlow()
       }
     } finally {
-      watcher.stop()
+      follower?.stop()
     }
   }
 
-  /** A flight whose leader has been silent ever since somebody first looked is none: it is told again as soon as somebody leads it. */
-  async look(name: string): Promise<{ note: FlightNote; landing?: Landing } | undefined> {
+  /**
+   * Ignores a flight whose leader has been silent for `silenceMs` since a first `look`. Reports it
+   * again when it is led.
+   */
+  async look(name: string): Promise<{ note: FlightNote; outcome?: FlightOutcome } | undefined> {
     try {
-      const sight = await this.#options.store.look(name)
+      const snapshot = await this.#options.store.read(name)
       this.#failingSince = undefined
-      if (!sight) return undefined
-      const note = readNote(sight.note)
-      if (sight.parting !== undefined) return { note, landing: readLanding(sight.parting) }
-      return this.#isSilent(name, sight) ? undefined : { note }
+      if (!snapshot) return undefined
+      const note = decodeNote(snapshot.note)
+      if (snapshot.outcome !== undefined) return { note, outcome: decodeOutcome(snapshot.outcome) }
+      return this.#isSilent(name, snapshot) ? undefined : { note }
     } catch (error) {
-      this.#options.onStoreFailure(error, 'leases: look')
+      this.#options.observer.storeFailed(error, 'leases: look')
       return undefined
     }
   }
@@ -114,84 +142,97 @@ export class SharedFlights implements Leases {
     return this.#held.close()
   }
 
-  /** Nothing when the store does not answer. */
-  async #acquire(claim: LeaseClaim, dead: LeaseSight | undefined) {
+  /** Returns undefined when the store fails. */
+  async #acquire(claim: LeaseClaim, dead: LeaseSnapshot | undefined) {
     try {
-      const outcome = await this.#options.store.acquire(claim, dead)
+      const acquired = await this.#options.store.acquire(claim, dead)
       this.#failingSince = undefined
-      return outcome
+      return acquired
     } catch (error) {
       if (!(error instanceof StoreError)) throw error
       this.#failingSince ??= performance.now()
-      this.#options.onStoreFailure(error, 'leases: acquire')
+      this.#options.observer.storeFailed(error, 'leases: acquire')
       return undefined
     }
   }
 
-  #isSilent(name: string, { token, beat }: LeaseSight): boolean {
+  #isSilent(name: string, { token, heartbeat }: LeaseSnapshot): boolean {
     const now = performance.now()
-    const seen = this.#sightings.get(name)
-    if (seen?.token === token && seen.beat === beat) return now - seen.at > this.#options.silenceMs
-    this.#sightings.set(name, { token, beat, at: now })
+    const seen = this.#snapshots.get(name)
+    if (seen?.token === token && seen.heartbeat === heartbeat) return now - seen.at > this.#options.silenceMs
+    this.#snapshots.set(name, { token, heartbeat, at: now })
     return false
   }
 
-  #mayTakeOver(seen: Exclude<Seen, { kind: 'landed' }>): LeaseSight {
-    if (seen.kind === 'over') throw slow()
-    if (this.#options.isDraining()) throw draining()
-    return seen.sight
+  #toTakeOver(followed: Exclude<FollowOutcome, { kind: 'released' }>): LeaseSnapshot {
+    if (followed.kind === 'timeout') throw upstreamSlow()
+    if (this.#options.isDraining()) throw shuttingDown()
+    return followed.snapshot
   }
 
-  /** Whether the store has not answered for longer than a restart or a failover takes. */
+  /** Returns whether the store has failed for longer than a restart or a failover takes. */
   #isOutage(): boolean {
     return this.#failingSince !== undefined && performance.now() - this.#failingSince >= this.#options.outageGraceMs
   }
 
-  /** It was taken over, unless it landed at the last moment. */
-  async #taken(
+  /**
+   * Leads with a lease just acquired. It is a takeover unless the dead leader released it at the
+   * last moment.
+   */
+  async #leadTaken(
     note: FlightNote,
-    plain: LeaseClaim,
-    before: LeaseSight | undefined,
+    claim: LeaseClaim,
+    previous: LeaseSnapshot | undefined,
     dead: FlightNote | undefined,
-  ): Promise<Seat> {
-    const isTakeover = dead !== undefined && before?.parting === undefined
-    const earlier = isTakeover ? dead : openJobOf(before)
-    const claim = earlier ? { ...plain, note: writeNote({ ...note, earlier }) } : plain
-    // A takeover has said it with the lease. The race it ends: A leaves a job open · B leads, and dies before its first beat · C would submit it again.
+  ): Promise<FlightRole> {
+    const isTakeover = dead !== undefined && previous?.outcome === undefined
+    const earlier = isTakeover ? dead : openJobOf(previous)
+    const noted = earlier ? { ...claim, note: JSON.stringify({ ...note, earlier }) } : claim
+    // Writes the open job into the lease now; a takeover has done so on acquiring. The race this
+    // ends: A leaves a job open · B leads, and dies before its first heartbeat · C would submit the
+    // job again.
     if (earlier && !isTakeover)
-      await this.#options.store.beat([claim]).catch(error => this.#options.onStoreFailure(error, 'leases: beat'))
-    return this.#lead(claim, isTakeover ? 'takeover' : 'first', earlier)
+      await this.#options.store.renew([noted]).catch(error => this.#options.observer.storeFailed(error, 'leases: beat'))
+    return this.#lead(noted, isTakeover ? 'takeover' : 'first', earlier)
   }
 
-  /** An unguarded leader beats too: it takes the lease as soon as the store is back, if nobody else has it. */
-  #lead(claim: LeaseClaim, purchase: 'first' | 'takeover' | 'unguarded', earlier?: FlightNote): Seat {
+  /**
+   * Starts the heartbeat. An unguarded leader thereby acquires the lease when the store is back, if
+   * it is free.
+   */
+  #lead(
+    claim: LeaseClaim,
+    purchase: Extract<FlightRole, { role: 'leader' }>['purchase'],
+    earlier?: FlightNote,
+  ): FlightRole {
     this.#held.add(claim)
-    this.#options.onSeat(purchase === 'first' ? 'leader' : purchase)
+    this.#options.observer.flightJoined(purchase === 'first' ? 'leader' : purchase)
     return {
       role: 'leader',
       purchase,
-      ...(earlier && { earlier }),
-      land: landing => void this.#held.land(claim, landing),
+      ...defined({ earlier }),
+      end: outcome => void this.#held.release(claim, outcome),
     }
   }
 
-  #follow({ note, parting = '{}' }: LeaseSight): Seat {
-    this.#options.onSeat('follower')
-    return { role: 'follower', leader: readNote(note), landing: readLanding(parting) }
+  #follow({ note, outcome = '{}' }: LeaseSnapshot): FlightRole {
+    this.#options.observer.flightJoined('follower')
+    return { role: 'follower', leader: decodeNote(note), outcome: decodeOutcome(outcome) }
   }
 }
 
-/** A flight that landed and left a job open: who leads next goes on with that job. */
-function openJobOf(before: LeaseSight | undefined): FlightNote | undefined {
-  return before?.parting === undefined ? undefined : readLanding(before.parting).openJob
+/** Returns the job that a released flight left open; the next leader polls it. */
+function openJobOf(previous: LeaseSnapshot | undefined): FlightNote | undefined {
+  return previous?.outcome === undefined ? undefined : decodeOutcome(previous.outcome).openJob
 }
 
-function slow(): GatewayError {
-  const detail = 'Another gateway process is still buying this answer; it is kept and found by asking again.'
+function upstreamSlow(): GatewayError {
+  const detail =
+    'Another gateway process is still buying this result. The result is kept: repeat the request later to get it.'
   return new GatewayError('upstream_slow', detail, { billed: 'unknown', retryAfterSeconds: RETRY_AFTER_SLOW_SECONDS })
 }
 
-function draining(): GatewayError {
+function shuttingDown(): GatewayError {
   return new GatewayError('shutting_down', 'The gateway is shutting down.', {
     retryAfterSeconds: RETRY_AFTER_SLOW_SECONDS,
   })

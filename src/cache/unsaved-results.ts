@@ -1,43 +1,57 @@
-import type { CacheKey, Result } from '../segment/types.js'
+import type { ResultLossReason, StoreObserver } from '../contracts/observer.js'
+import type { CacheKey, Result } from '../contracts/types.js'
 
 export interface UnsavedResultsOptions {
   write(key: CacheKey, result: Result, ttlSeconds: number): Promise<void>
-  /** While it says no, nothing is tried. */
+  /** While false, no write is tried. */
   isStoreUp(): boolean
-  /** Bound of all that wait together. */
+  /** Bound of all waiting results together. */
   maxBytes: number
   retryMs: number
-  onFailure(error: unknown): void
-  /** Told of a paid answer that is given up: there is no room for it, or the store, though up, refuses it again and again. */
-  onLost(key: CacheKey, result: Result, why: 'no room' | 'refused'): void
+  observer: ResultObserver
 }
 
-interface Waiting {
+export interface ResultObserver extends StoreObserver {
+  /**
+   * Called when a paid result is given up: no room for it, or refused again and again by a store
+   * that is up.
+   */
+  resultLost(key: CacheKey, result: Result, why: ResultLossReason): void
+}
+
+interface WaitingResult {
   result: Result
   ttlSeconds: number
   refusals: number
-  /** Those between which the store took another result. */
+  /** Refusals since the last of which the store accepted another result. */
   ownRefusals: number
-  /** How many the store had taken when this one began to wait, or was refused last. */
-  takenBefore: number
-  /** Told whether the store has it. */
-  tell: ((isWritten: boolean) => void)[]
+  /**
+   * Number of results accepted by the store when this one began to wait, or when it was last
+   * refused.
+   */
+  acceptedBefore: number
+  /** Each is called with whether the result was written. */
+  onEnd: ((isWritten: boolean) => void)[]
 }
 
-/** Times a store may refuse one result while it takes others: one that is too large for it stays so. */
-const MAX_REFUSALS = 5
-/** The same while it takes no other: a store that is full or read-only refuses everything, which says nothing against this one. */
-const MAX_REFUSALS_OF_ALL = 600
+/** Refusals of one result while the store accepts others: the result is too large, and stays so. */
+const MAX_OWN_REFUSALS = 5
+/**
+ * Refusals in all. A store that is full or read-only refuses everything, which says little about
+ * one result.
+ */
+const MAX_REFUSALS = 600
 
 /**
- * Paid answers that the store could not take, kept in memory until it is back, oldest first. They are bounded in bytes: when a
- * new one does not fit, the oldest are given up. They are lost when the process is killed before that; `keys` says which.
+ * Paid results that the store did not accept, kept in memory and retried, oldest first. Bounded in
+ * bytes: the oldest results are given up for a new one. A process that is killed loses them; `keys`
+ * names them.
  */
 export class UnsavedResults {
   readonly #options: UnsavedResultsOptions
-  readonly #waiting = new Map<CacheKey, Waiting>()
+  readonly #waiting = new Map<CacheKey, WaitingResult>()
   #bytes = 0
-  #taken = 0
+  #accepted = 0
   #timer: NodeJS.Timeout | undefined
   #flushing: Promise<void> | undefined
   #isClosed = false
@@ -54,60 +68,63 @@ export class UnsavedResults {
     return this.#bytes
   }
 
-  /** The names of what waits. */
+  /** Keys of the waiting results. */
   get keys(): CacheKey[] {
     return [...this.#waiting.keys()]
   }
 
-  /** The store has taken a result, waiting or not. */
-  noteTaken(): void {
-    this.#taken++
+  /** Counts a result that the store accepted, whether it had to wait or not. */
+  recordAccepted(): void {
+    this.#accepted++
   }
 
   get(key: CacheKey): Result | undefined {
     return this.#waiting.get(key)?.result
   }
 
-  /** Resolves with whether the store has it, once that is known. A newer result of the same key takes the place of an older one. */
+  /**
+   * Queues a result, in place of an older one with the same key. Resolves with whether it was
+   * written, once that is known.
+   */
   add(key: CacheKey, result: Result, ttlSeconds: number): Promise<boolean> {
-    const before = this.#take(key)
+    const before = this.#remove(key)
     return new Promise(resolve => {
       this.#waiting.set(key, {
         result,
         ttlSeconds,
         refusals: 0,
         ownRefusals: 0,
-        takenBefore: this.#taken,
-        tell: [...(before?.tell ?? []), resolve],
+        acceptedBefore: this.#accepted,
+        onEnd: [...(before?.onEnd ?? []), resolve],
       })
       this.#bytes += result.body.length
       this.#makeRoom()
-      this.#wake()
+      this.#schedule()
     })
   }
 
-  /** It need not be written any more; answers whether it waited. */
+  /** Removes a result that is no longer to be written, and returns whether it waited. */
   drop(key: CacheKey): boolean {
     const waiting = this.#waiting.get(key)
     return waiting !== undefined && this.#end(key, waiting, false)
   }
 
-  /** Tries each once, oldest first. Never rejects. */
+  /** Tries to write each result once, oldest first. Never rejects. */
   flush(): Promise<void> {
-    this.#flushing ??= this.#run().finally(() => {
+    this.#flushing ??= this.#writeAll().finally(() => {
       this.#flushing = undefined
     })
     return this.#flushing
   }
 
-  /** Nothing is tried by itself any more. */
+  /** Stops the retries. */
   close(): void {
     this.#isClosed = true
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
 
-  async #run(): Promise<void> {
+  async #writeAll(): Promise<void> {
     for (const [key, waiting] of [...this.#waiting]) {
       if (!this.#options.isStoreUp()) return
       if (this.#waiting.get(key) !== waiting) continue
@@ -115,17 +132,17 @@ export class UnsavedResults {
         await this.#options.write(key, waiting.result, waiting.ttlSeconds)
         this.#end(key, waiting, true)
       } catch (error) {
-        this.#options.onFailure(error)
+        this.#options.observer.storeFailed(error, 'results: keep')
         if (this.#options.isStoreUp() && this.#isHopeless(waiting)) this.#giveUp(key, waiting, 'refused')
       }
     }
   }
 
-  #isHopeless(waiting: Waiting): boolean {
+  #isHopeless(waiting: WaitingResult): boolean {
     waiting.refusals++
-    if (this.#taken > waiting.takenBefore) waiting.ownRefusals++
-    waiting.takenBefore = this.#taken
-    return waiting.ownRefusals >= MAX_REFUSALS || waiting.refusals >= MAX_REFUSALS_OF_ALL
+    if (this.#accepted > waiting.acceptedBefore) waiting.ownRefusals++
+    waiting.acceptedBefore = this.#accepted
+    return waiting.ownRefusals >= MAX_OWN_REFUSALS || waiting.refusals >= MAX_REFUSALS
   }
 
   #makeRoom(): void {
@@ -135,19 +152,22 @@ export class UnsavedResults {
     }
   }
 
-  #giveUp(key: CacheKey, waiting: Waiting, why: 'no room' | 'refused'): void {
-    if (this.#end(key, waiting, false)) this.#options.onLost(key, waiting.result, why)
+  #giveUp(key: CacheKey, waiting: WaitingResult, why: ResultLossReason): void {
+    if (this.#end(key, waiting, false)) this.#options.observer.resultLost(key, waiting.result, why)
   }
 
-  /** A newer result may have taken its place while it was written: that one goes on waiting, and tells for both. */
-  #end(key: CacheKey, waiting: Waiting, isWritten: boolean): boolean {
+  /**
+   * Removes a result and resolves its promises. A newer result may have replaced it during the
+   * write; that one keeps waiting, and resolves the promises of both.
+   */
+  #end(key: CacheKey, waiting: WaitingResult, isWritten: boolean): boolean {
     if (this.#waiting.get(key) !== waiting) return false
-    this.#take(key)
-    for (const tell of waiting.tell) tell(isWritten)
+    this.#remove(key)
+    for (const resolve of waiting.onEnd) resolve(isWritten)
     return true
   }
 
-  #take(key: CacheKey): Waiting | undefined {
+  #remove(key: CacheKey): WaitingResult | undefined {
     const waiting = this.#waiting.get(key)
     if (!waiting) return undefined
     this.#waiting.delete(key)
@@ -155,12 +175,12 @@ export class UnsavedResults {
     return waiting
   }
 
-  #wake(): void {
+  #schedule(): void {
     if (this.#isClosed) return
     this.#timer ??= setTimeout(async () => {
       await this.flush()
       this.#timer = undefined
-      if (this.#waiting.size > 0) this.#wake()
+      if (this.#waiting.size > 0) this.#schedule()
     }, this.#options.retryMs).unref()
   }
 }

@@ -2,50 +2,50 @@ import { parseArgs } from 'node:util'
 import { describeAttempt } from '../alerts/attempt.js'
 import { createSigningSecret } from '../alerts/secret.js'
 import type { Message } from '../alerts/webhook.js'
-import { loadSlices, type Settings } from '../config.js'
-import type { Store } from '../storage.js'
-import { type CliIo, usageError } from './io.js'
+import { loadSlices, type Settings } from '../config/index.js'
+import type { Clock } from '../contracts/clock.js'
+import { defined } from '../contracts/defined.js'
+import type { Store } from '../contracts/store.js'
+import { type CliIo, type OpenStore, usageError } from './io.js'
 
-export const help = `Tests the webhook that alerts go to, and tells its signing secret
+export const help = `Tests the alert webhook and prints its signing secret
 
 segmind-gateway alerts test
-    Posts one signed message of type test to ALERT_WEBHOOK_URL, once, and tells what was answered.
-    Ends with 0 when the receiver takes it, else with 1.
+    Posts one signed message of type test to ALERT_WEBHOOK_URL, without retries, and prints the response.
+    Exit code 0 if the receiver accepts it, else 1.
 segmind-gateway alerts secret
-    Prints the secret that receivers check signatures with: ALERT_WEBHOOK_SECRET, else the one in the store, which is made when there is none.`
+    Prints the secret that receivers verify signatures with: ALERT_WEBHOOK_SECRET, else the generated one in the store.
+    Generates it if there is none.`
 
-/** Opens the store that the settings name; `main.ts` knows the stores. */
-export type OpenStore = (settings: Pick<Settings, 'store'>) => Promise<Store>
-
-export interface AlertsSurroundings {
+export interface AlertsCommandOptions {
   openStore: OpenStore
-  now?: () => number
-  /** For tests: the signal that ends an attempt. */
+  now?: Clock
+  /** Creates the signal that ends an attempt; for tests. */
   deadline?: (ms: number) => AbortSignal
 }
 
-type Alerts = Settings['alerts']
+type AlertSlice = Settings['alerts']
 
-/** `segmind-gateway alerts …`. Rejects with an `Error` for people. */
-export async function run(args: string[], io: CliIo, surroundings: AlertsSurroundings): Promise<number> {
+/** `segmind-gateway alerts …`. Rejects with an `Error` for the operator. */
+export async function run(args: string[], io: CliIo, options: AlertsCommandOptions): Promise<number> {
   const [verb, ...rest] = args
   if (verb !== 'test' && verb !== 'secret') {
-    throw usageError(verb === undefined ? 'test or secret?' : `there is no alerts ${verb}: test or secret`)
+    throw usageError(verb === undefined ? 'give test or secret' : `unknown subcommand ${verb}; use test or secret`)
   }
   parseArgs({ args: rest, options: {} })
   const { alerts, store } = loadSlices(io.env, ['alerts', 'store'])
   const withSecret = (use: (secret: () => Promise<string>) => Promise<number>) =>
-    withRecords(alerts, () => surroundings.openStore({ store }), use)
-  if (verb === 'test') return sendTest(alerts, io, { ...surroundings, withSecret })
+    withSigningSecret(alerts, () => options.openStore({ store }), use)
+  if (verb === 'test') return sendTest(alerts, io, { ...options, withSecret })
   return withSecret(async secret => {
     io.stdout(await secret())
     return 0
   })
 }
 
-/** The store is opened only where the secret lies in it. */
-async function withRecords(
-  { webhookSecret: given }: Alerts,
+/** Provides the signing secret. Opens the store only if the secret is kept there. */
+async function withSigningSecret(
+  { webhookSecret: given }: AlertSlice,
   open: () => Promise<Store>,
   use: (secret: () => Promise<string>) => Promise<number>,
 ): Promise<number> {
@@ -58,25 +58,25 @@ async function withRecords(
   }
 }
 
-interface TestSurroundings extends AlertsSurroundings {
+interface TestOptions extends AlertsCommandOptions {
   withSecret(use: (secret: () => Promise<string>) => Promise<number>): Promise<number>
 }
 
-async function sendTest({ webhookUrl }: Alerts, io: CliIo, surroundings: TestSurroundings): Promise<number> {
-  if (!webhookUrl) throw new Error('ALERT_WEBHOOK_URL is not set: alerts go nowhere')
-  const { now = Date.now, deadline, withSecret } = surroundings
+async function sendTest({ webhookUrl }: AlertSlice, io: CliIo, options: TestOptions): Promise<number> {
+  if (!webhookUrl) throw new Error('ALERT_WEBHOOK_URL is not set, so there is no webhook to test')
+  const { now = Date.now, deadline, withSecret } = options
   const url = webhookUrl.reveal()
   return withSecret(async secret => {
-    // Asked for first, so that a store that is down is said to be down.
+    // Read first, so that a failing store is reported as such.
     const known = await secret()
-    // Loaded when it is needed: with it comes the HTTP client, which is large.
+    // Loaded on demand, because it brings the large HTTP client.
     const { openWebhook } = await import('../alerts/webhook.js')
-    const webhook = openWebhook({ url, secret: async () => known, now, ...(deadline && { deadline }) })
+    const webhook = openWebhook({ url, secret: async () => known, now, ...defined({ deadline }) })
     try {
       const { outcome, last } = await webhook.deliver(testMessage(now()), { pausesMs: [] })
-      const said = `${new URL(url).origin} ${last ? describeAttempt(last) : 'was not asked'}`
-      if (outcome === 'delivered') io.stdout(`${said} after ${last?.durationMs} ms`)
-      else io.stderr(said)
+      const report = `${new URL(url).origin} ${last ? describeAttempt(last) : 'was not called'}`
+      if (outcome === 'delivered') io.stdout(`${report} after ${last?.durationMs} ms`)
+      else io.stderr(report)
       return outcome === 'delivered' ? 0 : 1
     } finally {
       await webhook.close()
@@ -86,6 +86,7 @@ async function sendTest({ webhookUrl }: Alerts, io: CliIo, surroundings: TestSur
 
 function testMessage(at: number): Message {
   const text =
-    'This is a test of the alerts of segmind-gateway: whoever reads it will hear about budgets, credits and the shared key.'
+    'This is a test of the segmind-gateway alerts. ' +
+    'This channel will receive alerts about budgets, credits and the shared key.'
   return { id: `msg_test${at}`, type: 'test', at, data: {}, text }
 }

@@ -1,59 +1,62 @@
 import { userInfo } from 'node:os'
-import type { Settings } from '../config.js'
+import type { Settings } from '../config/index.js'
+import type { Clock } from '../contracts/clock.js'
+import type { AuditedChange } from '../contracts/records.js'
+import type { Store } from '../contracts/store.js'
 import { AuditLog } from '../operations/audit.js'
-import type { Store } from '../storage.js'
-import type { CliIo } from './io.js'
+import type { CliIo, OpenStore } from './io.js'
 
-/** Opens the store that the settings name; `main.ts` knows the stores. */
-export type OpenStore = (settings: Pick<Settings, 'store'>) => Promise<Store>
-
-export interface Done {
-  action: string
-  subject: string
-  details?: Record<string, unknown>
-}
-
-/** Takes down in an open store what a command has done. Never rejects: what is done is done, and people are told that it is not in the log. */
-export async function takeDown(done: Done, store: Pick<Store, 'records'>, io: CliIo, now: () => number): Promise<void> {
+/**
+ * Records a completed command in the audit log. Never rejects: a failure is reported on stderr, and
+ * the command stays done.
+ */
+export async function recordAudit(
+  change: AuditedChange,
+  store: Pick<Store, 'records'>,
+  io: CliIo,
+  now: Clock,
+): Promise<void> {
   let failure: unknown
   const audit = new AuditLog({
     records: store.records,
     now,
-    onStoreFailure: error => {
-      failure = error
+    observer: {
+      storeFailed(error) {
+        failure = error
+      },
     },
   })
-  await audit.add({ by: 'cli', ...whoRuns(), ...done })
+  await audit.add({ by: 'cli', ...currentUser(), ...change })
   await audit.close()
-  if (audit.unsaved.length > 0) complain(io, failure)
+  if (audit.unsaved.length > 0) reportFailure(io, failure)
 }
 
-/** The same of a command that needs no store itself. */
-export async function takeDownIn(
+/** Records a completed command that has no open store. */
+export async function openAndRecordAudit(
   settings: Pick<Settings, 'store'>,
-  done: Done,
-  { openStore, io, now }: { openStore: OpenStore | undefined; io: CliIo; now(): number },
+  change: AuditedChange,
+  { openStore, io, now }: { openStore: OpenStore | undefined; io: CliIo; now: Clock },
 ): Promise<void> {
   if (!openStore) return
   try {
     const store = await openStore(settings)
     try {
-      await takeDown(done, store, io, now)
+      await recordAudit(change, store, io, now)
     } finally {
       await store.close()
     }
   } catch (error) {
-    complain(io, error)
+    reportFailure(io, error)
   }
 }
 
-function complain(io: CliIo, error: unknown): void {
+function reportFailure(io: CliIo, error: unknown): void {
   const reason = error instanceof Error ? error.message : 'unknown reason'
-  io.stderr(`It is done, but not in the audit log: ${reason}`)
+  io.stderr(`The change was made but not recorded in the audit log: ${reason}`)
 }
 
-/** Whoever is logged in; a container's user may have no name. */
-function whoRuns(): { name?: string } {
+/** Returns the name of the current user. A user in a container may have none. */
+function currentUser(): { name?: string } {
   try {
     return { name: userInfo().username }
   } catch {

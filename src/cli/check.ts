@@ -1,14 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { isSettingsError, loadSettings, loadSlices, type Settings, teamsFile } from '../config.js'
+import { isSettingsError, loadSettings, loadSlices, type Settings, teamsFile } from '../config/index.js'
 import { parseTeams } from '../teams/teams-file.js'
 import type { CliIo } from './io.js'
 
 export const help = `Checks the settings and the teams file
 
 segmind-gateway check
-    Tells every problem of both at once, on stderr, and ends with 1; or ends with 0.
-    Nothing is started and nothing is changed.`
+    Prints all problems of both on stderr and exits with 1, or exits with 0.
+    Starts and changes nothing.`
 
 /** `segmind-gateway check`. */
 export async function run(args: string[], io: CliIo): Promise<number> {
@@ -33,9 +33,9 @@ function checkSettings(env: NodeJS.ProcessEnv): { problems: readonly string[]; w
 }
 
 function checkTeams(env: NodeJS.ProcessEnv): { problems: string[]; summary: string } {
-  const where = whereTeamsAre(env)
-  if (!where) return { problems: [], summary: '' }
-  const { file, isDefaultFile } = where
+  const teamsPath = teamsPathOf(env)
+  if (!teamsPath) return { problems: [], summary: '' }
+  const { file, isDefaultFile } = teamsPath
   if (isDefaultFile && !existsSync(file)) return { problems: [], summary: 'no teams file yet' }
   const parsed = parseFile(file)
   if ('problems' in parsed) return { problems: parsed.problems.map(problem => `${file}: ${problem}`), summary: '' }
@@ -43,8 +43,8 @@ function checkTeams(env: NodeJS.ProcessEnv): { problems: string[]; summary: stri
   return { problems: [], summary: `${counted(parsed.teams.length, 'team')} with ${counted(keys, 'key')} in ${file}` }
 }
 
-/** `undefined` when the settings that say so are wrong themselves, which `checkSettings` tells. */
-function whereTeamsAre(env: NodeJS.ProcessEnv): ReturnType<typeof teamsFile> | undefined {
+/** Returns `undefined` when the settings of the path are invalid, which `checkSettings` reports. */
+function teamsPathOf(env: NodeJS.ProcessEnv): ReturnType<typeof teamsFile> | undefined {
   try {
     return teamsFile(loadSlices(env, ['teams', 'store']))
   } catch (error) {

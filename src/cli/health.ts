@@ -1,13 +1,13 @@
 import { get } from 'node:http'
 import { isIPv6 } from 'node:net'
 import { parseArgs } from 'node:util'
-import { loadSlices } from '../config.js'
+import { loadSlices } from '../config/index.js'
 import { type CliIo, usageError } from './io.js'
 
-export const help = `Asks the running gateway whether it is alive (for the container's HEALTHCHECK)
+export const help = `Checks that the running gateway is alive (for the container's HEALTHCHECK)
 
 segmind-gateway health
-    Asks /healthz on HOST and PORT, for two seconds. Ends with 0 when the answer is good, else with 1.`
+    Requests /healthz on HOST and PORT, with a timeout of two seconds. Exit code 0 if it responds with 200, else 1.`
 
 const EVERY_ADDRESS = ['0.0.0.0', '::', '::0', '0:0:0:0:0:0:0:0']
 const TIMEOUT_MS = 2000
@@ -16,29 +16,32 @@ const TIMEOUT_MS = 2000
 export async function run(args: string[], io: CliIo, timeoutMs = TIMEOUT_MS): Promise<number> {
   parseArgs({ args, options: {} })
   const { host, port } = loadSlices(io.env, ['server']).server
-  if (port === 0) throw usageError('PORT=0 takes a free port: nobody knows which one')
+  if (port === 0) throw usageError('with PORT=0 the port is not known; set PORT')
   const url = `http://${reachable(host)}:${port}/healthz`
-  const problem = await ask(url, timeoutMs)
+  const problem = await request(url, timeoutMs)
   if (problem === undefined) io.stdout('ok')
   else io.stderr(`${url}: ${problem}`)
   return problem === undefined ? 0 : 1
 }
 
-/** An address to connect to, where HOST may mean all of them. */
+/** Returns an address to connect to. HOST may mean all addresses. */
 function reachable(host: string): string {
   if (EVERY_ADDRESS.includes(host)) return '127.0.0.1'
   return isIPv6(host) ? `[${host}]` : host
 }
 
-/** Not by `fetch`, which refuses some ports; and on a connection of its own, so that the process ends at once. */
-function ask(url: string, timeoutMs: number): Promise<string | undefined> {
+/**
+ * Sends the request. Not through `fetch`, which refuses some ports. Without an agent, so that the
+ * process exits at once.
+ */
+function request(url: string, timeoutMs: number): Promise<string | undefined> {
   return new Promise(resolve => {
-    const request = get(url, { agent: false, signal: AbortSignal.timeout(timeoutMs) }, answer => {
+    const sent = get(url, { agent: false, signal: AbortSignal.timeout(timeoutMs) }, answer => {
       resolve(answer.statusCode === 200 ? undefined : `status ${answer.statusCode}`)
-      request.destroy()
+      sent.destroy()
     })
-    request.on('error', (error: NodeJS.ErrnoException) => {
-      resolve(error.code === 'ABORT_ERR' ? `no answer within ${timeoutMs} ms` : (error.code ?? 'no answer'))
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      resolve(error.code === 'ABORT_ERR' ? `no response within ${timeoutMs} ms` : (error.code ?? 'no response'))
     })
   })
 }

@@ -1,26 +1,32 @@
-/** What a command meets of the outside: tests pass their own. Lines come without their line break. */
+import type { Settings } from '../config/index.js'
+import type { Store } from '../contracts/store.js'
+
+/** Environment and output of a command. Lines have no line break. */
 export interface CliIo {
   env: NodeJS.ProcessEnv
   stdout(line: string): void
   stderr(line: string): void
 }
 
+/** Opens the store that the settings name. */
+export type OpenStore = (settings: Pick<Settings, 'store'>) => Promise<Store>
+
 /** One command of the command line. */
 export interface Command {
-  /** What `--help` prints; its first line is the summary in the list of commands. */
+  /** Text of `--help`. The first line is the summary in the list of commands. */
   help: string
-  /** Answers the exit code. May reject with what `saidAs` knows how to say. */
+  /** Returns the exit code. A rejection is printed on stderr. */
   run(args: string[], io: CliIo): Promise<number>
 }
 
-/** The command line itself is wrong: exit code 2. */
+/** Wrong usage of the command line: exit code 2. */
 export type UsageError = Error & { name: 'UsageError' }
 
 export function usageError(message: string): UsageError {
   return Object.assign(new Error(message), { name: 'UsageError' as const })
 }
 
-/** Refuses whatever words a command does not take. */
+/** Rejects unexpected arguments. */
 export function refuseMore(words: readonly string[]): void {
   if (words.length > 0) throw usageError(`unexpected argument: ${words[0]}`)
 }

@@ -4,14 +4,17 @@ import { newSandboxKey, type SandboxOptions, startSandbox } from '../sandbox/ser
 interface Io {
   stdout: (line: string) => void
   stderr: (line: string) => void
-  /** Ends the command as SIGINT and SIGTERM do; for tests. */
+  /** Ends the command like SIGINT and SIGTERM; for tests. */
   signal?: AbortSignal
 }
 
 const USAGE =
   'usage: segmind-gateway sandbox [--host 127.0.0.1] [--port 9000] [--key SG_…] [--latency ms] [--credits n]'
 
-/** Runs the stand-in for Segmind alone until SIGINT or SIGTERM. Answers the exit code: 0, 1 when it cannot listen, 2 for a wrong option. */
+/**
+ * Runs a separate sandbox until SIGINT or SIGTERM. Returns the exit code: 0, 1 when it cannot
+ * listen, 2 for a wrong option.
+ */
 export async function sandbox(args: string[], io: Io): Promise<number> {
   const options = readOptions(args)
   if (typeof options === 'string') {
@@ -21,9 +24,11 @@ export async function sandbox(args: string[], io: Io): Promise<number> {
   }
   try {
     const running = await startSandbox(options)
+    // Before the output, so that a signal after it always stops the sandbox.
+    const stopped = untilStopped(io.signal)
     io.stdout(`Segmind sandbox: ${running.url}`)
     io.stdout(`key: ${running.apiKey}`)
-    await untilStopped(io.signal)
+    await stopped
     await running.close()
     return 0
   } catch (error) {
@@ -54,7 +59,7 @@ function readOptions(args: string[]): SandboxOptions | string {
 const WHOLE = /^\d{1,9}$/
 const DECIMAL = /^\d{1,9}(?:\.\d{1,9})?$/
 
-/** NaN for what is not written in that form: `Number` takes an empty text for 0. */
+/** Parses a number. Returns NaN for any other form; `Number` would read an empty text as 0. */
 function numberOf(text: string, form: RegExp): number {
   return form.test(text) ? Number(text) : Number.NaN
 }

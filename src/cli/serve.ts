@@ -2,21 +2,22 @@ import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { Logger } from 'pino'
-import { loadSettings, type Settings } from '../config.js'
-import { type Gateway, isNothing, startGateway } from '../gateway.js'
-import { createLog } from '../log.js'
+import { isNothing } from '../app/drain.js'
+import { type Gateway, startGateway } from '../app/start.js'
+import { loadSettings, type Settings } from '../config/index.js'
 import { folderOf } from '../store/open-store.js'
-import type { Tracing } from '../tracing.js'
+import { createLog, openLogDestination } from '../telemetry/log.js'
+import type { Tracing } from '../telemetry/tracing.js'
 import { firstTeam } from './first-team.js'
 import type { CliIo } from './io.js'
 import { startBlock } from './start-block.js'
 import { openUpstream } from './upstream.js'
 
-/** `segmind-gateway serve`: runs the gateway until a signal. Rejects with what keeps it from starting. */
+/** Runs `segmind-gateway serve` until a signal. Rejects when the gateway cannot start. */
 export async function run(args: string[], io: CliIo): Promise<number> {
   parseArgs({ args, options: {} })
   const settings = loadSettings(io.env)
-  const log = createLog(settings.log.level)
+  const log = createLog(settings.log.level, await openLogDestination(settings.log.format))
   for (const warning of settings.warnings) log.warn(warning)
   const key = await firstTeam(settings, Date.now())
   const started = endOnSignal(log)
@@ -31,20 +32,20 @@ export async function run(args: string[], io: CliIo): Promise<number> {
     await signal
     const unfinished = await gateway.stop()
     log.info('stopped')
-    // What nobody waits for any longer would keep the process alive.
+    // Abandoned work would keep the process alive.
     if (!isNothing(unfinished)) process.exit(1)
     return 0
   } finally {
-    await tracing?.close().catch(error => log.warn({ err: error }, 'the last traces were not taken'))
+    await tracing?.close().catch(error => log.warn({ err: error }, 'pending traces were not exported'))
     await upstream.close()
   }
 }
 
-/** The library is large, and loaded only where somebody wants traces. */
+/** Starts tracing if an `OTEL_` variable is set. The library is large and loaded only then. */
 async function openTracing(env: CliIo['env']): Promise<Tracing | undefined> {
   if (!Object.keys(env).some(name => name.startsWith('OTEL_'))) return undefined
-  const { tracingOf } = await import('../tracing.js')
-  return tracingOf(env)
+  const { tracingFromEnv } = await import('../telemetry/tracing.js')
+  return tracingFromEnv(env)
 }
 
 function describe(settings: Settings, gateway: Gateway) {
@@ -60,10 +61,13 @@ function describe(settings: Settings, gateway: Gateway) {
   }
 }
 
-/** A signal ends a gateway that has not started yet: nothing is under way. As the first process of a container it would not hear it otherwise. */
+/**
+ * Ends the process on a signal during the start, when no call is in flight. Without a handler, the
+ * first process of a container ignores signals. Returns a function that removes the handlers.
+ */
 function endOnSignal(log: Logger): () => void {
   const end = (signal: NodeJS.Signals) => {
-    log.info({ signal }, 'stopped before it had started')
+    log.info({ signal }, 'stopped during start')
     process.exit(0)
   }
   process.on('SIGINT', end)
@@ -74,17 +78,20 @@ function endOnSignal(log: Logger): () => void {
   }
 }
 
-/** Resolves at the first SIGINT or SIGTERM; the second one ends the process, saying what that loses. */
+/**
+ * Resolves at the first SIGINT or SIGTERM. The second one ends the process and logs which paid
+ * calls that loses.
+ */
 function untilSignal(log: Logger, gateway: Gateway): Promise<void> {
   return new Promise(resolve => {
     let isStopping = false
     const onSignal = (signal: NodeJS.Signals) => {
       if (isStopping) {
         const lost = gateway.unfinished()
-        const what = isNothing(lost)
-          ? 'second signal: ended at once, nothing that was paid for is lost'
-          : 'second signal: ended at once; the answers of these paid calls are lost, their charge stays booked'
-        log.error({ signal, ...lost }, what)
+        const message = isNothing(lost)
+          ? 'second signal: stopped immediately; no paid call is lost'
+          : 'second signal: stopped immediately; the results of these paid calls are lost, their charges stay booked'
+        log.error({ signal, ...lost }, message)
         process.exit(1)
       }
       isStopping = true

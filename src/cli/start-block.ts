@@ -1,37 +1,41 @@
-/** What the person at the terminal needs to know after a start. */
+/** Facts shown in the terminal after a start. */
 export interface Started {
   url: string
   metricsUrl: string
-  /** Segmind's address; absent where the sandbox stands in. */
+  /** URL of Segmind; undefined when the upstream is the sandbox. */
   upstreamUrl: string | undefined
-  /** Of a sandbox that runs apart. */
+  /** URL of a separate sandbox. */
   sandboxUrl: string | undefined
-  /** Of the team made by the first start; absent where it is gone or the teams are somebody's own. */
+  /**
+   * Key of the team created at the first start; undefined when it is no longer valid or the teams
+   * were set up otherwise.
+   */
   key: string | undefined
-  /** A photo of this repository, as a path that works where the command was typed. */
+  /** Path of a sample photo, relative to the working directory. */
   photo: string
   store: string
-  /** Whether there is an `ADMIN_KEY`. */
+  /** True when `ADMIN_KEY` is set. */
   hasOperators: boolean
 }
 
 const RULE = '─'.repeat(80)
 
-/** The start-up block: where things are, a key, and lines that work as printed. */
+/** Renders the start block: URLs, a key, and commands that work as printed. */
 export function startBlock(started: Started): string {
   const { url, metricsUrl, upstreamUrl, sandboxUrl, key, store, hasOperators } = started
+  const sandbox = sandboxUrl ? `SANDBOX at ${sandboxUrl}` : 'built-in SANDBOX'
   const upstream = upstreamUrl
-    ? `${upstreamUrl}, with your SEGMIND_API_KEY: misses are paid`
-    : `the ${sandboxUrl ? `SANDBOX at ${sandboxUrl}` : 'built-in SANDBOX'}, without a SEGMIND_API_KEY: nothing is paid`
+    ? `${upstreamUrl}, with your SEGMIND_API_KEY: cache misses cost credits`
+    : `the ${sandbox}, without a SEGMIND_API_KEY: nothing costs credits`
   return [
     '',
     RULE,
     `  segmind-gateway is ready on ${url}`,
     `  upstream   ${upstream}`,
     `  store      ${store}`,
-    `  team key   ${key ? `${key}  (team demo)` : 'make one with: node dist/main.js keys create demo'}`,
+    `  team key   ${key ? `${key}  (team demo)` : 'create one with: node dist/main.js keys create demo'}`,
     `  playground ${url}/   (paste the team key there)`,
-    `  operators  ${hasOperators ? `${url}/dashboard` : 'set ADMIN_KEY to open /dashboard to them'}`,
+    `  operators  ${hasOperators ? `${url}/dashboard` : 'set ADMIN_KEY to enable /dashboard'}`,
     `  API docs   ${url}/docs`,
     `  metrics    ${metricsUrl}/metrics`,
     ...(key ? examples(started, key) : []),

@@ -1,4 +1,7 @@
-/** Rows as aligned columns, two spaces apart; the first row is the heading. Columns named in `right` are aligned to the right. */
+/**
+ * Renders rows as aligned columns, two spaces apart. The first row is the heading. Columns in
+ * `right` are right-aligned.
+ */
 export function textTable(rows: readonly (readonly string[])[], right: ReadonlySet<number> = new Set()): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map(row => row[column]?.length ?? 0)))
   return rows.map(row => {

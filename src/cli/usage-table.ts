@@ -1,12 +1,14 @@
-import type { ClosingStep } from '../credits/closing.js'
-import type { AccountStatement, Figures, Statement } from '../credits/statement.js'
+import { formatCredits } from '../contracts/nanocredits.js'
+import type { AccountStatement, ClosingStep, Figures, Statement } from '../contracts/statements.js'
 import { COLUMNS, cellsOf, dayRows, HEADINGS } from '../credits/statement-rows.js'
-import { formatCredits } from '../nanocredits.js'
 import { textTable } from './text-table.js'
 
 const TOTAL = 'total'
 
-/** For a terminal: the days, a line for each team where there are several, and the total; then who bears what, the closing, the account. */
+/**
+ * Renders a statement for a terminal: days, teams (if several), total; then the charging policy,
+ * the closing and the account.
+ */
 export function asTable(statement: Statement): string[] {
   const { month, teams, totals } = statement
   const days = dayRows(statement)
@@ -21,10 +23,10 @@ export function asTable(statement: Statement): string[] {
   return [...textTable([heading, ...rows], numbers), '', ...notesOn(statement)]
 }
 
-/** For programs: amounts as decimal strings, which keep every digit; times as RFC 3339. */
+/** Renders a statement as JSON, with exact amounts as decimal strings and times in RFC 3339. */
 export function asJson(statement: Statement, closings: readonly ClosingStep[]): string {
   const { month, policy, teams, totals, account, closed, sinceClosed } = statement
-  const told = {
+  const json = {
     month,
     policy,
     ...(closed && { closed: { at: timeOf(closed.at), by: closed.by } }),
@@ -37,12 +39,12 @@ export function asJson(statement: Statement, closings: readonly ClosingStep[]): 
     ...(account && { account: accountMembers(account) }),
     closings: closings.map(({ what, at, by }) => ({ what, at: timeOf(at), by })),
   }
-  return JSON.stringify(told, null, 2)
+  return JSON.stringify(json, null, 2)
 }
 
 const POLICIES: Readonly<Record<Statement['policy'], string>> = {
-  'first-payer': 'billed = charged + unknown: who bought an answer bears it (first-payer)',
-  split: 'billed = charged + unknown + shared: all who use an answer bear it in equal parts (split)',
+  'first-payer': 'billed = charged + unknown: the team that bought a result pays for it (first-payer)',
+  split: 'billed = charged + unknown + shared: all teams that use a result pay equal parts (split)',
 }
 
 function notesOn({ policy, account, closed, sinceClosed }: Statement): string[] {
@@ -75,8 +77,8 @@ function accountLines(account: AccountStatement): string[] {
 
 function membersOf(day: string, team: string, figures: Figures): Record<string, string | number> {
   const names = Object.keys(COLUMNS) as (keyof Figures)[]
-  const told = (name: keyof Figures) => (COLUMNS[name].isCredits ? formatCredits(figures[name]) : figures[name])
-  return { day, team, ...Object.fromEntries(names.map(name => [COLUMNS[name].heading, told(name)])) }
+  const memberOf = (name: keyof Figures) => (COLUMNS[name].isCredits ? formatCredits(figures[name]) : figures[name])
+  return { day, team, ...Object.fromEntries(names.map(name => [COLUMNS[name].heading, memberOf(name)])) }
 }
 
 function accountMembers({ opening, closing, events, ...account }: AccountStatement) {

@@ -1,33 +1,29 @@
 import { parseArgs } from 'node:util'
-import { loadSettings, type Settings } from '../config.js'
+import { loadSettings } from '../config/index.js'
+import type { Statement } from '../contracts/statements.js'
 import { accountMonth } from '../credits/account/record.js'
 import { MonthStatements } from '../credits/month-statements.js'
-import type { Statement } from '../credits/statement.js'
 import { asCsv } from '../credits/statement-rows.js'
 import { createBudgetCalendar } from '../credits/windows.js'
-import type { Store } from '../storage.js'
 import { TEAM_ID } from '../teams/teams-file.js'
-import { takeDown } from './audit-trail.js'
-import { type CliIo, refuseMore, usageError } from './io.js'
+import { recordAudit } from './audit-trail.js'
+import { type CliIo, type OpenStore, refuseMore, usageError } from './io.js'
 import { asJson, asTable } from './usage-table.js'
 
-export const help = `Tells what the teams used and what it cost
+export const help = `Shows the usage of the teams and its cost
 
 segmind-gateway usage [--month 2026-11] [--team ID] [--csv | --json]
-    Reads the ledger of the store the settings name. Amounts are Segmind's credits.
+    Reads the ledger of the configured store. Amounts are Segmind credits.
     --month  default: this month in BUDGET_TIMEZONE
     --team   only this team
-    --csv    for a spreadsheet: one line a team and day
+    --csv    for a spreadsheet: one line for each team and day
     --json   with totals; amounts as decimal strings
 segmind-gateway usage close --month 2026-11 [--csv | --json]
-    Freezes the statement of a month that is over and has no call under way; what is booked to it later is told beside it.
+    Freezes the statement of a past month without calls in flight. Later bookings are shown separately.
 segmind-gateway usage reopen --month 2026-11 [--csv | --json]
-    Makes a closed month an open one, and tells once more what it was.`
+    Reopens a closed month, and prints the frozen statement once more.`
 
-/** Opens the store that the settings name; `main.ts` knows the stores. */
-export type OpenStore = (settings: Settings) => Promise<Store>
-
-/** `segmind-gateway usage`. Rejects with an `Error` for people. `now` is for tests. */
+/** `segmind-gateway usage`. Rejects with an `Error` for the operator. `now` is for tests. */
 export async function run(args: string[], io: CliIo, openStore: OpenStore, now = Date.now): Promise<number> {
   const options = optionsOf(args)
   const settings = loadSettings(io.env)
@@ -43,11 +39,16 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
       calendar,
       now,
     })
-    const statement = await DEEDS[verb](statements, month, options.team)
+    const statement = await ACTIONS[verb](statements, month, options.team)
     for (const line of await linesOf(statement, options, statements)) io.stdout(line)
     if (verb !== 'read') {
       io.stderr(verb === 'close' ? `${month} is closed.` : `${month} is open again.`)
-      await takeDown({ action: verb === 'close' ? 'month.closed' : 'month.reopened', subject: month }, store, io, now)
+      await recordAudit(
+        { action: verb === 'close' ? 'month.closed' : 'month.reopened', subject: month },
+        store,
+        io,
+        now,
+      )
     }
     return 0
   } finally {
@@ -57,7 +58,7 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
 
 type Verb = 'read' | 'close' | 'reopen'
 
-const DEEDS: Record<Verb, (statements: MonthStatements, month: string, team?: string) => Promise<Statement>> = {
+const ACTIONS: Record<Verb, (statements: MonthStatements, month: string, team?: string) => Promise<Statement>> = {
   read: (statements, month, team) => statements.read(month, team),
   close: (statements, month) => statements.close(month, 'cli'),
   reopen: (statements, month) => statements.reopen(month, 'cli'),
@@ -74,12 +75,12 @@ function optionsOf(args: string[]) {
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options: OPTIONS })
   const { month, team, csv = false, json = false } = values
   const verb = verbOf(positionals)
-  if (month === undefined && verb !== 'read') throw usageError(`${verb} which month? --month 2026-11`)
+  if (month === undefined && verb !== 'read') throw usageError(`${verb} needs --month, such as 2026-11`)
   if (month !== undefined && !/^\d{4}-(?:0[1-9]|1[0-2])$/.test(month))
-    throw usageError('--month takes a month such as 2026-11')
+    throw usageError('--month takes a month, such as 2026-11')
   if (team !== undefined && !TEAM_ID.test(team)) throw usageError('--team takes the id of a team')
-  if (team !== undefined && verb !== 'read') throw usageError(`${verb} is for all teams at once`)
-  if (csv && json) throw usageError('--csv or --json, not both')
+  if (team !== undefined && verb !== 'read') throw usageError(`${verb} applies to all teams; omit --team`)
+  if (csv && json) throw usageError('give --csv or --json, not both')
   return { verb, month, team, csv, json }
 }
 
@@ -87,7 +88,7 @@ function verbOf([verb, ...more]: readonly string[]): Verb {
   refuseMore(more)
   if (verb === undefined) return 'read'
   if (verb === 'close' || verb === 'reopen') return verb
-  throw usageError(`there is no usage ${verb}: close, reopen or nothing`)
+  throw usageError(`unknown subcommand ${verb}; use close, reopen or none`)
 }
 
 async function linesOf(

@@ -1,5 +1,5 @@
+import { formatCredits } from '../contracts/nanocredits.js'
 import { type Amount, MODEL_SIDE, WASTE_KINDS, type Waste, type WasteKind, type WasteReport } from '../credits/waste.js'
-import { formatCredits } from '../nanocredits.js'
 import { textTable } from './text-table.js'
 
 const NAMES: Readonly<Record<WasteKind, string>> = {
@@ -12,18 +12,18 @@ const NAMES: Readonly<Record<WasteKind, string>> = {
 }
 
 const ADVICE: Readonly<Record<WasteKind, string>> = {
-  evicted: 'more room: STORE_MAX_BYTES, or memory for Redis',
-  expired: 'a longer CACHE_TTL_SECONDS',
-  noCache: 'ask the teams why they want no cached answer',
-  twice: 'COALESCE=on, a store that stays up',
-  samePixels: 'store images once; do not encode them again',
-  oversized: `scale to ${MODEL_SIDE} pixels before sending: the model does`,
+  evicted: 'increase STORE_MAX_BYTES, or the memory of Redis',
+  expired: 'increase CACHE_TTL_SECONDS',
+  noCache: 'ask the teams why they bypass the cache',
+  twice: 'set COALESCE=on, and keep the store available',
+  samePixels: 'store images once; do not re-encode them',
+  oversized: `scale to ${MODEL_SIDE} pixels before sending; the model does the same`,
 }
 
-/** For a terminal. */
+/** Renders the report for a terminal. */
 export function asText(month: string, report: WasteReport, hasDigests: boolean): string[] {
   const { paid, kinds } = report
-  if (paid.calls === 0) return [`Nothing was paid for in ${month}.`]
+  if (paid.calls === 0) return [`There were no paid calls in ${month}.`]
   const rows = WASTE_KINDS.map(kind => rowOf(kind, kinds[kind], paid))
   const right = new Set([1, 2, 3])
   return [
@@ -37,7 +37,7 @@ export function asText(month: string, report: WasteReport, hasDigests: boolean):
   ]
 }
 
-/** For programs: amounts as decimal strings, which keep every digit. */
+/** Renders the report as JSON, with exact amounts as decimal strings. */
 export function asJson(month: string, report: WasteReport): string {
   const amount = ({ calls, credits }: Amount) => ({ calls, credits: formatCredits(credits) })
   const waste = ({ teams, top, ...all }: Waste) => ({
@@ -46,7 +46,7 @@ export function asJson(month: string, report: WasteReport): string {
     top: top.map(({ resultId, ...of }) => ({ resultId, ...amount(of) })),
   })
   const { paid, kinds, freshAgain, meanCost, ...rest } = report
-  const told = {
+  const json = {
     month,
     paid: amount(paid),
     waste: Object.fromEntries(Object.entries(kinds).map(([kind, of]) => [kind, waste(of)])),
@@ -56,11 +56,11 @@ export function asJson(month: string, report: WasteReport): string {
       meanCost: { oversized: formatCredits(meanCost.oversized), others: formatCredits(meanCost.others) },
     }),
   }
-  return JSON.stringify(told, null, 2)
+  return JSON.stringify(json, null, 2)
 }
 
 function rowOf(kind: WasteKind, waste: Waste | undefined, paid: Amount): string[] {
-  if (!waste) return [NAMES[kind], 'not known', '', '', '']
+  if (!waste) return [NAMES[kind], 'unknown', '', '', '']
   const share = paid.credits === 0 ? '' : `${((100 * waste.credits) / paid.credits).toFixed(1)} %`
   return [NAMES[kind], `${waste.calls}`, formatCredits(waste.credits), share, waste.calls > 0 ? ADVICE[kind] : '']
 }
@@ -68,24 +68,26 @@ function rowOf(kind: WasteKind, waste: Waste | undefined, paid: Amount): string[
 function notesOf(report: WasteReport, hasDigests: boolean): string[] {
   const { freshAgain, withoutSize, withoutPixels, meanCost, needlessBytes, paid, kinds } = report
   const isPartly = withoutPixels > 0 && withoutPixels < paid.calls
-  const said: [boolean, string][] = [
+  const notes: [boolean, string][] = [
     [
       freshAgain.calls > 0,
-      `Of no-cache, ${formatCredits(freshAgain.credits)} credits asked again for what was fresh (${freshAgain.calls} calls).`,
+      `no-cache bought results that were still fresh: ${freshAgain.calls} calls, ` +
+        `${formatCredits(freshAgain.credits)} credits.`,
     ],
     [
       needlessBytes > 0,
-      `Images larger than the model looks at were ${(needlessBytes / 1e6).toFixed(1)} MB more than needed.`,
+      `Images larger than the model's input carried ${(needlessBytes / 1e6).toFixed(1)} MB more than needed.`,
     ],
     [
       meanCost !== undefined,
-      `A call with a large image cost ${formatCredits(meanCost?.oversized ?? 0)}, with another one ${formatCredits(meanCost?.others ?? 0)}.`,
+      `Mean cost of a call: ${formatCredits(meanCost?.oversized ?? 0)} with a large image, ` +
+        `${formatCredits(meanCost?.others ?? 0)} with others.`,
     ],
-    [withoutSize > 0, `${withoutSize} calls do not say how large their image was.`],
-    [!kinds.samePixels && !hasDigests, 'PIXEL_DIGEST=true would tell the same pixels under other bytes.'],
-    [isPartly, `${withoutPixels} calls have no digest of their pixels.`],
+    [withoutSize > 0, `${withoutSize} calls have no image size.`],
+    [!kinds.samePixels && !hasDigests, 'Set PIXEL_DIGEST=true to detect equal pixels in different files.'],
+    [isPartly, `${withoutPixels} calls have no pixel digest.`],
   ]
-  return said.filter(([applies]) => applies).map(([, text]) => text)
+  return notes.filter(([applies]) => applies).map(([, text]) => text)
 }
 
 function topsOf({ kinds }: WasteReport): string[] {
@@ -93,11 +95,11 @@ function topsOf({ kinds }: WasteReport): string[] {
     const top = kinds[kind]?.top ?? []
     if (top.length === 0) return []
     const rows = top.map(({ resultId, calls, credits }) => [resultId, `${calls}`, formatCredits(credits)])
-    return ['', ...textTable([[`dearest: ${NAMES[kind]}`, 'calls', 'credits'], ...rows], new Set([1, 2]))]
+    return ['', ...textTable([[`most expensive: ${NAMES[kind]}`, 'calls', 'credits'], ...rows], new Set([1, 2]))]
   })
 }
 
-/** Each team's share of every kind. */
+/** Renders the credits of each team by kind. */
 function teamsOf({ kinds }: WasteReport): string[] {
   const known = WASTE_KINDS.filter(kind => (kinds[kind]?.calls ?? 0) > 0)
   const teams = [...new Set(known.flatMap(kind => Object.keys(kinds[kind]?.teams ?? {})))].sort()

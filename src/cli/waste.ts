@@ -1,28 +1,25 @@
 import { parseArgs } from 'node:util'
-import { loadSettings, type Settings } from '../config.js'
+import { loadSettings } from '../config/index.js'
+import type { LedgerStore } from '../contracts/store.js'
 import { type PaidCall, paidCallOf, wasteOf } from '../credits/waste.js'
 import { createBudgetCalendar } from '../credits/windows.js'
-import type { LedgerStore, Store } from '../storage.js'
 import { TEAM_ID } from '../teams/teams-file.js'
-import { type CliIo, usageError } from './io.js'
+import { type CliIo, type OpenStore, usageError } from './io.js'
 import { asJson, asText } from './waste-text.js'
 
-export const help = `Tells which credits need not have been spent
+export const help = `Shows avoidable spending
 
 segmind-gateway waste [--month 2026-11] [--team ID] [--json]
-    Reads the ledger of the store the settings name, of that month and of the 31 days before it. Amounts are Segmind's credits.
+    Reads the ledger of the configured store, for that month and the 31 days before it. Amounts are Segmind credits.
     --month  default: this month in BUDGET_TIMEZONE
-    --team   only what this team spent
+    --team   only this team
     --json   amounts as decimal strings`
 
-/** Opens the store that the settings name; `main.ts` knows the stores. */
-export type OpenStore = (settings: Settings) => Promise<Store>
-
-/** What is looked at before a month, to know what was bought already. */
+/** Days before the month that are read, to find earlier purchases. */
 const DAYS_BEFORE = 31
 const DAY_MS = 86_400_000
 
-/** `segmind-gateway waste`. Rejects with an `Error` for people. `now` is for tests. */
+/** `segmind-gateway waste`. Rejects with an `Error` for the operator. `now` is for tests. */
 export async function run(args: string[], io: CliIo, openStore: OpenStore, now = Date.now): Promise<number> {
   const { values } = parseArgs({
     args,
@@ -30,7 +27,7 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
   })
   const settings = loadSettings(io.env)
   const month = values.month ?? createBudgetCalendar(settings.credits.timeZone).windows(now()).month
-  if (!/^\d{4}-(?:0[1-9]|1[0-2])$/.test(month)) throw usageError('--month takes a month such as 2026-11')
+  if (!/^\d{4}-(?:0[1-9]|1[0-2])$/.test(month)) throw usageError('--month takes a month, such as 2026-11')
   if (values.team !== undefined && !TEAM_ID.test(values.team)) throw usageError('--team takes the id of a team')
   const store = await openStore(settings)
   try {
@@ -44,7 +41,7 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
   }
 }
 
-/** Day by day: of a call only what the report needs is kept. */
+/** Reads the calls day by day, and keeps only the members that the report needs. */
 async function callsOf(ledger: Pick<LedgerStore, 'entries'>, month: string): Promise<PaidCall[]> {
   const calls: PaidCall[] = []
   const first = Date.parse(`${month}-01T00:00:00Z`)

@@ -1,24 +1,29 @@
 import type { MaskFacts, Rle, BatchItem as WireItem } from './api.js'
-import { GatewayProblem, problemOf } from './problem.js'
+import { defined } from './defined.js'
+import { GatewayProblem, toGatewayProblem } from './problem.js'
 
-/** One selection of a batch, answered: with a picture, a mask in run-length encoding, or the problem it failed with. */
+/** The outcome of one selection of a batch: `bytes`, `rle` or `problem`. */
 export interface BatchItem {
-  /** Its place among the selections, from 0, and the caller's own name for it. */
+  /** Position among the selections, from 0. */
   index: number
+  /** The id given with the selection. */
   id?: string
   status: number
   bytes?: Uint8Array<ArrayBuffer>
   contentType?: string
   rle?: Rle
   cache?: NonNullable<WireItem['cache']>
-  /** Credits charged for it. */
+  /** Credits charged for this selection. */
   cost: number
   resultId?: string
   mask?: MaskFacts
   problem?: GatewayProblem
 }
 
-/** Reads items as they arrive. Throws `incomplete_answer` when there are fewer than `expected`, or the signal's reason. */
+/**
+ * Reads items as they arrive. Throws `incomplete_answer` if there are fewer than `expected`, or the
+ * reason of the aborted signal.
+ */
 export async function* readItems(
   response: Response,
   expected: number,
@@ -37,12 +42,16 @@ export async function* readItems(
     signal?.throwIfAborted()
     cause = error
   }
-  if (seen.size < expected) throw incomplete(response, `${seen.size} of ${expected}`, cause)
+  if (seen.size < expected) throw incompleteAnswer(response, `${seen.size} of ${expected}`, cause)
 }
 
-function incomplete({ status, headers }: Response, share: string, cause: unknown): GatewayProblem {
-  return new GatewayProblem(`The answer ended after ${share} selections; ask again for the rest.`, {
-    ...{ code: 'incomplete_answer', status, retryable: true, billed: 'unknown', cause },
+function incompleteAnswer({ status, headers }: Response, share: string, cause: unknown): GatewayProblem {
+  return new GatewayProblem(`The response ended after ${share} selections. Request the missing ones again.`, {
+    code: 'incomplete_answer',
+    status,
+    retryable: true,
+    billed: 'unknown',
+    cause,
     requestId: headers.get('x-request-id') ?? undefined,
   })
 }
@@ -61,22 +70,19 @@ async function* linesOf({ body }: Response): AsyncGenerator<string> {
       if (done) return
     }
   } finally {
-    // Whoever stops listening ends the request: nothing more is begun for it.
+    // A caller that leaves the loop ends the request, so the gateway starts no further selection.
     await reader?.cancel().catch(() => {})
   }
 }
 
-function toItem({ index, id, status, image, rle, cache, costCredits, resultId, ...others }: WireItem): BatchItem {
-  const { contentType, mask, problem } = others
+function toItem({ index, id, status, image, rle, cache, costCredits, resultId, ...rest }: WireItem): BatchItem {
+  const { contentType, mask, problem } = rest
+  const bytes = image === undefined ? undefined : Uint8Array.from(atob(image), character => character.charCodeAt(0))
   return {
-    ...{ index, status, cost: costCredits },
-    ...(id !== undefined && { id }),
-    ...(image !== undefined && { bytes: Uint8Array.from(atob(image), character => character.charCodeAt(0)) }),
-    ...(rle !== undefined && { rle }),
-    ...(cache !== undefined && { cache }),
-    ...(resultId !== undefined && { resultId }),
-    ...(contentType !== undefined && { contentType }),
-    ...(mask !== undefined && { mask }),
-    ...(problem !== undefined && { problem: problemOf(problem) }),
+    index,
+    status,
+    cost: costCredits,
+    ...defined({ id, bytes, rle, cache, resultId, contentType, mask }),
+    ...(problem !== undefined && { problem: toGatewayProblem(problem) }),
   }
 }

@@ -1,33 +1,33 @@
-/** An image: its bytes, its id (`sha256:<64 hex digits>`), or an `http(s)` address that the gateway fetches. */
+/** An image: its bytes, its id (`sha256:<64 hex digits>`), or an `http(s)` URL to fetch it from. */
 export type ImageInput = Blob | Uint8Array | ArrayBuffer | string
 
-/** What is known of an image before the gateway is asked. */
+/** An image as requests can contain it. */
 export interface ImageSource {
-  /** What may stand for it in a request: its id or its address. Absent where it is not known without sending the bytes. */
-  name?: string
+  /** Its id or URL. Absent if the id is unknown. */
+  reference?: string
   bytes?: Blob
 }
 
-/** Remembers the ids of the images of one client, as long as somebody else holds these. */
+/** Remembers the ids of the images of one client for as long as the caller keeps the images. */
 export class ImageIds {
   readonly #ids = new WeakMap<object, string>()
 
-  /** The image with its id, hashed here; where the runtime cannot hash (a page without https), its id is known once the gateway has told it. */
+  /** Hashes the image once. Without `crypto.subtle` (no https) the id may stay unknown. */
   async sourceOf(input: ImageInput, onHashing?: () => void): Promise<ImageSource> {
-    if (typeof input === 'string') return { name: input }
+    if (typeof input === 'string') return { reference: input }
     const bytes = input instanceof Blob ? input : new Blob([input as Uint8Array<ArrayBuffer>])
     const known = this.#ids.get(input)
-    if (known !== undefined) return { name: known, bytes }
+    if (known !== undefined) return { reference: known, bytes }
     const subtle = globalThis.crypto?.subtle
     if (!subtle) return { bytes }
     onHashing?.()
     const id = `sha256:${hex(await subtle.digest('SHA-256', await bytes.arrayBuffer()))}`
     this.#ids.set(input, id)
-    return { name: id, bytes }
+    return { reference: id, bytes }
   }
 
-  /** Takes down what the gateway calls an image. */
-  learn(input: ImageInput, id: string | null): void {
+  /** Stores the id that the gateway reports for an image. */
+  remember(input: ImageInput, id: string | null): void {
     if (typeof input !== 'string' && id !== null) this.#ids.set(input, id)
   }
 }

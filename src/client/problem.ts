@@ -1,22 +1,25 @@
 import type { Problem } from './api.js'
 
-/** What may go wrong beside the gateway's own codes: no answer came, it was not the gateway's, or it ended before its time. */
+/**
+ * Error codes of the gateway, and of the client itself: no response (`network`), a response that is
+ * not the gateway's (`unreadable_answer`), or one that ended early (`incomplete_answer`).
+ */
 export type ClientCode = Problem['code'] | 'network' | 'unreadable_answer' | 'incomplete_answer'
 
 export interface ProblemFacts {
   code: ClientCode
-  /** 0 where no answer came. */
+  /** 0 without a response. */
   status: number
   requestId?: string | undefined
-  /** Whether sending the same again may succeed. */
+  /** True if the same request may succeed later. */
   retryable: boolean
-  /** Whether credits were spent. */
+  /** Tells if credits were spent. */
   billed: Problem['billed']
   retryAfterSeconds?: number | undefined
   cause?: unknown
 }
 
-/** A failure of a request; the message is the gateway's own sentence for people. Decide by `code`. */
+/** A failed request. The message is for humans; branch on `code`. */
 export class GatewayProblem extends Error {
   readonly code: ClientCode
   readonly status: number
@@ -37,41 +40,49 @@ export class GatewayProblem extends Error {
   }
 }
 
-/** Statuses of a proxy or load balancer that has no better words. */
-const PASSING: readonly number[] = [502, 503, 504]
+/** Statuses with which proxies and load balancers report a temporary failure. */
+const TEMPORARY_STATUSES: readonly number[] = [502, 503, 504]
 
-/** Reads the problem in an answer that is none of success. */
-export async function problemIn(response: Response): Promise<GatewayProblem> {
+/** Reads the problem from an error response. */
+export async function readProblem(response: Response): Promise<GatewayProblem> {
   const problem = await response.json().catch(() => undefined)
-  return isProblem(problem) ? problemOf(problem, { retryAfterSeconds: retryAfterIn(response) }) : unreadable(response)
+  if (!isProblem(problem)) return unreadableAnswer(response)
+  return toGatewayProblem(problem, readRetryAfter(response))
 }
 
-/** What answered was not the gateway, or not as the gateway answers; what became of the request is not known. */
-export function unreadable(response: Response, cause?: unknown): GatewayProblem {
+/** Creates the problem of an invalid response. The outcome of the request is unknown. */
+export function unreadableAnswer(response: Response, cause?: unknown): GatewayProblem {
   const { status, headers } = response
-  return new GatewayProblem(`The answer, with status ${status}, is none of the gateway's.`, {
-    ...{ code: 'unreadable_answer', status, retryable: PASSING.includes(status), billed: 'unknown', cause },
+  return new GatewayProblem(`The response with status ${status} is not a valid response of the gateway.`, {
+    code: 'unreadable_answer',
+    status,
+    retryable: TEMPORARY_STATUSES.includes(status),
+    billed: 'unknown',
+    cause,
     requestId: headers.get('x-request-id') ?? undefined,
-    retryAfterSeconds: retryAfterIn(response),
+    retryAfterSeconds: readRetryAfter(response),
   })
 }
 
-/** `Retry-After` in seconds; undefined where it is absent, or a date, which the gateway never sends. */
-export function retryAfterIn({ headers }: Response): number | undefined {
+/** Reads `Retry-After` in seconds. Ignores dates, which the gateway never sends. */
+export function readRetryAfter({ headers }: Response): number | undefined {
   const text = headers.get('retry-after') ?? ''
   return /^\d+$/.test(text) ? Number(text) : undefined
 }
 
-/** The same of a problem that was told inside of another answer. */
-export function problemOf(problem: Problem, around: Partial<ProblemFacts> = {}): GatewayProblem {
+export function toGatewayProblem(problem: Problem, retryAfterSeconds?: number): GatewayProblem {
   const { code, status, requestId, retryable, billed, detail } = problem
-  return new GatewayProblem(detail, { ...around, code, status, requestId, retryable, billed })
+  return new GatewayProblem(detail, { code, status, requestId, retryable, billed, retryAfterSeconds })
 }
 
-/** No answer came; what became of the request is not known. */
+/** Creates the problem of a request without a response. Its outcome is unknown. */
 export function networkProblem(cause: unknown): GatewayProblem {
-  return new GatewayProblem('The gateway could not be reached, or the connection broke.', {
-    ...{ code: 'network', status: 0, retryable: true, billed: 'unknown', cause },
+  return new GatewayProblem('The gateway could not be reached, or the connection was lost before a response arrived.', {
+    code: 'network',
+    status: 0,
+    retryable: true,
+    billed: 'unknown',
+    cause,
   })
 }
 

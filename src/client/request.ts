@@ -1,28 +1,29 @@
+import { defined } from './defined.js'
 import type { ImageIds, ImageInput, ImageSource } from './image.js'
-import { unreadable } from './problem.js'
-import { asText } from './selection.js'
+import { unreadableAnswer } from './problem.js'
+import { toFormFields } from './selection.js'
 import { type Connection, type Outgoing, send } from './send.js'
 import { type OnProgress, sendForm } from './upload.js'
 
 export interface RequestOptions {
   signal?: AbortSignal
   onProgress?: OnProgress
-  /** `no-cache`, `no-store`, `max-age=N`, `only-if-cached`. */
+  /** `no-cache`, `no-store`, `max-age=N` or `only-if-cached`. */
   cacheControl?: string
-  /** Where the cache is bypassed: sent again under the same key it is not bought again. */
+  /** For requests that bypass the cache: a repetition with the same key is not bought again. */
   idempotencyKey?: string
-  /** Your own id for the request, in the gateway's log and books. */
+  /** Your own request id, which appears in the gateway's log and ledger. */
   requestId?: string
 }
 
-/** What the methods of one client share. */
+/** Shared by the methods of one client. */
 export interface Context {
   connection: Connection
   ids: ImageIds
 }
 
-/** What is asked of an image, however the image is sent. */
-export interface Question {
+/** A request about an image, apart from how the image is sent. */
+export interface ImageRequest {
   path: string
   image: ImageInput
   fields: Record<string, unknown>
@@ -31,7 +32,7 @@ export interface Question {
 
 type Read<T> = (response: Response) => T | Promise<T>
 
-/** What is known of the image before the gateway is asked; hashes its bytes the first time. */
+/** Returns the reference and the bytes of an image. Hashes the bytes the first time. */
 export function sourceOf(
   { ids }: Context,
   image: ImageInput,
@@ -41,59 +42,59 @@ export function sourceOf(
   return ids.sourceOf(image, () => onProgress?.({ phase: 'hashing' }))
 }
 
-/** Asks by the image's name, in a few hundred bytes. */
-export function postName<T>(
+/** Sends a request with a reference to the image: a few hundred bytes of JSON. */
+export function postReference<T>(
   context: Context,
-  question: Question,
-  name: string,
-  how: RequestOptions,
+  request: ImageRequest,
+  reference: string,
+  options: RequestOptions,
   read: Read<T>,
 ): Promise<T> {
-  how.onProgress?.({ phase: 'asking' })
-  const sent = outgoing('POST', question.path, how)
-  const headers = { ...sent.headers, ...question.headers, 'content-type': 'application/json' }
-  const body = JSON.stringify({ image: name, ...question.fields })
-  return send(context.connection, { ...sent, headers, body }, read)
+  options.onProgress?.({ phase: 'requesting' })
+  const outgoing = newRequest('POST', request.path, options)
+  const headers = { ...outgoing.headers, ...request.headers, 'content-type': 'application/json' }
+  const body = JSON.stringify({ image: reference, ...request.fields })
+  return send(context.connection, { ...outgoing, headers, body }, read)
 }
 
-/** Asks with the image's bytes, and takes down the id the gateway gives them. */
+/** Sends a request with the image's bytes. Remembers the id that the gateway reports. */
 export function postBytes<T>(
   context: Context,
-  question: Question,
+  request: ImageRequest,
   bytes: Blob,
-  how: RequestOptions,
+  options: RequestOptions,
   read: Read<T>,
 ): Promise<T> {
   const { connection, ids } = context
-  const { signal, onProgress } = how
-  const form = { path: question.path, fields: asText(question.fields), image: bytes, signal, onProgress }
-  const sent = outgoing('POST', question.path, how)
-  const headers = { ...sent.headers, ...question.headers }
+  const { signal, onProgress } = options
+  const form = { path: request.path, fields: toFormFields(request.fields), image: bytes, signal, onProgress }
+  const outgoing = newRequest('POST', request.path, options)
+  const headers = { ...outgoing.headers, ...request.headers }
   const sendBytes = (headers: Record<string, string>) => sendForm(connection, { ...form, headers })
-  return send(connection, { ...sent, headers, send: sendBytes }, response => {
-    ids.learn(question.image, response.headers.get('x-image-id'))
+  return send(connection, { ...outgoing, headers, send: sendBytes }, response => {
+    ids.remember(request.image, response.headers.get('x-image-id'))
     return read(response)
   })
 }
 
-/** A `POST` sent twice buys twice only where it bypasses the cache, and not even then under an `Idempotency-Key`. */
-export function outgoing(method: string, path: string, how: RequestOptions): Outgoing {
-  const { signal, cacheControl, idempotencyKey, requestId } = how
-  const bypasses = /no-cache|no-store/i.test(cacheControl ?? '')
-  const headers = {
-    ...(cacheControl !== undefined && { 'cache-control': cacheControl }),
-    ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }),
-    ...(requestId !== undefined && { 'x-request-id': requestId }),
-  }
-  return { method, path, headers, signal, isRepeatable: method !== 'POST' || !bypasses || idempotencyKey !== undefined }
+/** Creates a request. Only a `POST` that bypasses the cache may not be idempotent. */
+export function newRequest(method: string, path: string, options: RequestOptions): Outgoing {
+  const { signal, cacheControl, idempotencyKey, requestId } = options
+  const isBypass = /no-cache|no-store/i.test(cacheControl ?? '')
+  const headers = defined({
+    'cache-control': cacheControl,
+    'idempotency-key': idempotencyKey,
+    'x-request-id': requestId,
+  })
+  return { method, path, headers, signal, isIdempotent: method !== 'POST' || !isBypass || idempotencyKey !== undefined }
 }
 
-/** Reads an answer of JSON. Throws `unreadable_answer` for one that is none. */
+/** Reads a JSON response. Throws `unreadable_answer` if it is not JSON. */
 export async function readJson<T>(response: Response): Promise<T> {
   const text = await response.text()
   try {
     return JSON.parse(text) as T
   } catch (cause) {
-    throw unreadable(response, cause)
+    throw unreadableAnswer(response, cause)
   }
 }

@@ -1,59 +1,64 @@
 import { readAnswer, type SegmentAnswer } from './answer.js'
-import { retryAfterIn, unreadable } from './problem.js'
-import { type Context, outgoing, type RequestOptions } from './request.js'
+import { defined } from './defined.js'
+import { readRetryAfter, unreadableAnswer } from './problem.js'
+import { type Context, newRequest, type RequestOptions } from './request.js'
 import { send } from './send.js'
 
-/** What came of a question: its answer, or where the answer will be. */
-export type Found = { answer: SegmentAnswer } | { path: string; afterSeconds: number }
+/** A result, or where and when to poll for it. */
+export type ResultOutcome = { answer: SegmentAnswer } | { path: string; afterSeconds: number }
 
 const POLL_SECONDS = 2
 
-/** Reads an answer, or that it is on its way (202). Throws `unreadable_answer` for a 202 that says not where. */
-export async function readFound(response: Response, isUploaded: boolean, how: RequestOptions): Promise<Found> {
+/** Reads a result, or the path of a pending one (202). Throws `unreadable_answer`. */
+export async function readOutcome(
+  response: Response,
+  isUploaded: boolean,
+  options: RequestOptions,
+): Promise<ResultOutcome> {
   if (response.status !== 202) {
-    how.onProgress?.({ phase: 'receiving' })
+    options.onProgress?.({ phase: 'receiving' })
     return { answer: await readAnswer(response, isUploaded) }
   }
   await response.body?.cancel()
   const id = response.headers.get('x-result-id')
-  // Of the address only what is the gateway's own: the key goes nowhere else, and a proxy may have put its own in front.
-  const path = /\/results\/[^/]+$/.exec(response.headers.get('location') ?? '')?.[0] ?? (id && pathOf(id))
-  if (!path) throw unreadable(response)
-  return { path, afterSeconds: retryAfterIn(response) ?? POLL_SECONDS }
+  // Only the gateway's part of the URL counts: a proxy may have added a prefix, and the key must
+  // not go elsewhere.
+  const path = /\/results\/[^/]+$/.exec(response.headers.get('location') ?? '')?.[0] ?? (id && resultPath(id))
+  if (!path) throw unreadableAnswer(response)
+  return { path, afterSeconds: readRetryAfter(response) ?? POLL_SECONDS }
 }
 
-/** Asks for a result once. Throws what its purchase failed with, `unknown_result` where there is none. */
-export function findResult(
+/** Fetches a result once. Throws the error of its purchase, or `unknown_result`. */
+export function fetchResult(
   { connection }: Context,
   path: string,
   isUploaded: boolean,
-  how: RequestOptions,
-): Promise<Found> {
-  const { signal, requestId } = how
-  const asked = outgoing('GET', path, { ...(signal && { signal }), ...(requestId !== undefined && { requestId }) })
-  return send(connection, asked, response => readFound(response, isUploaded, how))
+  options: RequestOptions,
+): Promise<ResultOutcome> {
+  const { signal, requestId } = options
+  const request = newRequest('GET', path, defined({ signal, requestId }))
+  return send(connection, request, response => readOutcome(response, isUploaded, options))
 }
 
-/** Asks for a result that is on its way until it is there, as often as the gateway says. */
-export async function untilThere(
+/** Polls for a pending result at the interval that the gateway sets. */
+export async function pollResult(
   context: Context,
-  found: Found,
+  outcome: ResultOutcome,
   isUploaded: boolean,
-  how: RequestOptions,
+  options: RequestOptions,
 ): Promise<SegmentAnswer> {
-  let latest = found
+  let latest = outcome
   while (!('answer' in latest)) {
     const { path, afterSeconds } = latest
-    how.onProgress?.({ phase: 'waiting' })
-    how.signal?.throwIfAborted()
-    await context.connection.wait(1000 * afterSeconds, how.signal)
-    const next = await findResult(context, path, isUploaded, how)
+    options.onProgress?.({ phase: 'waiting' })
+    options.signal?.throwIfAborted()
+    await context.connection.wait(1000 * afterSeconds, options.signal)
+    const next = await fetchResult(context, path, isUploaded, options)
     latest = 'answer' in next ? next : { ...next, path }
   }
   return latest.answer
 }
 
-/** Where the result of that id is. */
-export function pathOf(id: string): string {
+export function resultPath(id: string): string {
   return `/results/${encodeURIComponent(id)}`
 }

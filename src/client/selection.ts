@@ -1,26 +1,27 @@
-/** A point of the image: `[x, y]` in pixels from its upper left corner. */
+import { defined } from './defined.js'
+
+/** A point of the image: `[x, y]` in pixels from the top left corner. */
 export type Point = readonly [x: number, y: number]
 
-/** What to select: a prompt, or points. */
+/** The object to select: a prompt, or points on it and points to exclude. */
 export interface Selection {
   prompt?: string
   coordinates?: readonly Point[]
   removeCoordinates?: readonly Point[]
-  /** Whether the answer is the photo with the selection on it (default), or the bare mask. */
+  /** True (default) returns the photo with the selection drawn on it, false the bare mask. */
   overlayMask?: boolean
-  /** The same by name, and more: a PNG cut out along the selection, or COCO's run-length encoding. */
+  /** `cutout` is a PNG, `rle` is COCO's encoding. Must not contradict `overlayMask`. */
   output?: 'overlay' | 'mask' | 'cutout' | 'rle'
 }
 
-/** The fields of a request, as JSON has them; what is not given is left out. */
-export function fieldsOf(selection: Selection): Record<string, unknown> {
+/** Returns the JSON fields of a request. */
+export function toFields(selection: Selection): Record<string, unknown> {
   const { prompt, coordinates, removeCoordinates, overlayMask, output } = selection
-  const fields = { prompt, coordinates, remove_coordinates: removeCoordinates, overlay_mask: overlayMask, output }
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
+  return defined({ prompt, coordinates, remove_coordinates: removeCoordinates, overlay_mask: overlayMask, output })
 }
 
-/** The same as a form has them: text. */
-export function asText(fields: Readonly<Record<string, unknown>>): Record<string, string> {
+/** Returns the same fields as text for a form. */
+export function toFormFields(fields: Readonly<Record<string, unknown>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]),
   )

@@ -1,16 +1,15 @@
-import { GatewayProblem, networkProblem, problemIn } from './problem.js'
+import { GatewayProblem, networkProblem, readProblem } from './problem.js'
 
-/** Where the gateway is, and how patient the client is with it. */
 export interface Connection {
-  /** Without a slash at the end. */
+  /** URL of the gateway without a trailing slash. */
   url: string
   key: string
   fetch: typeof fetch
-  /** Whether `fetch` is the caller's; a browser's own other means are left alone then. */
-  isFetchGiven: boolean
-  /** How often a request is sent at most. */
+  /** The caller passed `fetch`, so `XMLHttpRequest` must not be used. */
+  isFetchCustom: boolean
+  /** Maximum number of attempts for one request. */
   attempts: number
-  /** A longer `Retry-After` is not waited for. */
+  /** Longest `Retry-After` to wait for. */
   maxRetryAfterSeconds: number
   wait(ms: number, signal: AbortSignal | undefined): Promise<void>
 }
@@ -20,18 +19,19 @@ export interface Outgoing {
   path: string
   headers: Record<string, string>
   signal: AbortSignal | undefined
-  /** Whether it may be sent again where nobody knows what became of it. */
-  isRepeatable: boolean
+  /** The request can be repeated even if the outcome of the first attempt is unknown. */
+  isIdempotent: boolean
   body?: string
-  /** Another way than `fetch` to send it. */
+  /** Sends the request instead of `fetch`. */
   send?(headers: Record<string, string>): Promise<Response>
 }
 
-const FIRST_PAUSE_MS = 1_000
+const FIRST_DELAY_MS = 1_000
 
 /**
- * Sends a request and reads its answer; again only what the gateway says is worth it (`retryable`), after the time it says. An answer that breaks off
- * while it is read counts as none. Throws `GatewayProblem`, or the signal's reason.
+ * Sends a request and reads its response. Retries what the gateway marks as retryable, after the
+ * time it sets. A response that breaks off while it is read is a network failure. Throws
+ * `GatewayProblem`, or the reason of the aborted signal.
  */
 export async function send<T>(
   connection: Connection,
@@ -41,10 +41,10 @@ export async function send<T>(
   for (let attempt = 1; ; attempt++) {
     outgoing.signal?.throwIfAborted()
     const outcome = await sendOnce(connection, outgoing, read)
-    if (!(outcome instanceof GatewayProblem)) return outcome.answer
-    const pauseMs = pauseAfter(outcome, attempt, connection)
-    if (pauseMs === undefined || !(outgoing.isRepeatable || isOfKnownFate(outcome))) throw outcome
-    await connection.wait(pauseMs, outgoing.signal)
+    if (!(outcome instanceof GatewayProblem)) return outcome.value
+    const delayMs = retryDelayMs(outcome, attempt, connection)
+    if (delayMs === undefined || !(outgoing.isIdempotent || isOutcomeKnown(outcome))) throw outcome
+    await connection.wait(delayMs, outgoing.signal)
   }
 }
 
@@ -52,14 +52,14 @@ async function sendOnce<T>(
   connection: Connection,
   outgoing: Outgoing,
   read: (response: Response) => T | Promise<T>,
-): Promise<{ answer: T } | GatewayProblem> {
+): Promise<{ value: T } | GatewayProblem> {
   const { method, path, signal, body } = outgoing
   const headers = { ...outgoing.headers, 'x-api-key': connection.key }
   try {
     const init = { method, headers, signal: signal ?? null, ...(body !== undefined && { body }) }
     const response = await (outgoing.send ? outgoing.send(headers) : connection.fetch(connection.url + path, init))
-    if (response.ok) return { answer: await read(response) }
-    const problem = await problemIn(response)
+    if (response.ok) return { value: await read(response) }
+    const problem = await readProblem(response)
     signal?.throwIfAborted()
     return problem
   } catch (error) {
@@ -68,20 +68,20 @@ async function sendOnce<T>(
   }
 }
 
-/** The gateway itself has spoken; of silence, or of a proxy's words, nobody knows what they cost. */
-function isOfKnownFate({ code }: GatewayProblem): boolean {
+/** Returns false if no response came, or one of a proxy: such a request may have been charged. */
+function isOutcomeKnown({ code }: GatewayProblem): boolean {
   return code !== 'network' && code !== 'unreadable_answer'
 }
 
-/** Milliseconds until the next attempt; undefined where there shall be none. Without word from the gateway the pauses double, with some chance in them. */
-function pauseAfter(problem: GatewayProblem, attempt: number, connection: Connection): number | undefined {
+/** Returns the delay before the next attempt, or undefined to give up. Backs off with jitter. */
+function retryDelayMs(problem: GatewayProblem, attempt: number, connection: Connection): number | undefined {
   const { retryable, retryAfterSeconds } = problem
   if (!retryable || attempt >= connection.attempts) return undefined
-  if (retryAfterSeconds === undefined) return FIRST_PAUSE_MS * 2 ** (attempt - 1) * (0.5 + Math.random() / 2)
+  if (retryAfterSeconds === undefined) return FIRST_DELAY_MS * 2 ** (attempt - 1) * (0.5 + Math.random() / 2)
   return retryAfterSeconds > connection.maxRetryAfterSeconds ? undefined : retryAfterSeconds * 1000
 }
 
-/** Waits; rejects with the signal's reason as soon as that is aborted. */
+/** Waits. Rejects with the signal's reason as soon as it is aborted. */
 export function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason)

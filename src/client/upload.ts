@@ -1,28 +1,27 @@
 import type { Connection } from './send.js'
 
-/** How far a request is. Bytes are those of the body. */
+/** Progress of a request. Bytes count the request body. */
 export interface Progress {
-  phase: 'hashing' | 'asking' | 'uploading' | 'waiting' | 'receiving'
+  phase: 'hashing' | 'requesting' | 'uploading' | 'waiting' | 'receiving'
   sentBytes?: number
   totalBytes?: number
 }
 
 export type OnProgress = (progress: Progress) => void
 
-/** A form with one image. */
-export interface Form {
+interface Form {
   fields: Readonly<Record<string, string>>
   image: Blob
 }
 
-export interface Upload extends Form {
+interface Upload extends Form {
   path: string
   headers: Record<string, string>
   signal: AbortSignal | undefined
   onProgress: OnProgress | undefined
 }
 
-/** As much of `XMLHttpRequest` as is used: the one way to see an upload advance in a browser. */
+/** The used part of `XMLHttpRequest`, the only API that reports upload progress in browsers. */
 interface BrowserRequest {
   open(method: string, url: string): void
   setRequestHeader(name: string, value: string): void
@@ -38,16 +37,16 @@ interface BrowserRequest {
   onabort: (() => void) | null
 }
 
-const SLICE_BYTES = 64 * 1024
+const CHUNK_BYTES = 64 * 1024
 
-/** Sends a form with an image; tells how far it is where somebody wants to know. Rejects when no answer comes, or with the signal's reason. */
+/** Sends a form with an image. Rejects without a response or if the signal is aborted. */
 export async function sendForm(connection: Connection, upload: Upload): Promise<Response> {
   const { path, headers, signal, onProgress } = upload
   const url = connection.url + path
   if (!onProgress)
     return connection.fetch(url, { method: 'POST', headers, body: toForm(upload), signal: signal ?? null })
-  const { XMLHttpRequest: Browsers } = globalThis as { XMLHttpRequest?: new () => BrowserRequest }
-  if (Browsers && !connection.isFetchGiven) return sendByBrowser(new Browsers(), url, upload, onProgress)
+  const { XMLHttpRequest: Xhr } = globalThis as { XMLHttpRequest?: new () => BrowserRequest }
+  if (Xhr && !connection.isFetchCustom) return sendByXhr(new Xhr(), url, upload, onProgress)
   return sendByStream(connection, url, upload, onProgress)
 }
 
@@ -58,27 +57,22 @@ function toForm({ fields, image }: Form): FormData {
   return form
 }
 
-function sendByBrowser(
-  request: BrowserRequest,
-  url: string,
-  upload: Upload,
-  onProgress: OnProgress,
-): Promise<Response> {
+function sendByXhr(request: BrowserRequest, url: string, upload: Upload, onProgress: OnProgress): Promise<Response> {
   const { headers, signal } = upload
   return new Promise<Response>((resolve, reject) => {
     const abort = () => request.abort()
-    const ended = (settle: () => void) => () => {
+    const onEnd = (finish: () => void) => () => {
       signal?.removeEventListener('abort', abort)
-      settle()
+      finish()
     }
     request.open('POST', url)
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value)
     request.responseType = 'blob'
     request.upload.onprogress = ({ loaded, total }) =>
       onProgress({ phase: 'uploading', sentBytes: loaded, totalBytes: total })
-    request.onload = ended(() => resolve(toResponse(request)))
-    request.onerror = ended(() => reject(new TypeError('the request failed')))
-    request.onabort = ended(() => reject(signal?.reason))
+    request.onload = onEnd(() => resolve(toResponse(request)))
+    request.onerror = onEnd(() => reject(new TypeError('the request failed')))
+    request.onabort = onEnd(() => reject(signal?.reason))
     signal?.addEventListener('abort', abort, { once: true })
     request.send(toForm(upload))
   })
@@ -94,7 +88,7 @@ function toResponse(request: BrowserRequest): Response {
   return new Response(isEmpty ? null : request.response, { status: request.status, headers })
 }
 
-/** Writes the form piece by piece, as it is taken. */
+/** Sends the form as a stream, one chunk at a time, and reports each chunk. */
 function sendByStream(
   { fetch }: Connection,
   url: string,
@@ -106,10 +100,10 @@ function sendByStream(
   let sentBytes = 0
   const stream = new ReadableStream<Uint8Array>({
     async pull(controller) {
-      const slice = body.slice(sentBytes, sentBytes + SLICE_BYTES)
-      if (slice.size === 0) return controller.close()
-      controller.enqueue(new Uint8Array(await slice.arrayBuffer()))
-      sentBytes += slice.size
+      const chunk = body.slice(sentBytes, sentBytes + CHUNK_BYTES)
+      if (chunk.size === 0) return controller.close()
+      controller.enqueue(new Uint8Array(await chunk.arrayBuffer()))
+      sentBytes += chunk.size
       onProgress({ phase: 'uploading', sentBytes, totalBytes: body.size })
     },
   })
@@ -118,7 +112,7 @@ function sendByStream(
   return fetch(url, { ...init, headers: { ...headers, ...type } } as RequestInit)
 }
 
-/** RFC 7578; names are ours and need no escapes. */
+/** Encodes a form (RFC 7578). Field names need no escaping: they are constants. */
 function toBlob({ fields, image }: Form, boundary: string): Blob {
   const texts = Object.entries(fields).map(
     ([name, value]) => `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`,

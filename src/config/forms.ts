@@ -1,14 +1,20 @@
 import { isIP } from 'node:net'
-import { fromCredits, type Nanocredits, parseCredits } from '../nanocredits.js'
+import { fromCredits, type Nanocredits, parseCredits } from '../contracts/nanocredits.js'
 import { Secret } from './secret.js'
 
-/** How a setting is written: in words for people, and as the function that turns the text into its value (`undefined`: not accepted). */
+/**
+ * Text form of a setting: a description, and the parser, which returns `undefined` for text that is
+ * not accepted.
+ */
 export interface Form<T> {
   accepts: string
   read(text: string): T | undefined
 }
 
-/** Who may say where a request came from (Fastify's `trustProxy`): nobody, everybody, the last N hops, or these addresses. */
+/**
+ * Proxies whose forwarding headers are trusted (Fastify's `trustProxy`): none, all, the last N
+ * hops, or these addresses.
+ */
 export type TrustProxy = boolean | number | string[]
 
 export function wholeNumber(min: number, max: number): Form<number> {
@@ -18,7 +24,7 @@ export function wholeNumber(min: number, max: number): Form<number> {
   }
 }
 
-/** A number of bytes, plain or with a unit: `20971520`, `20 MiB`, `256MB`. */
+/** A number of bytes, with or without a unit: `20971520`, `20 MiB`, `256MB`. */
 export function bytes(min: number, max: number): Form<number> {
   return {
     accepts: `a number of bytes from ${sizeName(min)} to ${sizeName(max)}, with or without a unit (20971520, 20 MiB, 256 MB)`,
@@ -30,7 +36,7 @@ export function bytes(min: number, max: number): Form<number> {
   }
 }
 
-const TRUTHS: Readonly<Record<string, boolean>> = {
+const BOOLEANS: Readonly<Record<string, boolean>> = {
   true: true,
   yes: true,
   on: true,
@@ -43,7 +49,7 @@ const TRUTHS: Readonly<Record<string, boolean>> = {
 
 export const flag: Form<boolean> = {
   accepts: 'true or false (also yes/no, on/off, 1/0)',
-  read: text => (Object.hasOwn(TRUTHS, text.toLowerCase()) ? TRUTHS[text.toLowerCase()] : undefined),
+  read: text => (Object.hasOwn(BOOLEANS, text.toLowerCase()) ? BOOLEANS[text.toLowerCase()] : undefined),
 }
 
 export function oneOf<const Choice extends string>(...choices: Choice[]): Form<Choice> {
@@ -53,7 +59,7 @@ export function oneOf<const Choice extends string>(...choices: Choice[]): Form<C
   }
 }
 
-/** A base URL, answered without its trailing slashes. */
+/** A base URL; trailing slashes are removed. */
 export const httpUrl: Form<string> = {
   accepts: 'an http:// or https:// URL without user name, query or fragment',
   read: text => {
@@ -73,19 +79,19 @@ export const credits: Form<Nanocredits> = {
   read: text => within(parseCredits(text) ?? Number.NaN, 1, fromCredits(1000)),
 }
 
-/** An amount that may be none: what is kept back. */
+/** An amount of credits that may be 0. */
 export const reserve: Form<Nanocredits> = {
   accepts: 'a decimal number of credits, at most 1000000',
   read: text => within(parseCredits(text) ?? Number.NaN, 0, fromCredits(1_000_000)),
 }
 
-/** Where alerts go; the whole address may be a secret, as Slack's is. */
+/** Webhook for alerts. The whole URL may be a secret, as with Slack. */
 export const webhookUrl: Form<string> = {
   accepts: 'an http:// or https:// URL',
   read: text => parseUrl(text, ['http:', 'https:'])?.href,
 }
 
-/** A signing key as Standard Webhooks writes it: `whsec_` and 24 to 64 bytes in base64. */
+/** A signing secret in the form of Standard Webhooks: `whsec_` and 24 to 64 bytes in base64. */
 export const webhookSecret: Form<string> = {
   accepts: 'whsec_ followed by 24 to 64 bytes in base64',
   read: text => {
@@ -99,13 +105,16 @@ export const timeZone: Form<string> = {
   read: text => (/^[A-Za-z]/.test(text) && isTimeZone(text) ? text : undefined),
 }
 
-/** What to listen on. */
+/** An address to listen on. */
 export const address: Form<string> = {
   accepts: 'an IP address or a host name',
   read: text => (isIP(text) || isHostName(text) ? text : undefined),
 }
 
-/** Hosts of image URLs, in lower case: `img.example.com`, `.example.com` (every host below it), addresses and CIDR blocks. */
+/**
+ * Hosts of image URLs, in lower case: `img.example.com`, `.example.com` (all subdomains), addresses
+ * and CIDR blocks.
+ */
 export const hostList: Form<string[]> = {
   accepts: 'a comma list of host names, .domains, IP addresses and CIDR blocks',
   read: text => list(text.toLowerCase(), item => isHostName(item.replace(/^\./, '')) || isAddressOrBlock(item)),
@@ -126,7 +135,7 @@ export const path: Form<string> = {
   read: text => (text.includes('\0') ? undefined : text),
 }
 
-/** Text that may travel in an HTTP header. */
+/** Text that can be sent in an HTTP header. */
 export const token: Form<string> = {
   accepts: 'printable ASCII characters without spaces',
   read: text => (/^[\x21-\x7e]+$/.test(text) ? text : undefined),
@@ -134,7 +143,7 @@ export const token: Form<string> = {
 
 export const anyText: Form<string> = { accepts: 'any text', read: text => text }
 
-/** The same form, its value wrapped so that nothing shows it by accident. */
+/** Wraps the values of a form as `Secret`. */
 export function secretly(form: Form<string>): Form<Secret> {
   return {
     accepts: form.accepts,
@@ -181,7 +190,7 @@ function list(text: string, isItem: (item: string) => boolean): string[] | undef
   return items.every(isItem) ? items : undefined
 }
 
-/** RFC 1123 §2.1; a last label of digits only would be a mistyped address. */
+/** Follows RFC 1123 §2.1. Rejects a last label of digits only, which is a mistyped address. */
 function isHostName(text: string): boolean {
   const labels = text.split('.')
   const areLabels = labels.every(label => /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i.test(label))

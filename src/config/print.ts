@@ -1,10 +1,11 @@
 import { settingsOf } from './read.js'
-import { SETTINGS, type Setting, type SliceName } from './table.js'
+import type { Setting } from './setting.js'
+import { SETTINGS, type SliceName } from './table.js'
 
 const TITLES: Record<SliceName, string> = {
   server: 'Listening',
   segmind: 'Segmind',
-  queue: 'Waiting for Segmind',
+  queue: 'Queue',
   store: 'Store',
   cache: 'Cache',
   images: 'Images',
@@ -16,31 +17,31 @@ const TITLES: Record<SliceName, string> = {
   mode: 'Mode',
 }
 
-/** What `docker-compose.yml` reads beside the settings. */
+/** Variables that only `docker-compose.yml` reads. */
 const COMPOSE = `# --- Only with docker compose ---
 
-# Password of Grafana's \`admin\`, as long as Grafana has not been started yet.
+# Password of Grafana's \`admin\`. Applies to the first start of Grafana.
 #GRAFANA_PASSWORD=admin
 
-# Where they are on this machine.
+# Ports on this machine.
 #GRAFANA_PORT=3000
 #PROMETHEUS_PORT=9090
 #ALERTMANAGER_PORT=9093
 
-# The folder with the teams file, such as ./teams, writable by uid 1000; else a volume.
+# Folder of the teams file, such as ./teams, writable by uid 1000. Default: a volume.
 #TEAMS_DIR=teams
 `
 
-/** The text of `.env.example`: every setting, commented out, at its default. */
+/** Renders `.env.example`: every setting, commented out, at its default. */
 export function envExample(): string {
   const sections = sliceNames().map(
     slice => `# --- ${TITLES[slice]} ---\n\n${settings(slice).map(exampleOf).join('\n')}`,
   )
-  const intro = '# The settings of segmind-gateway at their defaults. Take away the # to change one.\n'
+  const intro = '# Settings of segmind-gateway with their defaults. Remove the # to change one.\n'
   return `${intro}\n${sections.join('\n')}\n${COMPOSE}`
 }
 
-/** The settings as a Markdown table, for the README. */
+/** Renders the settings as a Markdown table, for docs/reference.md. */
 export function settingsMarkdown(): string {
   const rows = sliceNames().flatMap(slice => settings(slice).map(rowOf))
   return `${['| name | default | accepted | |', '|---|---|---|---|', ...rows].join('\n')}\n`

@@ -2,7 +2,9 @@ import { inspect } from 'node:util'
 
 const MASK = '[secret]'
 
-/** A value that logs, JSON and string interpolation show only as `[secret]`; whoever needs it asks for it by `reveal()`. */
+/**
+ * A value that logs, JSON and string interpolation show as `[secret]`. `reveal()` returns the text.
+ */
 export class Secret {
   readonly #text: string
 

@@ -1,28 +1,38 @@
 import { join } from 'node:path'
-import { givenText, type Problem, readSlices, settingsError } from './read.js'
-import { LATER_SETTINGS, SETTINGS, type SliceName, type Slices } from './table.js'
+import { LATER_SETTINGS } from './later-settings.js'
+import { givenText, readSlices, type SettingProblem, settingsError } from './read.js'
+import { SETTINGS, type SliceName, type Slices } from './table.js'
 import { suspiciousNames } from './typos.js'
 
-/** What the sandbox answers and charges is kept apart from what is real: it has a store of its own in the one that is named. */
+/**
+ * `isSandbox` selects a separate part of the store, so that sandbox results and charges never mix
+ * with paid ones.
+ */
 type Loaded = Omit<Slices, 'store'> & { store: Slices['store'] & { isSandbox: boolean } }
 
-/** The gateway's settings, one slice a part. Secrets are wrapped: a settings object may be logged. */
+/**
+ * The gateway's settings, in one slice for each part. Secrets are wrapped, so a settings object may
+ * be logged.
+ */
 export type Settings = Omit<Loaded, 'mode' | 'teams'> & {
   /** `NODE_ENV=production`. */
   production: boolean
-  /** A sandbox is the upstream: asked for by `SANDBOX=true`, or for want of a key: outside production, or where `SANDBOX_URL` names one. */
+  /**
+   * The upstream is a sandbox: `SANDBOX=true`, or no key and either not production or a
+   * `SANDBOX_URL`.
+   */
   sandbox: boolean
-  /** The sandbox is not the built-in one but runs there (`SANDBOX_URL`). */
+  /** URL of a separate sandbox (`SANDBOX_URL`). Undefined for the built-in one. */
   sandboxUrl: string | undefined
-  /** `isDefaultFile`: nobody named the file, it need not exist yet. */
+  /** `isDefaultFile`: `TEAMS_FILE` is not set, so the file may not exist yet. */
   teams: { file: string; isDefaultFile: boolean; adminKey: Slices['teams']['adminKey'] }
-  /** What looks like a mistake but does not stop the gateway: names and advice, never values. */
+  /** Likely mistakes that do not stop the gateway: names and advice, never values. */
   warnings: readonly string[]
 }
 
 /**
- * Reads all settings of SPEC §9 from `env`, and the files that `NAME_FILE` names.
- * Throws `SettingsError` with every problem together, those between several settings included.
+ * Reads all settings (docs/reference.md, Settings) from `env` and from the files that `NAME_FILE`
+ * names. Throws `SettingsError` with all problems, including those between settings.
  */
 export function loadSettings(env: NodeJS.ProcessEnv): Settings {
   const given = givenText(env)
@@ -43,7 +53,10 @@ export function loadSettings(env: NodeJS.ProcessEnv): Settings {
   }
 }
 
-/** Reads only some slices, for commands that need no more: a missing Segmind key does not stop `keys list`. Throws `SettingsError`. */
+/**
+ * Reads some slices only, so that a missing Segmind key does not stop `keys list`. Throws
+ * `SettingsError`.
+ */
 export function loadSlices<S extends SliceName>(env: NodeJS.ProcessEnv, names: readonly S[]): Pick<Loaded, S> {
   const given = givenText(env)
   const { slices, problems } = readSlices(given, names)
@@ -52,20 +65,20 @@ export function loadSlices<S extends SliceName>(env: NodeJS.ProcessEnv, names: r
   return { ...slices, ...(store && { store: { ...store, isSandbox: usesSandbox(given) } }) } as Pick<Loaded, S>
 }
 
-/** Where the teams file is: `TEAMS_FILE`, else `teams.yaml` in `DATA_DIR`. */
+/** Returns the path of the teams file: `TEAMS_FILE`, else `teams.yaml` in `DATA_DIR`. */
 export function teamsFile({ teams, store }: Pick<Slices, 'teams' | 'store'>): { file: string; isDefaultFile: boolean } {
   return { file: teams.file ?? join(store.dataDir, 'teams.yaml'), isDefaultFile: teams.file === undefined }
 }
 
 const hasKey = (given: Record<string, string>) => 'SEGMIND_API_KEY' in given || 'SEGMIND_API_KEY_FILE' in given
 
-/** An unreadable `SANDBOX` counts as not set here: it is a problem of its own already. */
+/** An invalid `SANDBOX` counts as not set here; it is reported as a problem elsewhere. */
 function usesSandbox(given: Record<string, string>): boolean {
-  const asked = SETTINGS.mode.sandbox.form.read(given.SANDBOX ?? '')
-  return asked ?? (!hasKey(given) && (given.NODE_ENV !== 'production' || 'SANDBOX_URL' in given))
+  const explicit = SETTINGS.mode.sandbox.form.read(given.SANDBOX ?? '')
+  return explicit ?? (!hasKey(given) && (given.NODE_ENV !== 'production' || 'SANDBOX_URL' in given))
 }
 
-function laterProblems(given: Record<string, string>): Problem[] {
+function laterProblems(given: Record<string, string>): SettingProblem[] {
   return LATER_SETTINGS.filter(({ name, form, default: written }) => {
     const text = given[name]
     return text !== undefined && (written === undefined || form.read(text) !== form.read(written))
@@ -75,24 +88,28 @@ function laterProblems(given: Record<string, string>): Problem[] {
   }))
 }
 
-function productionProblems(given: Record<string, string>, isSandbox: boolean): Problem[] {
-  const problems: Problem[] = []
-  if (isSandbox && hasKey(given)) problems.push({ name: 'SANDBOX', needed: 'not true together with SEGMIND_API_KEY' })
+function productionProblems(given: Record<string, string>, isSandbox: boolean): SettingProblem[] {
+  const problems: SettingProblem[] = []
+  if (isSandbox && hasKey(given))
+    problems.push({ name: 'SANDBOX', needed: 'must not be true together with SEGMIND_API_KEY' })
   if (isSandbox) return problems
-  const why =
+  const reason =
     given.NODE_ENV === 'production'
-      ? 'needed in production, unless SANDBOX=true or SANDBOX_URL is set'
-      : 'needed with SANDBOX=false'
-  if (!hasKey(given)) problems.push({ name: 'SEGMIND_API_KEY', needed: `${why} (or SEGMIND_API_KEY_FILE)` })
-  if (given.NODE_ENV === 'production' && !('TEAMS_FILE' in given)) problems.push({ name: 'TEAMS_FILE', needed: why })
+      ? 'required in production, unless SANDBOX=true or SANDBOX_URL is set'
+      : 'required with SANDBOX=false'
+  if (!hasKey(given)) problems.push({ name: 'SEGMIND_API_KEY', needed: `${reason} (or SEGMIND_API_KEY_FILE)` })
+  if (given.NODE_ENV === 'production' && !('TEAMS_FILE' in given)) problems.push({ name: 'TEAMS_FILE', needed: reason })
   return problems
 }
 
-/** Values that are fine alone and not together; a value with a problem of its own is `undefined` here and contradicts nothing. */
-function contradictions({ server, images, upload }: Slices): Problem[] {
-  const problems: Problem[] = []
+/**
+ * Finds values that are valid alone but not together. An invalid value is `undefined` here and
+ * causes no further problem.
+ */
+function contradictions({ server, images, upload }: Slices): SettingProblem[] {
+  const problems: SettingProblem[] = []
   if (server.port > 0 && server.port === server.metricsPort) {
-    problems.push({ name: 'METRICS_PORT', needed: 'another port than PORT' })
+    problems.push({ name: 'METRICS_PORT', needed: 'a port other than PORT' })
   }
   if (upload.memoryBytes < images.maxBytes) {
     problems.push({ name: 'UPLOAD_MEMORY_BYTES', needed: 'at least MAX_IMAGE_BYTES' })
@@ -100,7 +117,7 @@ function contradictions({ server, images, upload }: Slices): Problem[] {
   return problems
 }
 
-function onePerName(problems: readonly Problem[]): Problem[] {
+function onePerName(problems: readonly SettingProblem[]): SettingProblem[] {
   return problems.filter((problem, index) => problems.findIndex(({ name }) => name === problem.name) === index)
 }
 
@@ -113,17 +130,17 @@ function warningsOf(
 ): string[] {
   const { server, segmind, teams } = slices
   const adminKeyLength = teams.adminKey?.reveal().length ?? SHORT_KEY
-  const said: [boolean, string][] = [
+  const warnings: [boolean, string][] = [
     [
       isSandbox && segmind.baseUrl !== SETTINGS.segmind.baseUrl.default,
-      'SEGMIND_BASE_URL is not used: the sandbox is the upstream',
+      'SEGMIND_BASE_URL is ignored, because the upstream is the sandbox',
     ],
-    [sandboxUrl !== undefined, 'There is no SEGMIND_API_KEY: the sandbox at SANDBOX_URL is the upstream'],
-    [adminKeyLength < SHORT_KEY, `ADMIN_KEY is shorter than ${SHORT_KEY} characters and may be guessed`],
+    [sandboxUrl !== undefined, 'SEGMIND_API_KEY is not set, so the upstream is the sandbox at SANDBOX_URL'],
+    [adminKeyLength < SHORT_KEY, `ADMIN_KEY is shorter than ${SHORT_KEY} characters and can be guessed`],
     [
-      server.shutdownTimeoutMs < segmind.timeoutMs,
-      'SHUTDOWN_TIMEOUT_MS is less than SEGMIND_TIMEOUT_MS: a stop may cut off paid calls',
+      server.shutdownTimeoutMs < server.shutdownDelayMs + segmind.timeoutMs,
+      'SHUTDOWN_TIMEOUT_MS is less than SHUTDOWN_DELAY_MS plus SEGMIND_TIMEOUT_MS, so a stop can cut off paid calls',
     ],
   ]
-  return [...said.filter(([applies]) => applies).map(([, text]) => text), ...suspiciousNames(given)]
+  return [...warnings.filter(([applies]) => applies).map(([, text]) => text), ...suspiciousNames(given)]
 }

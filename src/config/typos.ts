@@ -1,16 +1,21 @@
-import { LATER_SETTINGS, SETTINGS, type Setting } from './table.js'
+import { LATER_SETTINGS } from './later-settings.js'
+import type { Setting } from './setting.js'
+import { SETTINGS } from './table.js'
 
-/** Environment variables that look like a mistyped setting of ours, each as a sentence with the name that was probably meant. */
+/**
+ * Finds environment variables that look like mistyped settings. Returns one sentence each, with the
+ * likely name.
+ */
 export function suspiciousNames(given: Record<string, string>): string[] {
   const known = knownNames()
   return Object.keys(given)
     .filter(name => !known.includes(name))
     .flatMap(name => {
-      const meant = known.find(candidate => isAlike(name, candidate))
-      if (meant !== undefined) return [`${name} is not a setting; ${meant} is`]
+      const likely = known.find(candidate => isAlike(name, candidate))
+      if (likely !== undefined) return [`${name} is not a setting; did you mean ${likely}?`]
       if (known.some(candidate => name === `${candidate}_FILE`))
-        return [`${name} is not a setting: only secrets have a _FILE`]
-      return isOurs(name) ? [`${name} is not a setting`] : []
+        return [`${name} is not a setting: only secrets can be read from a file`]
+      return hasOurPrefix(name) ? [`${name} is not a setting`] : []
     })
 }
 
@@ -20,21 +25,27 @@ function knownNames(): string[] {
   return [...names, ...LATER_SETTINGS.map(({ name }) => name)]
 }
 
-/** Kubernetes sets `SEGMIND_GATEWAY_PORT` and its like by itself for a service of that name. */
-function isOurs(name: string): boolean {
+/**
+ * Excludes `SEGMIND_GATEWAY_PORT` and similar names, which Kubernetes sets for a service of that
+ * name.
+ */
+function hasOurPrefix(name: string): boolean {
   return name.startsWith('SEGMIND_') && !name.startsWith('SEGMIND_GATEWAY_')
 }
 
 const LONG_NAME = 8
 
-/** The same letters (`SEGMIND_APIKEY`), or for names long enough not to be hit by chance, at most two letters off (`REDIS_URI`). */
+/**
+ * Matches the same letters (`SEGMIND_APIKEY`) or, for names long enough, an edit distance of at
+ * most two (`REDIS_URI`).
+ */
 function isAlike(name: string, candidate: string): boolean {
   const bare = (text: string) => text.toUpperCase().replaceAll(/[_-]/g, '')
   if (bare(name) === bare(candidate)) return true
   return candidate.length >= LONG_NAME && distance(name, candidate) <= (candidate.length > LONG_NAME + 3 ? 2 : 1)
 }
 
-/** Levenshtein's: insertions, deletions and replacements that turn one text into the other. */
+/** Returns the Levenshtein distance. */
 function distance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index)
   for (let i = 1; i <= from.length; i++) {

@@ -1,44 +1,42 @@
-import type { Nanocredits } from '../nanocredits.js'
-import type { Team } from '../segment/types.js'
-import type { Booked } from '../storage.js'
+import type { BudgetStanding } from '../contracts/account.js'
+import type { Clock } from '../contracts/clock.js'
+import type { Nanocredits } from '../contracts/nanocredits.js'
+import type { Booked, BudgetWindows } from '../contracts/store.js'
+import type { Team } from '../contracts/types.js'
 import type { BudgetCalendar } from './windows.js'
 
 export interface AllowanceOptions {
-  store: { booked(team: string, windows: { day: string; month: string }): Promise<Booked> }
+  store: { booked(team: string, windows: BudgetWindows): Promise<Booked> }
   calendar: BudgetCalendar
-  balance(): Nanocredits | undefined
-  /** `RESERVE_CREDITS`: what only protected teams may spend. */
+  /** The account's balance; `latest` is undefined while it is unknown. */
+  balance: { readonly latest: { remaining: Nanocredits } | undefined }
+  /** `RESERVE_CREDITS`: credits that only protected teams may spend. */
   reserve: Nanocredits
-  now(): number
+  now: Clock
 }
 
-/** One window of a team's budget: what is booked of it, and what may still be. */
-export interface BudgetStanding {
-  team: string
-  window: 'daily' | 'monthly'
-  /** `2026-11-27` or `2026-11`. */
-  windowName: string
-  limit: Nanocredits
-  booked: Nanocredits
-  remaining: Nanocredits
-}
+/** Milliseconds for which a team's booked amounts are cached. */
+const CACHE_MS = 1_000
 
-/** How long what a team has booked is remembered before the store is asked again, milliseconds. */
-const REMEMBER_MS = 1_000
-
-/** What a team may still spend (`x-remaining-credits`): the least of its budgets and the account's balance. */
+/**
+ * Computes the credits a team may still spend (`x-remaining-credits`): the least of its budgets and
+ * the account's balance.
+ */
 export class Allowance {
   readonly #options: AllowanceOptions
-  readonly #remembered = new Map<string, { at: number; booked: Promise<Booked | undefined> }>()
+  readonly #cached = new Map<string, { at: number; booked: Promise<Booked | undefined> }>()
 
   constructor(options: AllowanceOptions) {
     this.#options = options
   }
 
-  /** Undefined when nothing is known: neither a balance nor a budget. Up to one second old; the store's failure leaves the budgets out. */
+  /**
+   * Returns a value up to one second old. Undefined if neither balance nor budgets are known. If
+   * the store fails, only the balance counts.
+   */
   async remaining(team: Team): Promise<Nanocredits | undefined> {
     const { daily, monthly } = team.budget ?? {}
-    const balance = this.#options.balance()
+    const balance = this.#options.balance.latest?.remaining
     const known = [balance !== undefined && !team.protected ? balance - this.#options.reserve : balance]
     if (daily !== undefined || monthly !== undefined) {
       const booked = await this.#booked(team.id)
@@ -49,7 +47,10 @@ export class Allowance {
     return amounts.length === 0 ? undefined : Math.max(0, Math.min(...amounts))
   }
 
-  /** How each team with a budget stands, per window; a team whose bookings cannot be read is left out. */
+  /**
+   * Lists the budgets of the teams that have one, per window. Omits a team whose booked amounts
+   * cannot be read.
+   */
   async budgets(teams: readonly Team[]): Promise<BudgetStanding[]> {
     const { day, month } = this.#options.calendar.windows(this.#options.now())
     const names = { daily: day, monthly: month }
@@ -66,17 +67,17 @@ export class Allowance {
     return (await Promise.all(rows)).flat()
   }
 
-  /** What was just spent must show at once. */
+  /** Drops the cached amounts of a team, so that a booking shows at once. */
   forget(team: string): void {
-    this.#remembered.delete(team)
+    this.#cached.delete(team)
   }
 
   #booked(team: string): Promise<Booked | undefined> {
     const at = this.#options.now()
-    const remembered = this.#remembered.get(team)
-    if (remembered && at - remembered.at < REMEMBER_MS) return remembered.booked
+    const cached = this.#cached.get(team)
+    if (cached && at - cached.at < CACHE_MS) return cached.booked
     const booked = this.#options.store.booked(team, this.#options.calendar.windows(at)).catch(() => undefined)
-    this.#remembered.set(team, { at, booked })
+    this.#cached.set(team, { at, booked })
     return booked
   }
 }

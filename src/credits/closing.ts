@@ -1,28 +1,22 @@
-import type { RecordStore } from '../storage.js'
-import type { ClosedBy, Statement } from './statement.js'
+import type { AuditActor } from '../contracts/records.js'
+import type { ClosingStep, Statement } from '../contracts/statements.js'
+import type { RecordStore } from '../contracts/store.js'
 
-/** A month as it was when it was closed. */
+/** A month as it was at its closing. */
 export interface Closing {
   /** Milliseconds since 1970. */
   at: number
-  by: ClosedBy
+  by: AuditActor
   statement: Statement
-}
-
-/** One entry of the history of closings. */
-export interface ClosingStep {
-  month: string
-  what: 'closed' | 'reopened'
-  at: number
-  by: ClosedBy
-  /** When the month had been closed; of a `closed` the same as `at`. */
-  closedAt: number
 }
 
 const HISTORY = 'closings'
 const STEPS_KEPT = 100
 
-/** Closed months in the store that all processes share: of two who close or reopen one at once, one does. Rejects with `StoreError`. */
+/**
+ * Closed months in the store that all processes share. If two processes close or reopen a month at
+ * the same time, one of them succeeds. Rejects with `StoreError`.
+ */
 export class Closings {
   readonly #records: RecordStore
 
@@ -35,31 +29,36 @@ export class Closings {
     return record && (JSON.parse(record.value) as Closing)
   }
 
-  /** Freezes a month as it is `now`; one that is closed stays as it was. Answers the closing that stands. */
+  /**
+   * Freezes a month as `now` describes it, unless it is closed already. Returns the closing in
+   * force.
+   */
   async close(month: string, now: () => Promise<Closing>): Promise<Closing> {
     for (;;) {
-      const standing = (await this.find(month)) ?? (await this.#freeze(month, await now()))
-      // The race it ends: A and B find the month open · A freezes it · B, which has seen no record, is refused and finds A's.
-      if (!standing) continue
-      // Also for one that stood before: whoever closed it may have died before this.
-      await this.#note({ month, what: 'closed', at: standing.at, by: standing.by, closedAt: standing.at })
-      return standing
+      const current = (await this.find(month)) ?? (await this.#freeze(month, await now()))
+      // The race that ends here: A and B find the month open · A freezes it · B's write is refused,
+      // because B saw no record · B finds A's closing.
+      if (!current) continue
+      // Also for a month that was closed before: its process may have died before it wrote the
+      // step.
+      await this.#note({ month, what: 'closed', at: current.at, by: current.by, closedAt: current.at })
+      return current
     }
   }
 
-  /** Opens a month again; answers how it was closed, nothing when it was not. */
-  async reopen(month: string, { at, by }: { at: number; by: ClosedBy }): Promise<Closing | undefined> {
+  /** Reopens a month. Returns its closing, or undefined if it was not closed. */
+  async reopen(month: string, { at, by }: { at: number; by: AuditActor }): Promise<Closing | undefined> {
     for (;;) {
       const record = await this.#records.get(keyOf(month))
       if (!record) return undefined
       const closing = JSON.parse(record.value) as Closing
-      // Before it happens: a snapshot that is gone must not be gone without a trace.
+      // Written first, so that no snapshot disappears without a trace.
       await this.#note({ month, what: 'reopened', at, by, closedAt: closing.at })
       if (await this.#records.delete(keyOf(month), record.version)) return closing
     }
   }
 
-  /** The last closings and reopenings of all months, oldest first. */
+  /** Lists the last closings and reopenings of all months, oldest first. */
   async history(): Promise<ClosingStep[]> {
     return stepsIn((await this.#records.get(HISTORY))?.value)
   }
@@ -68,7 +67,7 @@ export class Closings {
     return (await this.#records.put(keyOf(month), JSON.stringify(closing), '')) ? closing : undefined
   }
 
-  /** Adds a step to the history; one of the same closing that is there is replaced. */
+  /** Adds a step to the history. Replaces an equal step of the same closing. */
   async #note(step: ClosingStep): Promise<void> {
     for (;;) {
       const record = await this.#records.get(HISTORY)

@@ -1,47 +1,49 @@
-import type { Nanocredits } from '../nanocredits.js'
-import type { How, JournalEntry } from '../segment/ports.js'
-import { type SharedUse, StoreError, type TeamActivity } from '../storage.js'
+import type { Clock } from '../contracts/clock.js'
+import type { StoreObserver } from '../contracts/observer.js'
+import { type SharedUse, StoreError, type TeamActivity } from '../contracts/store.js'
+import type { JournalEntry } from '../segment/ports.js'
 import { SharedUses } from './shared-uses.js'
 import type { BudgetCalendar } from './windows.js'
 
-export interface JournalOptions {
+export interface UsageJournalOptions {
   store: {
     addActivity(team: string, day: string, activity: TeamActivity): Promise<void>
     share(use: SharedUse): Promise<void>
   }
   calendar: BudgetCalendar
-  now(): number
-  /** How often what was counted is written, milliseconds. */
+  now: Clock
+  /** Interval between writes, milliseconds. */
   everyMs: number
-  /** How long it is remembered who shares a purchase: as long as its answer can be used. */
+  /**
+   * Time for which the store remembers the users of a purchase: as long as its result can be used.
+   */
   shareSeconds: number
-  /** Told of every answer, for the metrics. */
-  onAnswered(team: string, how: How, cost: Nanocredits): void
-  onStoreFailure(error: unknown): void
+  observer: StoreObserver
 }
 
 /**
- * Counts what each team was answered and what that saved, and which team uses what another one paid for, and adds it to the store in
- * batches. It is no money: a process that is killed loses at most the last batch, never a charge (those are the ledger's).
+ * Counts the results each team received, the savings, and the results that another team paid for.
+ * Adds them to the store in batches. A process that is killed loses at most its last batch, and
+ * never a charge: charges belong to the ledger.
  */
-export class Journal {
-  readonly #options: JournalOptions
+export class UsageJournal {
+  readonly #options: UsageJournalOptions
   readonly #counted = new Map<string, { team: string; day: string; activity: TeamActivity }>()
   readonly #uses: SharedUses
   #timer: NodeJS.Timeout | undefined
   #writing: Promise<void> = Promise.resolve()
 
-  constructor(options: JournalOptions) {
+  constructor(options: UsageJournalOptions) {
     this.#options = options
     this.#uses = new SharedUses(options)
   }
 
-  /** Takes down one answer. */
+  /** Counts one result that a team received. */
   answered(entry: JournalEntry): void {
-    const { team, how, result } = entry
-    const { cost } = result
-    this.#options.onAnswered(team.id, how, cost)
-    const activity = this.#activity(team.id)
+    const { team, how } = entry
+    const { cost } = entry.result
+    const { day } = this.#options.calendar.windows(this.#options.now())
+    const activity = this.#activity(team.id, day)
     activity.requests++
     if (how === 'hit' || how === 'stale') {
       activity.hits++
@@ -50,13 +52,13 @@ export class Journal {
       activity.coalesced++
       activity.savedByCoalescing += cost
     }
-    if (how !== 'miss' && how !== 'bypass') this.#share(entry)
-    this.#wake()
+    if (how !== 'miss' && how !== 'bypass') this.#share(entry, day)
+    this.#schedule()
   }
 
   /**
-   * Writes what was counted, after what is being written already; what the store surely did not take is counted on, and shared uses are told
-   * until it takes them. Never rejects.
+   * Writes the counters, after any write already in progress. A batch is kept only if it certainly
+   * was not written. Shared uses are retried until the store accepts them. Never rejects.
    */
   flush(): Promise<void> {
     clearTimeout(this.#timer)
@@ -72,18 +74,18 @@ export class Journal {
       try {
         await this.#options.store.addActivity(team, day, activity)
       } catch (error) {
-        this.#options.onStoreFailure(error)
-        // Counted twice would be worse than a batch that is missing: only what surely was not written is counted on.
+        this.#options.observer.storeFailed(error, 'journal: write')
+        // Counting twice would be worse than losing a batch, so an uncertain write is not repeated.
         if (error instanceof StoreError && !error.mayHaveHappened) this.#addBack(team, day, activity)
       }
     }
     await this.#uses.flush()
-    if (this.#uses.size > 0) this.#wake()
+    if (this.#uses.size > 0) this.#schedule()
   }
 
-  #activity(team: string, day = this.#today()): TeamActivity {
+  #activity(team: string, day: string): TeamActivity {
     const name = `${day} ${team}`
-    const counted = this.#counted.get(name) ?? { team, day, activity: nothing() }
+    const counted = this.#counted.get(name) ?? { team, day, activity: noActivity() }
     this.#counted.set(name, counted)
     return counted.activity
   }
@@ -91,35 +93,34 @@ export class Journal {
   #addBack(team: string, day: string, lost: TeamActivity): void {
     const activity = this.#activity(team, day)
     for (const name of Object.keys(lost) as (keyof TeamActivity)[]) activity[name] += lost[name]
-    this.#wake()
+    this.#schedule()
   }
 
-  /** Whoever uses what another team paid for shares it, whatever the policy: that decides only what is shown. */
-  #share({ team, resultId, result }: JournalEntry): void {
+  /**
+   * Records the use of another team's purchase under every policy. `CHARGEBACK` decides only what a
+   * statement shows.
+   */
+  #share({ team, resultId, result }: JournalEntry, day: string): void {
     const { boughtBy, storedAt, cost } = result
     if (boughtBy === undefined || boughtBy === team.id || !(cost > 0)) return
     const name = `${resultId} ${storedAt} ${team.id}`
-    if (this.#uses.isTold(name)) return
+    if (this.#uses.isRecorded(name)) return
     this.#uses.add(name, {
       resultId,
       boughtAt: storedAt,
       payer: boughtBy,
       cost,
       team: team.id,
-      day: this.#today(),
+      day,
       ttlSeconds: this.#options.shareSeconds,
     })
   }
 
-  #today(): string {
-    return this.#options.calendar.windows(this.#options.now()).day
-  }
-
-  #wake(): void {
+  #schedule(): void {
     this.#timer ??= setTimeout(() => void this.flush(), this.#options.everyMs).unref()
   }
 }
 
-function nothing(): TeamActivity {
+function noActivity(): TeamActivity {
   return { requests: 0, hits: 0, coalesced: 0, savedByCache: 0, savedByCoalescing: 0 }
 }

@@ -1,36 +1,38 @@
-import type { Nanocredits } from '../nanocredits.js'
+import type { Clock } from '../contracts/clock.js'
+import type { LedgerEntry, LedgerStore } from '../contracts/store.js'
 import { JOB_AGE_MS } from '../segment/purchase.js'
-import type { LedgerEntry, LedgerStore, SettledCall } from '../storage.js'
+import type { CreditsObserver } from './observer.js'
 import type { UnsavedSteps } from './unsaved.js'
 
 export interface RecoveryOptions {
   store: LedgerStore
   unsaved: UnsavedSteps
-  /** Whether a call is still under way in this process. */
+  /** Tells whether a call is in flight in this process. */
   isOwn(callId: string): boolean
-  /** How old a reserved entry has to be before nobody can own it any more, milliseconds. */
+  /** Age of a reservation, in milliseconds, from which no live process can own it. */
   orphanAfterMs: number
   everyMs: number
-  /** Polls the entry's job and ends the entry; where it does not, the next sweep asks again. */
+  /**
+   * Polls the entry's job and ends the entry. If the job is still running, the next sweep resumes
+   * it again.
+   */
   resume(entry: LedgerEntry): Promise<void>
-  now(): number
-  onBooked(team: string, outcome: SettledCall['outcome'], cost: Nanocredits): void
-  onOrphan(entry: LedgerEntry, fate: OrphanFate): void
-  /** Told when the store did not answer, or `resume` rejected. */
-  onFailure(error: unknown, doing: 'sweep' | 'resume'): void
+  now: Clock
+  /** `storeFailed` also reports a `resume` that rejected. */
+  observer: Pick<CreditsObserver, 'callBooked' | 'orphanSettled' | 'storeFailed'>
 }
 
-/** What becomes of an entry whose process is gone: its job is polled to the end, or it stays booked with the estimate. */
-export type OrphanFate = 'resumed' | 'unknown'
-
-/** Replicas that were started together do not sweep together. */
+/** Share by which the interval varies, so that replicas started together do not sweep together. */
 const SPREAD = 0.2
-/** Entries that one sweep looks at. */
+/** Entries that one sweep reads. */
 const SWEEP_LIMIT = 100
-/** Jobs polled at once: they come on top of the purchases under way. */
+/** Jobs polled at once, in addition to the purchases in flight. */
 const MAX_RESUMING = 4
 
-/** Ends the entries of processes that died between the reservation and the end of a call, so that none stays reserved for ever. */
+/**
+ * Ends the entries of processes that died between reservation and end of a call, so that none stays
+ * reserved.
+ */
 export class Recovery {
   readonly #options: RecoveryOptions
   readonly #resuming = new Set<string>()
@@ -42,19 +44,19 @@ export class Recovery {
     this.#options = options
   }
 
-  /** Sweeps now, and again and again. */
+  /** Sweeps now and then at every interval. */
   start(): void {
     void this.sweep().finally(() => this.#schedule())
   }
 
   /**
-   * Looks once for entries that nobody can own any more. Answers how many it took care of: ended as unknown, or began to resume
-   * (that goes on after it). Never rejects.
+   * Looks for orphaned entries once. Returns the number of entries it ended as unknown or began to
+   * resume. Resuming continues after the sweep. Never rejects.
    */
   sweep(): Promise<number> {
     this.#sweeping ??= this.#sweep()
       .catch(error => {
-        this.#options.onFailure(error, 'sweep')
+        this.#options.observer.storeFailed(error, 'orphans: sweep')
         return 0
       })
       .finally(() => {
@@ -63,7 +65,10 @@ export class Recovery {
     return this.#sweeping
   }
 
-  /** Begins nothing more, and waits for the sweep under way; jobs that are being polled are left to the next process. */
+  /**
+   * Starts no further work and waits for the current sweep. Jobs that are being polled are left to
+   * the next process.
+   */
   async close(): Promise<void> {
     this.#isClosed = true
     clearTimeout(this.#timer)
@@ -79,25 +84,26 @@ export class Recovery {
   async #sweep(): Promise<number> {
     const { store, unsaved, isOwn, orphanAfterMs, now } = this.#options
     await unsaved.flush()
-    const open = await store.open(now() - orphanAfterMs, SWEEP_LIMIT)
-    const strangers = open.filter(({ callId }) => !isOwn(callId))
-    if (strangers.length === 0) return 0
-    // Asked last: a call that ended while the entries were read is either written or waits here.
+    const reserved = await store.reservedBefore(now() - orphanAfterMs, SWEEP_LIMIT)
+    const orphans = reserved.filter(({ callId }) => !isOwn(callId))
+    if (orphans.length === 0) return 0
+    // Read last: a call that ended while the entries were read is either in the store or waits
+    // here.
     const waiting = await unsaved.callIds()
-    let cared = 0
-    for (const entry of strangers) {
+    let recovered = 0
+    for (const entry of orphans) {
       if (this.#isClosed) break
-      if (!waiting.has(entry.callId) && (await this.#takeCare(entry))) cared++
+      if (!waiting.has(entry.callId) && (await this.#recover(entry))) recovered++
     }
-    return cared
+    return recovered
   }
 
-  /** One that the store refuses does not keep the sweep from the others. */
-  async #takeCare(entry: LedgerEntry): Promise<boolean> {
+  /** Never rejects, so that an entry the store refuses does not end the sweep. */
+  async #recover(entry: LedgerEntry): Promise<boolean> {
     const isPollable = entry.jobId !== undefined && this.#options.now() - entry.at < JOB_AGE_MS
     if (!isPollable) {
-      return this.#giveUp(entry).catch(error => {
-        this.#options.onFailure(error, 'sweep')
+      return this.#endAsUnknown(entry).catch(error => {
+        this.#options.observer.storeFailed(error, 'orphans: sweep')
         return false
       })
     }
@@ -110,29 +116,32 @@ export class Recovery {
     this.#resuming.add(entry.callId)
     try {
       await this.#options.resume(entry)
-      // A job that goes on stays reserved, and is resumed again.
+      // The entry of a job that is still running stays reserved and is resumed again.
       const ended = await this.#options.store.entry(entry.day, entry.callId)
-      if (ended?.state !== 'reserved') this.#options.onOrphan(entry, 'resumed')
+      if (ended?.state !== 'reserved') this.#options.observer.orphanSettled(entry, 'resumed')
     } catch (error) {
-      this.#options.onFailure(error, 'resume')
+      this.#options.observer.storeFailed(error, 'orphans: resume')
     } finally {
       this.#resuming.delete(entry.callId)
     }
   }
 
-  /** Its process may have been slow, not dead, and another replica may sweep too: it is looked at just before, and counted by whose end stands. */
-  async #giveUp(entry: LedgerEntry): Promise<boolean> {
-    const { store, now, onBooked, onOrphan } = this.#options
+  /**
+   * The owner may have been slow instead of dead, and another replica may sweep at the same time.
+   * So the entry is read again just before, and only the process whose end was written counts it.
+   */
+  async #endAsUnknown(entry: LedgerEntry): Promise<boolean> {
+    const { store, now, observer } = this.#options
     const { state: _reserved, settled: _none, ...call } = entry
-    const known = await store.entry(entry.day, entry.callId)
-    if (known?.state !== 'reserved') return false
+    const current = await store.entry(entry.day, entry.callId)
+    if (current?.state !== 'reserved') return false
     const settledAt = now()
     const cost = entry.estimate
     await store.settle(call, { outcome: 'unknown', cost, costSource: 'estimate', settledAt })
     const ended = await store.entry(entry.day, entry.callId)
     if (ended?.settled?.settledAt !== settledAt) return false
-    onBooked(entry.team, 'unknown', cost)
-    onOrphan(entry, 'unknown')
+    observer.callBooked(entry.team, 'unknown', cost)
+    observer.orphanSettled(entry, 'unknown')
     return true
   }
 }

@@ -1,65 +1,71 @@
-import type { Nanocredits } from '../nanocredits.js'
+import type { Clock } from '../contracts/clock.js'
+import { defined } from '../contracts/defined.js'
+import type { Nanocredits } from '../contracts/nanocredits.js'
+import type { CallEntry, LedgerEntry, LedgerStep, LedgerStore, LedgerTotals, SettledCall } from '../contracts/store.js'
 import type { Bill, Reservation } from '../segment/ports.js'
-import type { AccountBook, CallEntry, LedgerEntry, LedgerStep, LedgerStore, SettledCall } from '../storage.js'
-import type { Answered } from './account/account.js'
-import { doStep } from './steps.js'
-import type { UnsavedSteps } from './unsaved.js'
+import type { BalanceReport } from './account/account.js'
+import type { CreditsObserver } from './observer.js'
+import { applyStep, type UnsavedSteps } from './unsaved.js'
 
 export interface ReservationParts {
   store: LedgerStore
   unsaved: UnsavedSteps
-  account: AccountEars
-  now(): number
-  /** Told what was booked, for the metrics. */
-  onBooked(team: string, outcome: SettledCall['outcome'], cost: Nanocredits): void
-  onStoreFailure(error: unknown, doing: LedgerStep['kind']): void
+  account: AccountListener
+  now: Clock
+  observer: Pick<CreditsObserver, 'callBooked' | 'storeFailed'>
 }
 
-/** What the account hears of each call. */
-export interface AccountEars {
-  /** Told what Segmind said the account holds. */
-  answered(answer: Answered): Promise<void>
-  /** What a call cost that did not say so; undefined where the balance does not show it surely. */
-  costFromBalance(remaining: Nanocredits, reserved: AccountBook, notes: number): Promise<Nanocredits | undefined>
+/** Receives account facts from the responses of Segmind. */
+export interface AccountListener {
+  balanceReported(report: BalanceReport): Promise<void>
+  /**
+   * Derives the cost of a call whose response stated none. Undefined unless the balance shows it
+   * for certain.
+   */
+  costFromBalance(remaining: Nanocredits, reserved: LedgerTotals, notes: number): Promise<Nanocredits | undefined>
   price: { learn(cost: Nanocredits): void }
 }
 
-/** Where a reservation comes from. */
+/** Origin of a reservation. All members absent: reserved in the store by this process. */
 export interface ReservationOrigin {
-  /** Its first step waits for the store: those that follow wait behind it. */
-  waits?: boolean
-  /** The account as it was once this call was reserved. */
-  reserved?: AccountBook
-  /** The entry of an earlier holder that it ends. */
+  /** Its first step waits for the store, so all later steps wait behind it. */
+  isWaiting?: boolean
+  /** The totals right after the reservation. */
+  reserved?: LedgerTotals
+  /** The entry of an earlier process, which this reservation ends. */
   earlier?: LedgerEntry
-  /** Told once, when the end is written or as safe as it can be. */
+  /** Called once, when the end is written to the store or, failing that, to the spool. */
   onEnded?(): void
 }
 
-/** The money of one call, as the one who makes the call, or comes after the one who made it, ends it. Never rejects. */
+/**
+ * Books one call from its reservation to its end, for its own process or for an earlier one that
+ * died. Never rejects.
+ */
 export class CallReservation implements Reservation {
   readonly #parts: ReservationParts
   readonly #origin: ReservationOrigin
   #call: CallEntry
-  #waits: boolean
+  #isWaiting: boolean
   #written: Promise<void> = Promise.resolve()
   #ended: Promise<Nanocredits> | undefined
-  #shown: Promise<Nanocredits | undefined> | undefined
+  #costFromBalance: Promise<Nanocredits | undefined> | undefined
   #notes = 0
-  /** The account as it was once this call had ended. */
-  #endedBook: AccountBook | undefined
+  /** The totals right after this call ended. */
+  #endedTotals: LedgerTotals | undefined
 
   constructor(call: CallEntry, parts: ReservationParts, origin: ReservationOrigin = {}) {
     this.#call = call
     this.#parts = parts
     this.#origin = origin
-    this.#waits = origin.waits ?? false
-    const charged = finalCost(origin)
-    if (charged !== undefined) this.#ended = Promise.resolve(charged)
+    this.#isWaiting = origin.isWaiting ?? false
+    const { state, settled } = origin.earlier ?? {}
+    // The cost of a call that is charged already is final.
+    if (state === 'charged' && settled) this.#ended = Promise.resolve(settled.cost)
   }
 
   async costOf(bill: Bill): Promise<Nanocredits> {
-    return finalCost(this.#origin) ?? (await this.#priceOf(bill)).cost
+    return this.#ended ?? (await this.#priceOf(bill)).cost
   }
 
   describe(known: { pixelKey: string }): void {
@@ -80,7 +86,7 @@ export class CallReservation implements Reservation {
     })
   }
 
-  /** Booked with the estimate, whatever else is known: what it cost is what is not known. */
+  /** Books the estimate and ignores a cost in `bill`: an unknown call has no certain cost. */
   async unknown({ cost: _notSettled, ...bill }: Bill = {}): Promise<void> {
     const isBooked = this.#origin.earlier?.state === 'unknown'
     await this.#end(bill, async () => (isBooked ? this.#call.estimate : this.#book('unknown', bill)))
@@ -88,32 +94,27 @@ export class CallReservation implements Reservation {
 
   async release(bill: Bill = {}): Promise<void> {
     await this.#end(bill, async () => {
-      // What an earlier holder has sent may still be on its way.
+      // Steps that the earlier process sent may still be on their way to the store.
       const mayStillArrive = this.#origin.earlier !== undefined
       await this.#write({ kind: 'release', call: this.#call, mayStillArrive })
       return 0
     })
   }
 
-  /** Every answer may say what the account holds, a refusal above all; it is compared with the books once the end is in them. */
+  /**
+   * Any response may report the balance, a refusal too. It is reported once the end is booked, so
+   * that the ledger agrees.
+   */
   #end({ remaining }: Bill, ending: () => Promise<Nanocredits>): Promise<Nanocredits> {
+    const { reserved, onEnded } = this.#origin
     this.#ended ??= ending()
       .then(async cost => {
-        if (remaining !== undefined) await this.#parts.account.answered(this.#answered(remaining))
+        const report = { since: this.#call.at, reserved, ended: this.#endedTotals, notes: this.#notes }
+        if (remaining !== undefined) await this.#parts.account.balanceReported({ remaining, ...report })
         return cost
       })
-      .finally(() => this.#origin.onEnded?.())
+      .finally(() => onEnded?.())
     return this.#ended
-  }
-
-  #answered(remaining: Nanocredits): Answered {
-    return {
-      remaining,
-      since: this.#call.at,
-      reserved: this.#origin.reserved,
-      ended: this.#endedBook,
-      notes: this.#notes,
-    }
   }
 
   async #book(outcome: SettledCall['outcome'], bill: Bill): Promise<Nanocredits> {
@@ -123,59 +124,57 @@ export class CallReservation implements Reservation {
       cost,
       costSource,
       settledAt: this.#parts.now(),
-      ...(bill.upstreamRequestId !== undefined && { upstreamRequestId: bill.upstreamRequestId }),
+      ...defined({ upstreamRequestId: bill.upstreamRequestId }),
     }
-    this.#parts.onBooked(this.#call.team, outcome, settled.cost)
+    this.#parts.observer.callBooked(this.#call.team, outcome, settled.cost)
     await this.#write({ kind: 'settle', call: this.#call, settled })
     return settled.cost
   }
 
-  /** Segmind's own figure, else what the balance shows, else the estimate. */
+  /** Prefers Segmind's own figure, then the change of the balance, then the estimate. */
   async #priceOf({ cost, remaining }: Bill): Promise<Price> {
     if (cost !== undefined) return { cost, costSource: 'header' }
-    const shown = remaining === undefined ? undefined : await this.#shownBy(remaining)
-    if (shown !== undefined) return { cost: shown, costSource: 'balance' }
+    const derived = remaining === undefined ? undefined : await this.#deriveCost(remaining)
+    if (derived !== undefined) return { cost: derived, costSource: 'balance' }
     return { cost: this.#call.estimate, costSource: 'estimate' }
   }
 
-  /** Asked once: the answer must not be another one when it is booked than when it was told. */
-  #shownBy(remaining: Nanocredits): Promise<Nanocredits | undefined> {
+  /** Derived only once: the booked cost must equal the cost that was returned before. */
+  #deriveCost(remaining: Nanocredits): Promise<Nanocredits | undefined> {
     const { reserved } = this.#origin
-    this.#shown ??= reserved
+    this.#costFromBalance ??= reserved
       ? this.#parts.account.costFromBalance(remaining, reserved, this.#notes)
       : Promise.resolve(undefined)
-    return this.#shown
+    return this.#costFromBalance
   }
 
-  /** One after the other: a note that arrives behind its release would bring the call back. */
+  /**
+   * Writes one step after another: a note that arrived after its release would restore the entry.
+   */
   #write(step: LedgerStep): Promise<void> {
     this.#written = this.#written.then(() => this.#writeNext(step))
     return this.#written
   }
 
   /**
-   * Writes a step now, or keeps it for when the store is back; a failure here never hides what the request is about. Once one waits, those
-   * that follow wait behind it. The race it ends: reserve waits · the store is back · release is written · reserve is written.
+   * Writes a step now, or spools it until the store is back. A failure here never hides the result
+   * of the request. Once a step is spooled, all later ones queue behind it. The race that prevents:
+   * reserve is spooled · the store is back · release is written · reserve is written.
    */
   async #writeNext(step: LedgerStep): Promise<void> {
-    if (!this.#waits) {
+    if (!this.#isWaiting) {
       try {
-        const book = await doStep(this.#parts.store, step)
-        if (book) this.#endedBook = book
+        const totals = await applyStep(this.#parts.store, step)
+        if (totals) this.#endedTotals = totals
         return
       } catch (error) {
-        this.#parts.onStoreFailure(error, step.kind)
+        this.#parts.observer.storeFailed(error, `ledger: ${step.kind}`)
       }
     }
-    const isUnsure = this.#waits && step.kind === 'release'
-    this.#waits = true
-    await this.#parts.unsaved.add(isUnsure ? { ...step, mayStillArrive: true } : step)
+    const isUncertain = this.#isWaiting && step.kind === 'release'
+    this.#isWaiting = true
+    await this.#parts.unsaved.add(isUncertain ? { ...step, mayStillArrive: true } : step)
   }
 }
 
 type Price = Pick<SettledCall, 'cost' | 'costSource'>
-
-/** `charged` is final. */
-function finalCost({ earlier }: ReservationOrigin): Nanocredits | undefined {
-  return earlier?.state === 'charged' ? earlier.settled?.cost : undefined
-}

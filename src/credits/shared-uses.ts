@@ -1,21 +1,27 @@
-import type { SharedUse } from '../storage.js'
+import type { StoreObserver } from '../contracts/observer.js'
+import type { SharedUse } from '../contracts/store.js'
 
 export interface SharedUsesOptions {
   store: { share(use: SharedUse): Promise<void> }
-  onStoreFailure(error: unknown): void
+  observer: StoreObserver
 }
 
-/** Uses that are remembered as told, in each of two generations; and those that may wait for the store. */
+/** Recorded uses remembered in each of two generations. */
 const REMEMBERED = 50_000
+/** Uses that may wait for the store. */
 const MAX_WAITING = 10_000
 
 /**
- * Tells the store once which team shares which purchase, however often it uses it. What the store does not take waits and is told again:
- * a second time changes nothing there. A process that is killed loses at most what waits; the next use tells it again.
+ * Tells the store once that a team shares a purchase, however often the team uses it. A use that
+ * the store did not accept waits and is sent again, which is safe: a second time changes nothing. A
+ * process that is killed loses at most the waiting uses, and the next use of the result records
+ * them again.
  */
 export class SharedUses {
   readonly #options: SharedUsesOptions
-  /** Names of what was told, the newer and the older half: what is still asked for moves from the older into the newer. */
+  /**
+   * Names of recorded uses in two generations. A name that is used again moves to the newer one.
+   */
   #newer = new Set<string>()
   #older = new Set<string>()
   readonly #waiting = new Map<string, SharedUse>()
@@ -24,13 +30,13 @@ export class SharedUses {
     this.#options = options
   }
 
-  /** How many wait for the store. */
+  /** Number of uses that wait for the store. */
   get size(): number {
     return this.#waiting.size
   }
 
-  /** Whether a use was told before, or waits to be. Cheap: it is asked at every hit. */
-  isTold(name: string): boolean {
+  /** Tells whether a use is recorded or waiting. Cheap, because every hit calls it. */
+  isRecorded(name: string): boolean {
     if (this.#newer.has(name)) return true
     if (!this.#older.has(name)) return false
     this.#remember(name)
@@ -45,15 +51,15 @@ export class SharedUses {
     if (oldest !== undefined) this.#forget(oldest)
   }
 
-  /** Writes what waits, until the store does not take one. Never rejects. */
+  /** Writes the waiting uses until the store refuses one. Never rejects. */
   async flush(): Promise<void> {
     for (const [name, use] of [...this.#waiting]) {
       try {
         await this.#options.store.share(use)
         this.#waiting.delete(name)
       } catch (error) {
-        this.#options.onStoreFailure(error)
-        // To the end: one that is refused for its own sake holds up the others only once.
+        this.#options.observer.storeFailed(error, 'journal: write')
+        // Moves to the end, so that a use the store always refuses delays the others only once.
         if (this.#waiting.delete(name)) this.#waiting.set(name, use)
         return
       }
@@ -67,7 +73,7 @@ export class SharedUses {
     this.#newer = new Set()
   }
 
-  /** The next use tells it anew. */
+  /** Drops a use. The next use of the result records it again. */
   #forget(name: string): void {
     this.#waiting.delete(name)
     this.#newer.delete(name)

@@ -1,7 +1,7 @@
-import { formatCredits } from '../nanocredits.js'
-import type { Figures, Statement } from './statement.js'
+import { formatCredits } from '../contracts/nanocredits.js'
+import type { Figures, Statement } from '../contracts/statements.js'
 
-/** The columns of a statement in their order: heading, and whether the figure is an amount of credits. */
+/** The columns of a statement in order. `isCredits`: the figure is an amount of credits. */
 export const COLUMNS: Readonly<Record<keyof Figures, { heading: string; isCredits: boolean }>> = {
   requests: { heading: 'requests', isCredits: false },
   hits: { heading: 'hits', isCredits: false },
@@ -22,21 +22,22 @@ export const HEADINGS: readonly string[] = Object.values(COLUMNS).map(({ heading
 
 const NAMES = Object.keys(COLUMNS) as (keyof Figures)[]
 
-/** Figures as texts in the order of the columns, amounts as exact decimals of credits. */
+/** Formats figures in the order of the columns, amounts as exact decimals of credits. */
 export function cellsOf(figures: Figures): string[] {
   return NAMES.map(name => (COLUMNS[name].isCredits ? formatCredits(figures[name]) : `${figures[name]}`))
 }
 
-/** Every team's days, by day, then team. */
+/** Lists the days of all teams, by day, then team. */
 export function dayRows({ teams }: Statement): { day: string; team: string; figures: Figures }[] {
   const rows = teams.flatMap(({ team, days }) => days.map(({ day, ...figures }) => ({ day, team, figures })))
-  // In a stable sort the teams stay in their order.
+  // The sort is stable, so the teams keep their order.
   return rows.sort((a, b) => (a.day < b.day ? -1 : a.day > b.day ? 1 : 0))
 }
 
 /**
- * For a spreadsheet (RFC 4180, without the carriage return): the days only, so that sums come out right. What was booked to a closed month
- * since has a line of its own for each team, with `since closed` in place of the day.
+ * Formats a statement for a spreadsheet (RFC 4180, without the carriage return). Contains no
+ * totals, so that sums over the lines are right. Amounts booked after the closing have one line per
+ * team, with `since closed` in place of the day.
  */
 export function asCsv(statement: Statement): string[] {
   const days = dayRows(statement).map(({ day, team, figures }) => [day, team, ...cellsOf(figures)])

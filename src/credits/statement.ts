@@ -1,72 +1,37 @@
-import type { Nanocredits } from '../nanocredits.js'
-import type { UsageDay } from '../storage.js'
-import type { AccountMonth } from './account/record.js'
+import type { Nanocredits } from '../contracts/nanocredits.js'
+import type {
+  AccountMonth,
+  AccountStatement,
+  Chargeback,
+  Figures,
+  Statement,
+  TeamStatement,
+} from '../contracts/statements.js'
+import type { UsageDay } from '../contracts/store.js'
 
-/** `CHARGEBACK`: who bears an answer that several teams use. `first-payer`: who bought it; `split`: all of them in equal parts. */
-export type Chargeback = 'first-payer' | 'split'
-
-/** What is told of a team's day, or of several added up. */
-export interface Figures extends Omit<UsageDay, 'team' | 'day'> {
-  /** What is to be paid by the policy; under `split` a team that is owed more than it spent has less than 0. */
-  billed: Nanocredits
-}
-
-export interface StatementDay extends Figures {
-  day: string
-}
-
-export interface TeamStatement {
-  team: string
-  totals: Figures
-  /** Those on which something happened, in order. */
-  days: StatementDay[]
-}
-
-/** One month: every team's days, each team added up, everything, and how that compares with the account. */
-export interface Statement {
-  month: string
-  policy: Chargeback
-  /** In the order of their ids. */
-  teams: TeamStatement[]
-  totals: Figures
-  /** Absent while nothing is known of the account, and in a statement of one team. */
-  account?: AccountStatement
-  /** When and by whom the month was closed; the figures above are those of that moment. */
-  closed?: { at: number; by: ClosedBy }
-  /** In a closed month: what has been booked to it since, by team, where money has moved. */
-  sinceClosed?: { team: string; figures: Figures }[]
-}
-
-export type ClosedBy = 'operator' | 'cli'
-
-export interface AccountStatement extends AccountMonth {
-  /** What left the account: opening − closing + topUps. */
-  declined: Nanocredits
-  /** What the teams have booked in the month beyond `booked`: calls after the last agreed balance, or across the month's edge. */
-  notReconciledYet: Nanocredits
-}
-
-/** Makes a month's statement of what the ledger has: the one place where a policy becomes an amount. */
+/**
+ * Computes a month's statement from the ledger. The only place that turns the policy into amounts.
+ */
 export function statementOf(
   month: string,
-  books: { usage: readonly UsageDay[]; policy: Chargeback; account?: AccountMonth | undefined },
+  data: { usage: readonly UsageDay[]; policy: Chargeback; account?: AccountMonth | undefined },
 ): Statement {
-  const { usage, policy, account } = books
+  const { usage, policy, account } = data
   const ids = [...new Set(usage.map(({ team }) => team))].sort()
   const teams = ids.map(team => teamStatement(team, usage, policy))
   const totals = sum(teams.map(team => team.totals))
   return { month, policy, teams, totals, ...(account && { account: compare(account, totals) }) }
 }
 
-/** The same statement for one team alone: the account is everybody's. */
+/** Reduces a statement to one team, without the shared account. */
 export function narrowTo(team: string, statement: Statement): Statement {
-  const { account: _everybodys, sinceClosed, ...own } = statement
+  const { account: _shared, sinceClosed, ...own } = statement
   const teams = own.teams.filter(one => one.team === team)
   const since = sinceClosed?.filter(one => one.team === team)
   return { ...own, teams, totals: sum(teams.map(one => one.totals)), ...(since && { sinceClosed: since }) }
 }
 
-/** What has been booked since a statement was frozen, by its own policy: nothing is dropped because a month is closed. */
+/** Lists the amounts booked after a statement was frozen, by the policy of that statement. */
 export function bookedSince(frozen: Statement, usage: readonly UsageDay[]): { team: string; figures: Figures }[] {
   const live = statementOf(frozen.month, { usage, policy: frozen.policy })
   const ids = [...new Set([...frozen.teams, ...live.teams].map(({ team }) => team))].sort()
@@ -104,7 +69,7 @@ function teamStatement(team: string, usage: readonly UsageDay[], policy: Chargeb
   return { team, totals: sum(days), days }
 }
 
-/** What is unknown may have been billed by Segmind, so somebody pays for it until it is reconciled: whoever asked. */
+/** An unknown call may have been billed, so its team pays for it until it is reconciled. */
 function billed({ charged, unknown, shared }: Omit<UsageDay, 'team'>, policy: Chargeback): Nanocredits {
   return charged + unknown + (policy === 'split' ? shared : 0)
 }

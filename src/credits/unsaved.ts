@@ -1,45 +1,43 @@
-import { type LedgerStep, type LedgerStore, type StepSpool, StoreError } from '../storage.js'
-import { doStep } from './steps.js'
+import { type LedgerStep, type LedgerStore, type LedgerTotals, type StepSpool, StoreError } from '../contracts/store.js'
+import type { CreditsObserver } from './observer.js'
 
 export interface UnsavedOptions {
   store: LedgerStore
-  /** Where steps wait; several processes may write the same one to the store at once. */
+  /** Holds waiting steps. Several processes may write the same step to the store at once. */
   spool: StepSpool
-  /** Whether what waits there outlives this process. */
+  /** Spooled steps outlive this process. */
   isSpoolDurable: boolean
   retryMs: number
-  /** While it says no, nothing is tried. */
+  /** While false, no step is written. */
   isStoreUp(): boolean
-  onFailure(error: unknown, doing: 'write again' | 'spool'): void
-  /** Told of a step that is given up: the store, though it takes others, refuses it again and again. */
-  onLost(step: LedgerStep, error: unknown): void
+  observer: Pick<CreditsObserver, 'ledgerStepLost' | 'storeFailed'>
 }
 
-/** Steps that wait when the books are closed. */
-export interface LeftSteps {
-  /** On disk: whoever starts next on this machine, or runs there now, writes them. */
+/** Steps still waiting at shutdown. */
+export interface RemainingSteps {
+  /** On disk. Any gateway process on this machine writes them, now or at its next start. */
   kept: number
-  /** In memory only, and so gone with the process. */
+  /** In memory only, so lost with the process. */
   lost: number
 }
 
-/** Steps as they wait; those that the spool did not take have no id. */
-interface Waiting {
+/** A waiting step. It has no id if the spool refused it. */
+interface WaitingStep {
   id?: string
   step: LedgerStep
 }
 
-/** Times one step may be refused while the store takes others. */
+/** Refusals of one step, while the store accepts others, until the step is dropped. */
 const MAX_REFUSALS = 20
 
 /**
- * Ledger steps waiting for a store that is down, written down in order and tried again until the store takes them. Those of one call
- * stay in order; those of different calls do not wait for each other.
+ * Spools ledger steps while the store is down, and retries them until the store accepts them. Steps
+ * of one call stay in order. Steps of different calls do not wait for each other.
  */
 export class UnsavedSteps {
   readonly #options: UnsavedOptions
   readonly #timer: NodeJS.Timeout
-  /** By call, what the spool did not take. */
+  /** Steps the spool refused, by call. */
   readonly #inMemory = new Map<string, LedgerStep[]>()
   readonly #refusals = new Map<string | LedgerStep, number>()
   #spooled = 0
@@ -53,40 +51,46 @@ export class UnsavedSteps {
     }, options.retryMs).unref()
   }
 
-  /** How many wait, as far as this process has seen. */
+  /** Number of waiting steps that this process knows of. */
   get size(): number {
     return this.#spooled + this.#stepsInMemory().length
   }
 
-  /** How many of them end with the process. */
-  get unsafe(): number {
+  /** Number of waiting steps that would be lost with the process. */
+  get volatileSize(): number {
     return this.#options.isSpoolDurable ? this.#stepsInMemory().length : this.size
   }
 
-  /** Resolves when the step is as safe as it can be: on disk, else in memory. Never rejects. */
+  /**
+   * Resolves once the step is spooled, or kept in memory if the spool refuses it. Never rejects.
+   */
   async add(step: LedgerStep): Promise<void> {
     const { callId } = step.call
     const before = this.#inMemory.get(callId)
-    // Once one is in memory, the others of its call line up behind it: in the spool they would overtake it.
+    // Once a step of a call is in memory, later ones queue behind it. In the spool they would
+    // overtake it.
     if (before) return void before.push(step)
     try {
       await this.#options.spool.add(step)
       this.#spooled++
     } catch (error) {
-      this.#options.onFailure(error, 'spool')
+      this.#options.observer.storeFailed(error, 'ledger: spool')
       this.#inMemory.set(callId, [...(this.#inMemory.get(callId) ?? []), step])
     }
   }
 
-  /** The calls that have steps waiting. Never rejects. */
+  /** Ids of the calls with waiting steps. Never rejects. */
   async callIds(): Promise<ReadonlySet<string>> {
     return new Set((await this.#all()).map(({ step }) => step.call.callId))
   }
 
-  /** Tries everything once that was added before; what an earlier process has left too. Never rejects. */
+  /**
+   * Tries each step that was added before this call once, including steps of earlier processes.
+   * Never rejects.
+   */
   flush(): Promise<void> {
     if (!this.#flushing) return this.#flush()
-    // The one under way may have looked at the spool too early.
+    // The current flush may have read the spool before the latest step was added.
     this.#nextFlush ??= this.#flushing.then(() => {
       this.#nextFlush = undefined
       return this.#flushing ?? this.#flush()
@@ -94,8 +98,8 @@ export class UnsavedSteps {
     return this.#nextFlush
   }
 
-  /** Tries once more, and answers what waits even so. */
-  async close(): Promise<LeftSteps> {
+  /** Tries once more, and counts the steps that remain. */
+  async close(): Promise<RemainingSteps> {
     clearInterval(this.#timer)
     await this.flush()
     const inMemory = this.#stepsInMemory().length
@@ -112,51 +116,57 @@ export class UnsavedSteps {
 
   async #run(): Promise<void> {
     const heldBack = new Set<string>()
-    const taken = new Set<LedgerStep['kind']>()
-    const refused: [Waiting, error: unknown][] = []
+    const accepted = new Set<LedgerStep['kind']>()
+    const refused: [WaitingStep, error: unknown][] = []
     for (const waiting of await this.#all()) {
       const { step } = waiting
       if (!this.#options.isStoreUp()) break
       if (heldBack.has(step.call.callId)) continue
       try {
-        await doStep(this.#options.store, step)
-        taken.add(step.kind)
-        // A step that stays is done again, and must not be done after those that follow it.
+        await applyStep(this.#options.store, step)
+        accepted.add(step.kind)
+        // A step that could not be removed is applied again, and must not be applied after its
+        // successors.
         if (!(await this.#remove(waiting))) heldBack.add(step.call.callId)
       } catch (error) {
         heldBack.add(step.call.callId)
-        this.#options.onFailure(error, 'write again')
+        this.#options.observer.storeFailed(error, 'ledger: write again')
         refused.push([waiting, error])
       }
     }
     if (!this.#options.isStoreUp()) return
     for (const [waiting, error] of refused) {
-      // A store that is full or read-only refuses every step of a kind: that says nothing against one of them.
-      if (!(error instanceof StoreError) || taken.has(waiting.step.kind)) await this.#countRefusal(waiting, error)
+      // A full or read-only store refuses every step of a kind, which is no reason to drop a single
+      // step.
+      if (!(error instanceof StoreError) || accepted.has(waiting.step.kind)) await this.#countRefusal(waiting, error)
     }
   }
 
-  async #countRefusal(waiting: Waiting, error: unknown): Promise<void> {
+  async #countRefusal(waiting: WaitingStep, error: unknown): Promise<void> {
     const name = waiting.id ?? waiting.step
     const refusals = (this.#refusals.get(name) ?? 0) + 1
     this.#refusals.set(name, refusals)
-    if (refusals >= MAX_REFUSALS && (await this.#remove(waiting))) this.#options.onLost(waiting.step, error)
+    if (refusals < MAX_REFUSALS || !(await this.#remove(waiting))) return
+    this.#options.observer.ledgerStepLost(waiting.step, error)
   }
 
-  /** In order. A spool that cannot be read holds up what waits in memory no longer. */
-  async #all(): Promise<Waiting[]> {
+  /**
+   * Lists the waiting steps in order. A spool that cannot be read does not delay the steps in
+   * memory.
+   */
+  async #all(): Promise<WaitingStep[]> {
     const inMemory = this.#stepsInMemory().map(step => ({ step }))
     try {
       const spooled = await this.#options.spool.all()
       this.#spooled = spooled.length
       return [...spooled, ...inMemory]
     } catch (error) {
-      this.#options.onFailure(error, 'spool')
+      this.#options.observer.storeFailed(error, 'ledger: spool')
       return inMemory
     }
   }
 
-  async #remove({ id, step }: Waiting): Promise<boolean> {
+  async #remove({ id, step }: WaitingStep): Promise<boolean> {
     this.#refusals.delete(id ?? step)
     if (id === undefined) {
       this.#forget(step)
@@ -167,7 +177,7 @@ export class UnsavedSteps {
       this.#spooled = Math.max(0, this.#spooled - 1)
       return true
     } catch (error) {
-      this.#options.onFailure(error, 'spool')
+      this.#options.observer.storeFailed(error, 'ledger: spool')
       return false
     }
   }
@@ -181,5 +191,26 @@ export class UnsavedSteps {
 
   #stepsInMemory(): LedgerStep[] {
     return [...this.#inMemory.values()].flat()
+  }
+}
+
+/**
+ * Applies one step to the store. Returns the totals after a settled call. Rejects as the store
+ * does.
+ */
+export async function applyStep(store: LedgerStore, step: LedgerStep): Promise<LedgerTotals | undefined> {
+  switch (step.kind) {
+    case 'reserve':
+      // The call has been made, so no budget may refuse it.
+      await store.reserve(step.call, {})
+      return undefined
+    case 'note':
+      await store.note(step.call)
+      return undefined
+    case 'settle':
+      return store.settle(step.call, step.settled)
+    case 'release':
+      await store.release(step.call, { mayStillArrive: step.mayStillArrive })
+      return undefined
   }
 }

@@ -1,22 +1,21 @@
-import type { Nanocredits } from '../nanocredits.js'
-import type { LedgerEntry } from '../storage.js'
+import { defined } from '../contracts/defined.js'
+import type { Nanocredits } from '../contracts/nanocredits.js'
+import type { CallEntry, LedgerEntry, PurchaseKind } from '../contracts/store.js'
 
-/** What one call of the ledger tells about waste. */
-export interface PaidCall {
-  at: number
-  day: string
-  team: string
-  resultId: string
+/** A paid call, reduced to the members that the waste report needs. */
+export interface PaidCall extends Pick<CallEntry, 'at' | 'day' | 'team' | 'resultId' | 'image' | 'pixelKey'> {
   cost: Nanocredits
-  purchase: NonNullable<LedgerEntry['purchase']>
-  image?: { width: number; height: number; bytes: number }
-  pixelKey?: string
+  purchase: PurchaseKind
 }
 
 /**
- * Why credits went that need not have gone. `evicted`: bought again though it had been bought and was still fresh: the cache had lost it ·
- * `expired`: bought again since `CACHE_TTL_SECONDS` were over · `noCache`: the caller wanted no cached answer · `twice`: bought by two at once,
- * or again after a process died · `samePixels`: the same picture under other bytes · `oversized`: larger than the model looks at.
+ * Reason for spending that was avoidable:
+ * - `evicted`: purchased again while still fresh, because the cache had lost the result
+ * - `expired`: purchased again after `CACHE_TTL_SECONDS`
+ * - `noCache`: the caller refused a cached result
+ * - `twice`: purchased by two requests at once, or again after a process died
+ * - `samePixels`: the same pixels in another encoding
+ * - `oversized`: the image is larger than the model uses
  */
 export type WasteKind = 'evicted' | 'expired' | 'noCache' | 'twice' | 'samePixels' | 'oversized'
 
@@ -29,40 +28,45 @@ export interface Amount {
 
 export interface Waste extends Amount {
   teams: Record<string, Amount>
-  /** What it was spent on, the dearest first: ids of results. */
+  /** The most expensive results, by id, the most expensive first. */
   top: (Amount & { resultId: string })[]
 }
 
 export interface WasteReport {
-  /** Everything that was paid, unknown calls included. */
+  /** All paid calls, including unknown ones. */
   paid: Amount
-  /** A kind is absent where it cannot be known: no call says how large its image was, or has a digest of its pixels. */
+  /**
+   * A kind is absent if no call has the data it needs: the size of its image, or a digest of its
+   * pixels.
+   */
   kinds: Partial<Record<WasteKind, Waste>>
-  /** Of `noCache`, what asked again for an answer that was still fresh. */
+  /** The share of `noCache` whose result was still fresh in the cache. */
   freshAgain: Amount
-  /** Calls that do not say how large their image was, and that have no digest of its pixels. */
+  /** Calls without the size of their image, and calls without a digest of its pixels. */
   withoutSize: number
   withoutPixels: number
-  /** The mean cost of large images beside that of the others; absent while either are too few to compare. */
+  /**
+   * Mean cost of large images and of all others. Absent if either group is too small to compare.
+   */
   meanCost?: { oversized: Nanocredits; others: Nanocredits }
-  /** Bytes of large images beyond what as many pixels as the model looks at would have taken, in proportion. */
+  /** Bytes of large images beyond the share that the pixels the model uses would need. */
   needlessBytes: number
 }
 
 export interface WasteTerms {
-  /** The days that are reported begin with it: `2026-11`. */
+  /** The reported month: `2026-11`. */
   month: string
   team?: string | undefined
   /** `CACHE_TTL_SECONDS`, in milliseconds. */
   freshMs: number
 }
 
-/** SAM v2 looks at a picture of 1024 × 1024, into which it scales every image. */
+/** SAM v2 scales every image into 1024 × 1024 pixels. */
 export const MODEL_SIDE = 1024
 const ENOUGH_TO_COMPARE = 20
 const TOP = 5
 
-/** What is kept of an entry; nothing of one that is only reserved. */
+/** Reduces a ledger entry to its paid call. Undefined for an entry that is only reserved. */
 export function paidCallOf(entry: LedgerEntry): PaidCall | undefined {
   const { at, day, team, resultId, settled, purchase = 'first', image, pixelKey } = entry
   if (!settled) return undefined
@@ -73,41 +77,43 @@ export function paidCallOf(entry: LedgerEntry): PaidCall | undefined {
     resultId,
     cost: settled.cost,
     purchase,
-    ...(image && { image }),
-    ...(pixelKey && { pixelKey }),
+    ...defined({ image, pixelKey }),
   }
 }
 
-/** Reports what was wasted in a month. `calls` begin early enough before it to know what was bought already; in any order. */
+/**
+ * Reports the avoidable spending of a month. `calls`, in any order, must reach back far enough to
+ * contain earlier purchases.
+ */
 export function wasteOf(calls: readonly PaidCall[], terms: WasteTerms): WasteReport {
   const tally = new Tally()
   const lastOf = new Map<string, PaidCall>()
-  const picturesOf = new Map<string, PaidCall>()
+  const lastWithPixels = new Map<string, PaidCall>()
   for (const call of [...calls].sort((one, other) => one.at - other.at)) {
     const before = lastOf.get(call.resultId)
-    const picture = call.pixelKey === undefined ? undefined : picturesOf.get(call.pixelKey)
+    const samePixels = call.pixelKey === undefined ? undefined : lastWithPixels.get(call.pixelKey)
     lastOf.set(call.resultId, call)
-    if (call.pixelKey !== undefined) picturesOf.set(call.pixelKey, call)
+    if (call.pixelKey !== undefined) lastWithPixels.set(call.pixelKey, call)
     if (!call.day.startsWith(terms.month) || (terms.team !== undefined && call.team !== terms.team)) continue
     const isFresh = (earlier: PaidCall | undefined) => earlier !== undefined && call.at - earlier.at < terms.freshMs
     tally.paid(call)
     const kind = kindOf(call, before, isFresh(before))
     if (kind) tally.wasted(kind, call)
     if (kind === 'noCache' && isFresh(before)) tally.freshAgain(call)
-    if (picture && picture.resultId !== call.resultId && isFresh(picture)) tally.wasted('samePixels', call)
+    if (samePixels && samePixels.resultId !== call.resultId && isFresh(samePixels)) tally.wasted('samePixels', call)
   }
   return tally.report()
 }
 
 function kindOf({ purchase }: PaidCall, before: PaidCall | undefined, isFresh: boolean): WasteKind | undefined {
   if (purchase === 'no-cache' || purchase === 'no-store') return 'noCache'
-  // What was bought with `no-store` was never there to be found.
+  // A result purchased with `no-store` was never in the cache.
   if (!before || before.purchase === 'no-store') return undefined
   if (!isFresh) return 'expired'
   return purchase === 'first' ? 'evicted' : 'twice'
 }
 
-/** Adds up a report. */
+/** Adds up the figures of a report. */
 class Tally {
   readonly #paid: Amount = { calls: 0, credits: 0 }
   readonly #again: Amount = { calls: 0, credits: 0 }
@@ -131,11 +137,11 @@ class Tally {
   }
 
   wasted(kind: WasteKind, call: PaidCall): void {
-    const of = this.#kinds.get(kind) ?? { all: { calls: 0, credits: 0 }, teams: new Map(), results: new Map() }
-    this.#kinds.set(kind, of)
-    count(of.all, call)
-    count(amountIn(of.teams, call.team), call)
-    count(amountIn(of.results, call.resultId), call)
+    const sums = this.#kinds.get(kind) ?? { all: { calls: 0, credits: 0 }, teams: new Map(), results: new Map() }
+    this.#kinds.set(kind, sums)
+    count(sums.all, call)
+    count(amountIn(sums.teams, call.team), call)
+    count(amountIn(sums.results, call.resultId), call)
   }
 
   freshAgain(call: PaidCall): void {
@@ -150,23 +156,25 @@ class Tally {
       return kind !== 'samePixels' || withoutPixels < this.#paid.calls
     }
     const known = WASTE_KINDS.filter(isKnown).map(kind => [kind, this.#wasteOf(kind)])
-    const mean = meanCosts(this.#large, this.#small)
+    const meanCost = meanCosts(this.#large, this.#small)
     return {
       paid: this.#paid,
       kinds: Object.fromEntries(known) as WasteReport['kinds'],
       freshAgain: this.#again,
-      ...{ withoutSize, withoutPixels, needlessBytes: this.#needlessBytes },
-      ...(mean && { meanCost: mean }),
+      withoutSize,
+      withoutPixels,
+      needlessBytes: this.#needlessBytes,
+      ...defined({ meanCost }),
     }
   }
 
   #wasteOf(kind: WasteKind): Waste {
-    const of = this.#kinds.get(kind)
-    if (!of) return { calls: 0, credits: 0, teams: {}, top: [] }
-    const results = [...of.results].map(([resultId, amount]) => ({ resultId, ...amount }))
+    const sums = this.#kinds.get(kind)
+    if (!sums) return { calls: 0, credits: 0, teams: {}, top: [] }
+    const results = [...sums.results].map(([resultId, amount]) => ({ resultId, ...amount }))
     return {
-      ...of.all,
-      teams: Object.fromEntries([...of.teams].sort(([one], [other]) => (one < other ? -1 : 1))),
+      ...sums.all,
+      teams: Object.fromEntries([...sums.teams].sort(([one], [other]) => (one < other ? -1 : 1))),
       top: results.sort((one, other) => other.credits - one.credits).slice(0, TOP),
     }
   }

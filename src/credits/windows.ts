@@ -1,30 +1,38 @@
-/** The calendar days and months a budget is counted in, in one time zone (`BUDGET_TIMEZONE`), days of 23 and 25 hours included. */
+import type { BudgetWindow, BudgetWindows } from '../contracts/ledger.js'
+
+/**
+ * The budget windows: calendar days and months in one time zone (`BUDGET_TIMEZONE`), including days
+ * of 23 and 25 hours.
+ */
 export interface BudgetCalendar {
-  /** The windows an instant (milliseconds since 1970) falls in: `2026-11-22`, `2026-11`. */
-  windows(at: number): { day: string; month: string }
-  /** Whole seconds, rounded up and at least 1, until the window an instant falls in is over. */
-  secondsLeft(at: number, window: 'daily' | 'monthly'): number
+  /** The day and month of an instant (milliseconds since 1970): `2026-11-22`, `2026-11`. */
+  windows(at: number): BudgetWindows
+  /** Seconds until the window of an instant ends, rounded up and at least 1. */
+  secondsLeft(at: number, window: BudgetWindow): number
 }
 
 const HOUR_MS = 3_600_000
 
 export function createBudgetCalendar(timeZone: string): BudgetCalendar {
   const format = new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' })
-  const dayOf = (at: number): string => {
+  const windows = (at: number): BudgetWindows => {
     const parts = Object.fromEntries(format.formatToParts(at).map(part => [part.type, part.value]))
-    return `${parts.year}-${parts.month}-${parts.day}`
+    const month = `${parts.year}-${parts.month}`
+    return { day: `${month}-${parts.day}`, month }
   }
   return {
-    windows: at => ({ day: dayOf(at), month: dayOf(at).slice(0, 7) }),
+    windows,
     secondsLeft(at, window) {
-      const length = window === 'daily' ? 10 : 7
-      const name = (instant: number) => dayOf(instant).slice(0, length)
+      const name = (instant: number) => windows(instant)[window === 'daily' ? 'day' : 'month']
       return Math.max(1, Math.ceil((firstChange(at, name) - at) / 1000))
     },
   }
 }
 
-/** The first millisecond after `at` at which `name` differs: by hours, then by halving the hour. */
+/**
+ * Finds the first millisecond after `at` at which `name` differs. Searches by hours, then bisects
+ * the hour.
+ */
 function firstChange(at: number, name: (instant: number) => string): number {
   const now = name(at)
   let before = at

@@ -1,142 +1,186 @@
 import { LRUCache } from 'lru-cache'
-import type { Digest, ImageBytes, ImageType } from '../segment/types.js'
-import type { BlobStore } from '../storage.js'
+import type { Clock } from '../contracts/clock.js'
+import type { StoreObserver } from '../contracts/observer.js'
+import type { BlobStore } from '../contracts/store.js'
+import type { Digest, ImageBytes, ImageType } from '../contracts/types.js'
 
 export interface HeldImagesOptions {
   store: BlobStore
   /** `IMAGE_TTL_SECONDS`; 0 keeps none. */
   ttlSeconds: number
-  /** Milliseconds since 1970. */
-  now(): number
-  onStoreFailure(error: unknown, doing: 'find' | 'keep'): void
+  now: Clock
+  observer: StoreObserver
 }
 
-/** What is kept beside the bytes. */
+/** Metadata of a stored image. The member names are part of the stored format. */
 interface ImageMeta {
   type: ImageType
-  /** When it was kept, milliseconds since 1970. */
+  /** Time of storing, milliseconds since 1970. */
   at: number
 }
 
-/** How many images this process remembers to have kept lately, so that it does not write them again. */
-const REMEMBERED = 10_000
+/**
+ * Number of images that this process remembers as stored lately, so that it does not store them
+ * again.
+ */
+const MAX_STORED_LATELY = 10_000
 
 /**
- * Images by their id, so that a client that has sent one may name it the next time; one that is used lives on. Where all teams share what there is,
- * it is also kept who has sent it: those may take it out again. Fails open: what cannot be kept must be sent again.
+ * Images by id, so that a client need not send an image twice. Each use prolongs an image's life.
+ * If teams share images, each team that sent one is recorded, and only these teams may delete it.
+ * Fails open: an image that could not be stored must be sent again.
  */
 export class HeldImages {
   readonly #options: HeldImagesOptions
-  readonly #keptLately: LRUCache<string, true>
+  readonly #storedLately: LRUCache<string, true>
+  /** Images that requests use now, so that many selections of one image read it once. */
+  readonly #inUse = new Map<string, { image: WeakRef<ImageBytes>; at: number }>()
+  readonly #reading = new Map<string, Promise<ImageBytes | undefined>>()
+  readonly #unused = new FinalizationRegistry<string>(key => {
+    if (!this.#inUse.get(key)?.image.deref()) this.#inUse.delete(key)
+  })
 
   constructor(options: HeldImagesOptions) {
     this.#options = options
-    // Half the time to live: an image that is used again lives on before it can expire.
-    this.#keptLately = new LRUCache({ max: REMEMBERED, ttl: Math.max(1, options.ttlSeconds * 500) })
+    // Half the time to live, so that an image in use is stored again before it expires.
+    this.#storedLately = new LRUCache({ max: MAX_STORED_LATELY, ttl: Math.max(1, options.ttlSeconds * 500) })
   }
 
+  /** Finds an image. Never rejects: a failure of the store is a miss. */
   async find(scope: string, digest: Digest): Promise<ImageBytes | undefined> {
-    const { store, ttlSeconds, now, onStoreFailure } = this.#options
-    if (ttlSeconds === 0) return undefined
-    const name = nameOf(scope, digest)
+    if (this.#options.ttlSeconds === 0) return undefined
+    const key = imageKey(scope, digest)
+    const inUse = this.#inUse.get(key)
+    const image = inUse?.image.deref()
+    if (inUse && image) {
+      this.#renewInTime(key, image, inUse.at)
+      return image
+    }
+    const reading = this.#reading.get(key)
+    if (reading) return reading
+    const started = this.#read(key, digest).finally(() => this.#reading.delete(key))
+    this.#reading.set(key, started)
+    return started
+  }
+
+  async #read(key: string, digest: Digest): Promise<ImageBytes | undefined> {
+    const { store, observer } = this.#options
     try {
-      const blob = await store.get(name)
+      const blob = await store.get(key)
       if (!blob) {
-        this.#keptLately.delete(name)
+        this.#storedLately.delete(key)
         return undefined
       }
       const { type, at = 0 } = JSON.parse(blob.meta) as ImageMeta
       const image: ImageBytes = { type, digest, chunks: [blob.body], byteLength: blob.body.length }
-      if (now() - at > ttlSeconds * 500) void this.#renew(name, image)
+      this.#inUse.set(key, { image: new WeakRef(image), at })
+      this.#unused.register(image, key)
+      this.#renewInTime(key, image, at)
       return image
     } catch (error) {
-      onStoreFailure(error, 'find')
+      observer.storeFailed(error, 'images: find')
       return undefined
     }
   }
 
-  /** Whether there is one. Never rejects. */
+  /** Returns whether the store has the image. Never rejects. */
   async has(scope: string, digest: Digest): Promise<boolean> {
     if (this.#options.ttlSeconds === 0) return false
     try {
-      return await this.#options.store.has(nameOf(scope, digest))
+      return await this.#options.store.has(imageKey(scope, digest))
     } catch (error) {
-      this.#options.onStoreFailure(error, 'find')
+      this.#options.observer.storeFailed(error, 'images: find')
       return false
     }
   }
 
-  /** Keeps an image that came with a question of a team. Never rejects. */
+  /** Stores an image that a team sent with a request. Never rejects. */
   async keep(scope: string, image: ImageBytes, team: string): Promise<void> {
     if (this.#options.ttlSeconds === 0) return
-    const name = nameOf(scope, image.digest)
-    const sender = senderOf(scope, image.digest, team)
+    const key = imageKey(scope, image.digest)
+    const sender = senderKey(scope, image.digest, team)
     try {
-      if (!this.#keptLately.has(name)) await this.#put(name, image)
-      if (sender !== undefined && !this.#keptLately.has(sender)) await this.#putSender(sender)
+      if (!this.#storedLately.has(key)) await this.#put(key, image)
+      if (sender !== undefined && !this.#storedLately.has(sender)) await this.#putSender(sender)
     } catch (error) {
-      this.#keptLately.delete(name)
-      if (sender !== undefined) this.#keptLately.delete(sender)
-      this.#options.onStoreFailure(error, 'keep')
+      this.#storedLately.delete(key)
+      if (sender !== undefined) this.#storedLately.delete(sender)
+      this.#options.observer.storeFailed(error, 'images: keep')
     }
   }
 
-  /** Keeps an image for its whole time from now on. Answers until when, milliseconds since 1970; undefined where none are kept. Rejects with `StoreError`. */
+  /**
+   * Stores an image for a full time to live from now. Returns when it expires, milliseconds since
+   * 1970, or undefined where no images are kept. Rejects with `StoreError`.
+   */
   async store(scope: string, image: ImageBytes, team: string): Promise<number | undefined> {
     const { ttlSeconds, now } = this.#options
     if (ttlSeconds === 0) return undefined
-    const sender = senderOf(scope, image.digest, team)
-    await this.#put(nameOf(scope, image.digest), image)
+    const sender = senderKey(scope, image.digest, team)
+    await this.#put(imageKey(scope, image.digest), image)
     if (sender !== undefined) await this.#putSender(sender)
     return now() + ttlSeconds * 1000
   }
 
-  /** Takes an image out, for everybody who could name it. Rejects with `StoreError`. */
+  /**
+   * Deletes an image for every team that could use it. Returns `foreign` to a team that did not
+   * send it. Rejects with `StoreError`.
+   */
   async drop(scope: string, digest: Digest, team: string): Promise<'dropped' | 'unknown' | 'foreign'> {
     const { store } = this.#options
-    const name = nameOf(scope, digest)
-    const sender = senderOf(scope, digest, team)
-    if (!(await store.has(name))) return 'unknown'
+    const key = imageKey(scope, digest)
+    const sender = senderKey(scope, digest, team)
+    if (!(await store.has(key))) return 'unknown'
     if (sender !== undefined && !(await store.has(sender))) return 'foreign'
-    this.#keptLately.delete(name)
-    await store.delete(name)
+    this.#storedLately.delete(key)
+    this.#inUse.delete(key)
+    await store.delete(key)
     if (sender !== undefined) {
-      this.#keptLately.delete(sender)
+      this.#storedLately.delete(sender)
       await store.delete(sender)
     }
     return 'dropped'
   }
 
-  async #put(name: string, { type, chunks }: ImageBytes): Promise<void> {
+  async #put(key: string, { type, chunks }: ImageBytes): Promise<void> {
     const { store, ttlSeconds, now } = this.#options
-    // Before it is written: two questions with the same new image write it once.
-    this.#keptLately.set(name, true)
+    // Recorded before the write, so that two requests with the same new image write it once.
+    this.#storedLately.set(key, true)
     const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
     const meta: ImageMeta = { type, at: now() }
-    await store.put(name, { meta: JSON.stringify(meta), body }, ttlSeconds)
+    await store.put(key, { meta: JSON.stringify(meta), body }, ttlSeconds)
   }
 
   async #putSender(sender: string): Promise<void> {
-    this.#keptLately.set(sender, true)
+    this.#storedLately.set(sender, true)
     await this.#options.store.put(sender, { meta: '{}', body: Buffer.alloc(0) }, this.#options.ttlSeconds)
   }
 
-  async #renew(name: string, image: ImageBytes): Promise<void> {
-    if (this.#keptLately.has(name)) return
+  /** Stores an image again after half its time to live. */
+  #renewInTime(key: string, image: ImageBytes, storedAt: number): void {
+    const { ttlSeconds, now } = this.#options
+    if (now() - storedAt > ttlSeconds * 500) void this.#renew(key, image)
+  }
+
+  async #renew(key: string, image: ImageBytes): Promise<void> {
+    if (this.#storedLately.has(key)) return
     try {
-      await this.#put(name, image)
+      await this.#put(key, image)
     } catch (error) {
-      this.#keptLately.delete(name)
-      this.#options.onStoreFailure(error, 'keep')
+      this.#storedLately.delete(key)
+      this.#options.observer.storeFailed(error, 'images: keep')
     }
   }
 }
 
-function nameOf(scope: string, digest: Digest): string {
+function imageKey(scope: string, digest: Digest): string {
   return scope === '' ? digest : `${scope}:${digest}`
 }
 
-/** The mark of a team that has sent a shared image; where each team has its own there is nothing to tell apart. */
-function senderOf(scope: string, digest: Digest, team: string): string | undefined {
+/**
+ * Returns the key that marks a team as sender of a shared image; undefined where images are not
+ * shared.
+ */
+function senderKey(scope: string, digest: Digest, team: string): string | undefined {
   return scope === '' ? `by:${team}:${digest}` : undefined
 }

@@ -1,35 +1,37 @@
 import { lookup as resolve } from 'node:dns/promises'
 import type { LookupFunction } from 'node:net'
 import { Agent, type Dispatcher, request } from 'undici'
-import { GatewayError } from '../errors.js'
-import { createByteCollector } from '../segment/byte-collector.js'
-import { imageTooLarge } from '../segment/image-source.js'
-import { asImage } from '../segment/image-type.js'
-import type { ImageBytes } from '../segment/types.js'
+import { GatewayError } from '../contracts/errors.js'
+import type { ImageBytes } from '../contracts/types.js'
+import { ByteCollector } from './byte-collector.js'
+import { asImage, imageTooLarge } from './image-type.js'
 import { createUrlGuard, redirectTarget, refused, type UrlGuard } from './url-guard.js'
 
-/** All addresses of a host name. */
-export type Lookup = (hostname: string) => Promise<{ address: string; family: number }[]>
+type OnBytes = (count: number) => void
+
+/** Resolves all addresses of a host name. */
+export type HostLookup = (hostname: string) => Promise<{ address: string; family: number }[]>
 
 export interface ImageFetcherOptions {
-  /** `IMAGE_URLS`: without it every URL is refused. */
+  /** `IMAGE_URLS`. If false, every URL is refused. */
   enabled: boolean
   /** `IMAGE_URL_HOSTS`: see `createUrlGuard`. */
   hosts: readonly string[]
   maxImageBytes: number
-  /** For one image in all: names, redirects, the last byte. */
+  /** Timeout of one image as a whole: name resolution, redirects, last byte. */
   timeoutMs: number
   /** Default: the system's resolver. */
-  lookup?: Lookup
+  lookup?: HostLookup
 }
 
 export interface ImageFetcher {
   /**
-   * Fetches an image and hashes it in the same pass. Throws `image_url_refused`, `image_url_failed`, `image_too_large`,
-   * `unsupported_image`; none of them repeats what the other side answered.
+   * Fetches an image and hashes it in the same pass. Throws `image_url_refused`,
+   * `image_url_failed`, `image_too_large`, `unsupported_image`, and the errors of `onBytes`, which is
+   * called before bytes are kept. No error quotes the response.
    */
-  fetchImage(url: string): Promise<ImageBytes>
-  /** Ends what is under way. */
+  fetchImage(url: string, onBytes?: OnBytes): Promise<ImageBytes>
+  /** Aborts all fetches. */
   close(): Promise<void>
 }
 
@@ -41,26 +43,29 @@ const HEADERS = {
   'user-agent': 'segmind-gateway',
 }
 
-/** Builds the fetcher of `http(s)` images on connections of its own: one for each request, without cookies and without a proxy. */
+/**
+ * Creates a fetcher of `http(s)` images. Each request has a connection of its own, without cookies
+ * and without a proxy.
+ */
 export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
   const guard = createUrlGuard(options.hosts)
   const dispatcher = new Agent({
-    // No connection outlives its request: each is made to an address checked for it.
+    // No connection is reused: each goes to an address that was checked for its request.
     pipelining: 0,
     headersTimeout: options.timeoutMs,
     bodyTimeout: options.timeoutMs,
     connect: { lookup: guardedLookup(guard, options.lookup ?? resolveAll), timeout: options.timeoutMs },
   })
 
-  const ask = (url: URL, signal: AbortSignal): Promise<Dispatcher.ResponseData> => {
+  const send = (url: URL, signal: AbortSignal): Promise<Dispatcher.ResponseData> => {
     guard.checkUrl(url)
     return request(url, { dispatcher, signal, headers: HEADERS })
   }
-  const follow = async (start: URL, signal: AbortSignal): Promise<ImageBytes> => {
+  const follow = async (start: URL, signal: AbortSignal, onBytes?: OnBytes): Promise<ImageBytes> => {
     let url = start
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-      const response = await ask(url, signal)
-      if (!REDIRECTS.includes(response.statusCode)) return receiveImage(response, options.maxImageBytes)
+      const response = await send(url, signal)
+      if (!REDIRECTS.includes(response.statusCode)) return receiveImage(response, options.maxImageBytes, onBytes)
       discard(response)
       url = redirectTarget(url, onlyValue(response.headers.location))
     }
@@ -68,11 +73,11 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
   }
 
   return {
-    fetchImage: async text => {
-      if (!options.enabled) throw refused('This gateway does not fetch images from URLs; send the image itself.')
+    fetchImage: async (text, onBytes) => {
+      if (!options.enabled) throw refused('This gateway does not fetch images from URLs. Send the image itself.')
       if (!URL.canParse(text)) throw refused('The image URL is malformed.')
       const signal = AbortSignal.timeout(options.timeoutMs)
-      return follow(new URL(text), signal).catch(error => {
+      return follow(new URL(text), signal, onBytes).catch(error => {
         throw translate(error, signal, options.timeoutMs)
       })
     },
@@ -81,12 +86,13 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
 }
 
 /**
- * Resolves a name once, checks every address, and hands the same addresses to the socket: a second answer of the name server, meant for the
- * connection and not for the check, is never asked for. Not called for addresses written out in the URL: `checkUrl` sees those.
+ * Resolves a name once, checks every address, and passes the same addresses to the socket. A second
+ * lookup could return other addresses than those that were checked. Not called for a URL with a
+ * literal address, which `checkUrl` checks.
  */
-function guardedLookup(guard: UrlGuard, lookup: Lookup): LookupFunction {
+function guardedLookup(guard: UrlGuard, lookup: HostLookup): LookupFunction {
   return (hostname, options, callback) => {
-    const answer = async (): Promise<{ address: string; family: number }[]> => {
+    const resolveChecked = async (): Promise<{ address: string; family: number }[]> => {
       const addresses = await lookup(hostname)
       guard.checkAddresses(
         hostname,
@@ -94,7 +100,7 @@ function guardedLookup(guard: UrlGuard, lookup: Lookup): LookupFunction {
       )
       return addresses
     }
-    answer().then(
+    resolveChecked().then(
       addresses => {
         const [first] = addresses
         if (options.all) callback(null, addresses)
@@ -109,26 +115,31 @@ function resolveAll(hostname: string): Promise<{ address: string; family: number
   return resolve(hostname, { all: true })
 }
 
-async function receiveImage(response: Dispatcher.ResponseData, maxImageBytes: number): Promise<ImageBytes> {
+async function receiveImage(
+  response: Dispatcher.ResponseData,
+  maxImageBytes: number,
+  onBytes?: OnBytes,
+): Promise<ImageBytes> {
   try {
-    checkAnswer(response, maxImageBytes)
+    checkResponse(response, maxImageBytes)
   } catch (error) {
     discard(response)
     throw error
   }
-  const collector = createByteCollector()
-  // Leaving the loop destroys the body, and with it the connection.
+  const collector = new ByteCollector()
+  // Leaving the loop early destroys the body, and with it the connection.
   for await (const chunk of response.body) {
+    onBytes?.(chunk.length)
     collector.add(chunk)
-    if (collector.byteLength() > maxImageBytes) throw imageTooLarge(maxImageBytes)
+    if (collector.byteLength > maxImageBytes) throw imageTooLarge(maxImageBytes)
   }
-  return asImage(collector.finish(), 'What the image URL leads to')
+  return asImage(collector.finish(), 'The content at the image URL')
 }
 
-function checkAnswer({ statusCode, headers }: Dispatcher.ResponseData, maxImageBytes: number): void {
-  if (statusCode !== 200) throw failed(`was answered with status ${statusCode}`)
+function checkResponse({ statusCode, headers }: Dispatcher.ResponseData, maxImageBytes: number): void {
+  if (statusCode !== 200) throw failed(`returned status ${statusCode} instead of 200`)
   const encoding = onlyValue(headers['content-encoding']) ?? 'identity'
-  if (encoding.toLowerCase() !== 'identity') throw failed('was answered with an encoded body')
+  if (encoding.toLowerCase() !== 'identity') throw failed('returned a body with a Content-Encoding')
   if (Number(headers['content-length']) > maxImageBytes) throw imageTooLarge(maxImageBytes)
 }
 
@@ -137,14 +148,14 @@ function onlyValue(header: string | string[] | undefined): string | undefined {
 }
 
 function discard({ body }: Dispatcher.ResponseData): void {
-  // Without a listener the destruction of a body that is not read to its end is an uncaught error.
+  // Without a listener, destroying an unread body causes an uncaught error.
   body.on('error', () => {}).destroy()
 }
 
 function translate(error: unknown, signal: AbortSignal, timeoutMs: number): GatewayError {
   if (error instanceof GatewayError) return error
-  if (signal.aborted) return failed(`was not answered in full within ${timeoutMs} ms`, error)
-  return failed('could not be fetched: no connection, or a broken answer', error)
+  if (signal.aborted) return failed(`did not return the whole image within ${timeoutMs} ms`, error)
+  return failed('could not be fetched: the connection or the response failed', error)
 }
 
 function failed(what: string, cause?: unknown): GatewayError {

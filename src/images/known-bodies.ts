@@ -1,16 +1,20 @@
-import type { BlobStore } from '../storage.js'
+import type { StoreObserver } from '../contracts/observer.js'
+import type { BlobStore } from '../contracts/store.js'
 
-export interface KnownBodiesOptions {
+export interface KnownBodyStoreOptions {
   store: BlobStore
   ttlSeconds: number
-  onStoreFailure(error: unknown, doing: 'recall' | 'remember'): void
+  observer: StoreObserver
 }
 
-/** Remembers which question a body held, by a name made of its digest: the next time its sender need not send it. Fails open. */
-export class KnownBodies {
-  readonly #options: KnownBodiesOptions
+/**
+ * Remembers the request in a body, by a name derived from the body's digest. A client that
+ * repeats the request then need not send the body. Fails open.
+ */
+export class KnownBodyStore {
+  readonly #options: KnownBodyStoreOptions
 
-  constructor(options: KnownBodiesOptions) {
+  constructor(options: KnownBodyStoreOptions) {
     this.#options = options
   }
 
@@ -18,16 +22,16 @@ export class KnownBodies {
     try {
       return (await this.#options.store.get(`body:${name}`))?.meta
     } catch (error) {
-      this.#options.onStoreFailure(error, 'recall')
+      this.#options.observer.storeFailed(error, 'bodies: recall')
       return undefined
     }
   }
 
-  /** Nobody waits for it. */
-  remember(name: string, question: string): void {
-    const { store, ttlSeconds, onStoreFailure } = this.#options
+  /** Stores a request in the background. */
+  remember(name: string, request: string): void {
+    const { store, ttlSeconds, observer } = this.#options
     store
-      .put(`body:${name}`, { meta: question, body: Buffer.alloc(0) }, ttlSeconds)
-      .catch(error => onStoreFailure(error, 'remember'))
+      .put(`body:${name}`, { meta: request, body: Buffer.alloc(0) }, ttlSeconds)
+      .catch(error => observer.storeFailed(error, 'bodies: remember'))
   }
 }

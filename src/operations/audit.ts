@@ -1,78 +1,63 @@
 import { randomUUID } from 'node:crypto'
-import type { RecordStore } from '../storage.js'
-
-/** What somebody did to the gateway: who, what and when (milliseconds since 1970). Never a key's text, never an image. */
-export interface AuditEntry {
-  id: string
-  at: number
-  /** The operators' key, or whoever runs commands on the machine. */
-  by: 'operator' | 'cli'
-  /** Who they say they are. */
-  name?: string
-  /** Where the request came from. */
-  address?: string
-  requestId?: string
-  /** `key.created`, `result.purged`. */
-  action: string
-  /** What it was done to: a key's id, a team, a result, a month. */
-  subject: string
-  details?: Record<string, unknown>
-}
+import type { Clock } from '../contracts/clock.js'
+import type { StoreObserver } from '../contracts/observer.js'
+import type { AuditEntry, NewAuditEntry, NumberedAuditEntry } from '../contracts/records.js'
+import type { RecordStore } from '../contracts/store.js'
 
 export interface AuditLogOptions {
   records: RecordStore
-  now(): number
-  /** How long an entry waits that the store did not take, milliseconds. Default one second. */
+  now: Clock
+  /** Pause before a failed write is repeated, milliseconds. Default: one second. */
   retryMs?: number
-  /** Told of an entry that the store did not take yet. */
-  onStoreFailure(error: unknown): void
+  observer: StoreObserver
 }
-
-/** An entry at its place: from 1, without gaps. */
-export type NumberedEntry = AuditEntry & { seq: number }
 
 const HEAD = 'audit:head'
 const RETRY_MS = 1_000
 
 /**
- * What was done to the gateway, in the order in which it was written: one record each, that nothing replaces, numbered without gaps over all
- * processes. What the store does not take waits in memory.
+ * Changes that operators made, in the order they were written. One record per entry, never
+ * replaced, numbered without gaps over all processes. Entries that the store does not accept wait
+ * in memory.
  */
 export class AuditLog {
   readonly #options: AuditLogOptions
   #waiting: AuditEntry[] = []
   #writing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
-  /** The place after the last one known. */
+  /** The position after the last known entry. */
   #next: number | undefined
 
   constructor(options: AuditLogOptions) {
     this.#options = options
   }
 
-  /** Entries that the store does not have yet. */
+  /** Entries that are not in the store yet. */
   get unsaved(): readonly AuditEntry[] {
     return this.#waiting
   }
 
-  /** Takes down what was done; resolves once it is written, or has to wait. Never rejects. */
-  add(done: Omit<AuditEntry, 'id' | 'at'>): Promise<AuditEntry> {
-    const entry: AuditEntry = { id: randomUUID(), at: this.#options.now(), ...done }
+  /** Adds an entry. Resolves once it is written or has to wait. Never rejects. */
+  add(change: NewAuditEntry): Promise<AuditEntry> {
+    const entry: AuditEntry = { id: randomUUID(), at: this.#options.now(), ...change }
     this.#waiting.push(entry)
     return this.flush().then(() => entry)
   }
 
-  /** Up to `limit` entries before place `before`, the newest first. Rejects with `StoreError`. */
-  async read({ before, limit }: { before?: number | undefined; limit: number }): Promise<NumberedEntry[]> {
+  /**
+   * Reads up to `limit` entries before position `before`, the newest first. Rejects with
+   * `StoreError`.
+   */
+  async read({ before, limit }: { before?: number | undefined; limit: number }): Promise<NumberedAuditEntry[]> {
     const end = Math.min(before ?? Number.POSITIVE_INFINITY, await this.#findNext())
-    const places = Array.from({ length: Math.max(0, Math.min(limit, end - 1)) }, (_, index) => end - 1 - index)
-    const records = await Promise.all(places.map(seq => this.#options.records.get(nameOf(seq))))
+    const positions = Array.from({ length: Math.max(0, Math.min(limit, end - 1)) }, (_, index) => end - 1 - index)
+    const records = await Promise.all(positions.map(seq => this.#options.records.get(nameOf(seq))))
     return records.flatMap((record, index) =>
-      record ? [{ ...(JSON.parse(record.value) as AuditEntry), seq: places[index] ?? 0 }] : [],
+      record ? [{ ...(JSON.parse(record.value) as AuditEntry), seq: positions[index] ?? 0 }] : [],
     )
   }
 
-  /** Writes what waits, in its order, one after the other. Never rejects. */
+  /** Writes the waiting entries in order, one at a time. Never rejects. */
   flush(): Promise<void> {
     clearTimeout(this.#timer)
     if (this.#waiting.length === 0) return Promise.resolve()
@@ -80,7 +65,7 @@ export class AuditLog {
     return this.#writing
   }
 
-  /** Tries once more; what is left then is only in the log. */
+  /** Tries once more. Entries that remain in `unsaved` are not in the store. */
   async close(): Promise<void> {
     await this.flush()
     clearTimeout(this.#timer)
@@ -93,19 +78,22 @@ export class AuditLog {
         this.#waiting.shift()
       }
     } catch (error) {
-      this.#options.onStoreFailure(error)
+      this.#options.observer.storeFailed(error, 'audit: write')
       this.#timer = setTimeout(() => void this.flush(), this.#options.retryMs ?? RETRY_MS).unref()
     }
-    // In the same breath in which nothing was found waiting: what comes now begins another round.
+    // Synchronous with the check that found nothing waiting, so a later entry starts another run.
     this.#writing = undefined
   }
 
-  /** Takes the next free place. A try that failed may have been taken all the same: then the place holds this very entry. */
+  /**
+   * Writes to the next free position. A write that failed may have happened: then the position
+   * holds this entry already.
+   */
   async #write(entry: AuditEntry): Promise<void> {
     const { records } = this.#options
     const text = JSON.stringify(entry)
     let seq = await this.#findNext()
-    // Before the place is known to be this entry's, it may be that of an earlier try.
+    // An earlier attempt may have written the entry to the previous position.
     if (seq > 1 && (await records.get(nameOf(seq - 1)))?.value === text) return
     while (!(await records.put(nameOf(seq), text, ''))) {
       if ((await records.get(nameOf(seq)))?.value === text) break
@@ -115,7 +103,7 @@ export class AuditLog {
     await this.#noteHead(seq)
   }
 
-  /** From the last place that was noted to the first that is free. */
+  /** Finds the first free position, from the last noted one on. */
   async #findNext(): Promise<number> {
     const { records } = this.#options
     let next = this.#next ?? Number((await records.get(HEAD))?.value ?? 0) + 1
@@ -124,7 +112,7 @@ export class AuditLog {
     return next
   }
 
-  /** A hint that may lag behind: entries are there before it says so. */
+  /** Writes a hint for `#findNext`. It may lag behind the entries. */
   async #noteHead(seq: number): Promise<void> {
     const { records } = this.#options
     const noted = await records.get(HEAD)

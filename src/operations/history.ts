@@ -1,59 +1,68 @@
 import { randomUUID } from 'node:crypto'
-import type { RecordStore } from '../storage.js'
-import type { Activity, FailedRequest } from './activity.js'
-import { type Minute, together } from './minute.js'
+import type { Clock } from '../contracts/clock.js'
+import type { StoreObserver } from '../contracts/observer.js'
+import type { FailedRequest } from '../contracts/records.js'
+import type { RecordStore } from '../contracts/store.js'
+import type { Activity } from './activity.js'
+import { type CountedMinute, mergeMinutes } from './minute.js'
 
-export interface HistoryOptions {
+export interface ActivityHistoryOptions {
   records: RecordStore
   activity: Activity
-  /** What is there at the end of a minute. */
-  gauges(): Pick<Minute, 'queue' | 'inFlight' | 'balance'>
-  now(): number
-  onStoreFailure(error: unknown): void
+  /** Reads the gauges at the end of a minute. */
+  gauges(): Pick<CountedMinute, 'queue' | 'inFlight' | 'balance'>
+  now: Clock
+  observer: StoreObserver
 }
 
-/** A minute at its place: `at` is when it began, milliseconds since 1970. */
-export type TimedMinute = Minute & { at: number }
+/** A minute with its start `at`, milliseconds since 1970. */
+export type TimedMinute = CountedMinute & { at: number }
 
 interface Hour {
-  /** By minute of the hour. */
-  minutes: Record<string, Minute>
-  /** Which contributions are in a minute: one whose writing failed half way is not added twice. */
+  /** Minutes by minute of the hour. */
+  minutes: Record<string, CountedMinute>
+  /**
+   * Ids of the contributions in each minute, so that a write that was retried is not added twice.
+   */
   parts: Record<string, string[]>
   errors: FailedRequest[]
 }
 
 interface Contribution {
   id: string
-  minute: Minute
+  minute: CountedMinute
 }
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 3_600_000
-/** How far back it is kept. */
+/** Period that the history covers. */
 export const HISTORY_HOURS = 48
 const KEEP_SECONDS = (HISTORY_HOURS + 2) * 3_600
 const ERRORS_KEPT = 50
-/** Minutes that wait for a store that is down. */
+/** Bound of the minutes that wait for the store. */
 const MAX_WAITING = 240
 const TRIES = 10
 
 /**
- * What happened in the last 48 hours, minute by minute, of all processes together: one record an hour, into which each adds its own minutes by
- * compare-and-set. Kept in the store, so that it is there without Prometheus and after a restart.
+ * The activity of all processes in the last 48 hours, minute by minute. One record per hour, to
+ * which each process adds its minutes by compare-and-set. Kept in the store, so it needs no
+ * Prometheus and survives a restart.
  */
-export class History {
-  readonly #options: HistoryOptions
+export class ActivityHistory {
+  readonly #options: ActivityHistoryOptions
   readonly #waiting = new Map<number, Contribution>()
   #errorsSaved = 0
   #timer: NodeJS.Timeout | undefined
   #writing: Promise<void> = Promise.resolve()
 
-  constructor(options: HistoryOptions) {
+  constructor(options: ActivityHistoryOptions) {
     this.#options = options
   }
 
-  /** Ends a minute whenever the clock does, some time into the next one: processes that share a store do not all come at once. */
+  /**
+   * Ends each minute with a random delay, so that processes that share a store do not write at the
+   * same time.
+   */
   start(): void {
     const untilNext = MINUTE_MS - (this.#options.now() % MINUTE_MS) + Math.random() * 3_000
     const at = this.#minuteNow()
@@ -63,13 +72,15 @@ export class History {
     }, untilNext).unref()
   }
 
-  /** Takes what happened as that of the minute that began at `at`, and writes it with what waits. Never rejects. */
+  /**
+   * Ends the minute that began at `at`, and writes it together with waiting ones. Never rejects.
+   */
   endMinute(at = this.#minuteNow()): Promise<void> {
-    const taken = { ...this.#options.activity.take(), ...this.#options.gauges() }
+    const taken = { ...this.#options.activity.takeMinute(), ...this.#options.gauges() }
     const known = this.#waiting.get(at)
     this.#waiting.set(
       at,
-      known ? { ...known, minute: together(known.minute, taken) } : { id: randomUUID().slice(0, 8), minute: taken },
+      known ? { ...known, minute: mergeMinutes(known.minute, taken) } : { id: randomUUID().slice(0, 8), minute: taken },
     )
     const [oldest] = this.#waiting.keys()
     if (this.#waiting.size > MAX_WAITING && oldest !== undefined) this.#waiting.delete(oldest)
@@ -77,7 +88,7 @@ export class History {
     return this.#writing
   }
 
-  /** The minutes of the last so many hours that anything is known of, in their order. Rejects with `StoreError`. */
+  /** Reads the recorded minutes of the last `hours`, in order. Rejects with `StoreError`. */
   async read(hours: number): Promise<TimedMinute[]> {
     const now = this.#options.now()
     const first = Math.floor(now / HOUR_MS) - hours
@@ -90,7 +101,7 @@ export class History {
     )
   }
 
-  /** The latest errors of all processes, the newest first. Rejects with `StoreError`. */
+  /** Reads the latest errors of all processes, the newest first. Rejects with `StoreError`. */
   async errors(): Promise<FailedRequest[]> {
     const hour = Math.floor(this.#options.now() / HOUR_MS)
     const hours = await Promise.all([this.#hour(hour), this.#hour(hour - 1)])
@@ -98,7 +109,7 @@ export class History {
     return newest(all)
   }
 
-  /** Writes the minute that is not over, too. */
+  /** Writes the current minute, although it has not ended. */
   async close(): Promise<void> {
     clearTimeout(this.#timer)
     await this.endMinute()
@@ -118,23 +129,23 @@ export class History {
     try {
       for (const at of [...this.#waiting.keys()]) await this.#write(at)
     } catch (error) {
-      this.#options.onStoreFailure(error)
+      this.#options.observer.storeFailed(error, 'history: write')
     }
   }
 
-  /** Adds a minute to its hour; what another process has added meanwhile is read again. */
+  /** Adds a minute to its hour. Reads the hour again if another process has changed it. */
   async #write(at: number): Promise<void> {
     const { records, activity } = this.#options
     for (let attempt = 0; attempt < TRIES; attempt++) {
       const contribution = this.#waiting.get(at)
       if (!contribution) return
       const { hour, value, version } = await this.#hour(Math.floor(at / HOUR_MS))
-      const place = String(Math.floor((at % HOUR_MS) / MINUTE_MS))
-      const news = activity.errors.filter(error => error.at >= this.#errorsSaved)
-      const next = withContribution(value, place, contribution, news)
+      const minuteOfHour = String(Math.floor((at % HOUR_MS) / MINUTE_MS))
+      const newErrors = activity.errors.filter(error => error.at >= this.#errorsSaved)
+      const next = withContribution(value, minuteOfHour, contribution, newErrors)
       if (!(await records.put(nameOf(hour), JSON.stringify(next), version, KEEP_SECONDS))) continue
       this.#waiting.delete(at)
-      this.#errorsSaved = Math.max(this.#errorsSaved, ...news.map(error => error.at))
+      this.#errorsSaved = Math.max(this.#errorsSaved, ...newErrors.map(error => error.at))
       return
     }
   }
@@ -142,17 +153,17 @@ export class History {
 
 function withContribution(
   hour: Hour,
-  place: string,
+  minuteOfHour: string,
   { id, minute }: Contribution,
-  news: readonly FailedRequest[],
+  newErrors: readonly FailedRequest[],
 ): Hour {
-  const before = hour.minutes[place]
-  const parts = hour.parts[place] ?? []
-  const errors = newest([...news, ...hour.errors])
+  const before = hour.minutes[minuteOfHour]
+  const parts = hour.parts[minuteOfHour] ?? []
+  const errors = newest([...newErrors, ...hour.errors])
   if (parts.includes(id)) return { ...hour, errors }
   return {
-    minutes: { ...hour.minutes, [place]: before ? together(before, minute) : minute },
-    parts: { ...hour.parts, [place]: [...parts, id] },
+    minutes: { ...hour.minutes, [minuteOfHour]: before ? mergeMinutes(before, minute) : minute },
+    parts: { ...hour.parts, [minuteOfHour]: [...parts, id] },
     errors,
   }
 }

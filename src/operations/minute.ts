@@ -1,39 +1,35 @@
-import type { Nanocredits } from '../nanocredits.js'
+import { defined } from '../contracts/defined.js'
+import type { Minute } from '../contracts/overview.js'
 
-/** Upper bounds of the buckets in which durations are counted, milliseconds; the last one has none. */
+/** Upper bounds of the duration buckets, milliseconds. A further bucket counts longer durations. */
 export const BUCKETS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000] as const
 
-/** What happened in one minute, in one process or in all of them. Amounts are nanocredits. */
-export interface Minute {
-  requests: number
-  errors: number
-  /** Answers by where they came from: `hit`, `miss`, … */
-  answers: Record<string, number>
-  spent: Nanocredits
-  saved: Nanocredits
-  /** Booked for calls whose outcome is unknown. */
-  unknown: Nanocredits
-  /** Spent by each team. */
-  teams: Record<string, Nanocredits>
-  /** Answers with a picture, by how long they took: one count a bucket of `BUCKETS_MS`, and one for what took longer. */
+/** A minute as it is counted and stored, by one process or by all of them. */
+export interface CountedMinute extends Minute {
+  /**
+   * Responses with a result, by duration: one count for each of `BUCKETS_MS`, and one for longer
+   * ones.
+   */
   durations: number[]
-  /** The balance as last heard. */
-  balance?: Nanocredits
-  /** At its end: purchases waiting, calls at Segmind. */
-  queue: number
-  inFlight: number
 }
 
-export function emptyMinute(): Minute {
+export function emptyMinute(): CountedMinute {
   return {
-    ...{ requests: 0, errors: 0, answers: {}, spent: 0, saved: 0, unknown: 0, teams: {}, queue: 0, inFlight: 0 },
+    requests: 0,
+    errors: 0,
+    answers: {},
+    spent: 0,
+    saved: 0,
+    unknown: 0,
+    teams: {},
+    queue: 0,
+    inFlight: 0,
     durations: Array(BUCKETS_MS.length + 1).fill(0),
   }
 }
 
-/** The same minute as two processes saw it, together; `later` has the later word on the balance. */
-export function together(one: Minute, later: Minute): Minute {
-  const balance = later.balance ?? one.balance
+/** Adds up the same minute of two processes. `later` decides the balance. */
+export function mergeMinutes(one: CountedMinute, later: CountedMinute): CountedMinute {
   return {
     requests: one.requests + later.requests,
     errors: one.errors + later.errors,
@@ -45,7 +41,7 @@ export function together(one: Minute, later: Minute): Minute {
     durations: one.durations.map((count, bucket) => count + (later.durations[bucket] ?? 0)),
     queue: one.queue + later.queue,
     inFlight: one.inFlight + later.inFlight,
-    ...(balance !== undefined && { balance }),
+    ...defined({ balance: later.balance ?? one.balance }),
   }
 }
 
@@ -59,7 +55,10 @@ export function bucketOf(durationMs: number): number {
   return found === -1 ? BUCKETS_MS.length : found
 }
 
-/** The time within which that share of the answers came, milliseconds: straight between the bounds of its bucket; undefined where there was none. */
+/**
+ * Estimates a quantile of the durations in milliseconds, by linear interpolation within its bucket.
+ * Undefined if there are none.
+ */
 export function quantile(durations: readonly number[], share: number): number | undefined {
   const total = durations.reduce((sum, count) => sum + count, 0)
   if (total === 0) return undefined

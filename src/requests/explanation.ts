@@ -1,62 +1,62 @@
-import { type Nanocredits, toCredits } from '../nanocredits.js'
+import { defined } from '../contracts/defined.js'
+import { toCredits } from '../contracts/nanocredits.js'
+import type { FinishedRequest } from '../contracts/records.js'
+import type { LedgerEntry } from '../contracts/store.js'
 import { KEY_PARTS } from '../segment/cache-key.js'
 import type { Story, StoryLeader } from '../segment/story.js'
-import type { LedgerEntry } from '../storage.js'
-
-/** A finished request, as the shell tells it. Durations in milliseconds. */
-export interface FinishedRequest {
-  requestId: string
-  route: string
-  team: string
-  keyId: string
-  status: number
-  error?: string
-  how?: string
-  charged?: Nanocredits
-  durationMs: number
-  uploadMs?: number
-  cacheMs?: number
-  upstreamMs: number
-  story: Story
-}
 
 type StoredCall = Story['call']
 
-/** What is kept of a request: JSON, without picture and without key. Amounts are credits, times ISO 8601. */
+/**
+ * The stored JSON of a request, without picture and without key. Amounts in credits, times in ISO
+ * 8601.
+ */
 export type Explanation = ReturnType<typeof explanationOf>
 
-/** Takes down a request; `at` is when it came, milliseconds since 1970, `id` tells it from others under the same request id. */
-export function explanationOf(finished: FinishedRequest, { id, at }: { id: string; at: number }) {
-  const { requestId, route, team, keyId, status, error, how, charged, story } = finished
+/**
+ * Builds the explanation of a request. `at`: time of the request, milliseconds since 1970. `id`:
+ * distinguishes requests under the same request id.
+ */
+export function explanationOf(finished: FinishedRequest, story: Story, { id, at }: { id: string; at: number }) {
+  const { requestId, route, team, keyId = '', status, error, cache, charged } = finished
   const { question, looks, flight, call, attempts } = story
   return {
     id,
-    ...{ requestId, at: iso(at), route, team, keyId, status },
-    ...(error !== undefined && { code: error }),
-    ...(question && { question: questionOf(question) }),
+    requestId,
+    at: iso(at),
+    route,
+    team,
+    keyId,
+    status,
+    ...defined({ code: error, question: question && questionOf(question) }),
     cache: {
-      ...(how !== undefined && { how }),
+      ...(cache !== '' && { how: cache }),
       looks: looks.map(({ boughtAt, ...look }) => ({
         ...look,
         ...(boughtAt !== undefined && { boughtAt: iso(boughtAt) }),
       })),
     },
-    ...(flight && { flight }),
-    ...(call && { call: call as StoredCall }),
+    ...defined({ flight, call }),
     attempts: attempts.map(({ afterMs, durationMs, ...attempt }) => ({
       ...attempt,
       afterMs: Math.round(afterMs),
       durationMs: Math.round(durationMs),
     })),
-    waits: waitsOf(finished),
-    ...(charged !== undefined && { chargedCredits: toCredits(charged) }),
-    ...balancesOf(story),
+    waits: waitsOf(finished, story),
+    ...defined({
+      chargedCredits: creditsOf(charged),
+      balanceBeforeCredits: creditsOf(story.balanceBefore),
+      balanceAfterCredits: creditsOf(story.balanceAfter),
+    }),
   }
 }
 
-/** The same for people: with what the ledger says by now about the call that was made, or followed. */
-export function told(
-  { id: _ours, call, flight, ...rest }: Explanation,
+/**
+ * Completes an explanation for operators with the current ledger entry of the call it made or
+ * followed.
+ */
+export function toJson(
+  { id: _internal, call, flight, ...rest }: Explanation,
   entryOf: (callId: string) => LedgerEntry | undefined,
 ) {
   return {
@@ -66,7 +66,7 @@ export function told(
   }
 }
 
-function questionOf({ resultId, digest, params, scope, cache, isOnce }: NonNullable<Story['question']>) {
+function questionOf({ resultId, digest, params, scope, cache, isIdempotent }: NonNullable<Story['question']>) {
   const { noCache, noStore, onlyIfCached, maxAgeSeconds } = cache
   const directives = [
     noCache && 'no-cache',
@@ -75,31 +75,20 @@ function questionOf({ resultId, digest, params, scope, cache, isOnce }: NonNulla
     maxAgeSeconds !== undefined && `max-age=${maxAgeSeconds}`,
   ].filter(directive => typeof directive === 'string')
   return {
-    ...{
-      resultId,
-      ...KEY_PARTS,
-      imageId: `sha256:${digest}`,
-      params,
-      cacheControl: directives,
-      idempotencyKey: isOnce,
-    },
+    resultId,
+    ...KEY_PARTS,
+    imageId: `sha256:${digest}`,
+    params,
+    cacheControl: directives,
+    idempotencyKey: isIdempotent,
     ...(scope !== '' && { scope }),
   }
 }
 
-function waitsOf({ uploadMs, cacheMs, upstreamMs, durationMs, story }: FinishedRequest) {
-  const spans = { uploadMs, cacheMs, queueMs: story.queueMs, upstreamMs, totalMs: durationMs }
-  const known = Object.entries(spans).flatMap(([name, ms]) =>
-    ms === undefined ? [] : [[name, Math.round(ms * 10) / 10]],
-  )
-  return Object.fromEntries(known) as Record<string, number>
-}
-
-function balancesOf({ balanceBefore, balanceAfter }: Story) {
-  return {
-    ...(balanceBefore !== undefined && { balanceBeforeCredits: toCredits(balanceBefore) }),
-    ...(balanceAfter !== undefined && { balanceAfterCredits: toCredits(balanceAfter) }),
-  }
+function waitsOf({ uploadMs, cacheMs, upstreamMs, durationMs }: FinishedRequest, { queueMs }: Story) {
+  const spans = defined({ uploadMs, cacheMs, queueMs, upstreamMs, totalMs: durationMs })
+  const rounded = Object.entries(spans).map(([name, ms]) => [name, Math.round(ms * 10) / 10])
+  return Object.fromEntries(rounded) as Record<string, number>
 }
 
 function leaderOf({ at, ...leader }: StoryLeader, entryOf: (callId: string) => LedgerEntry | undefined) {
@@ -111,18 +100,27 @@ function leaderOf({ at, ...leader }: StoryLeader, entryOf: (callId: string) => L
   }
 }
 
-/** `released`: what was held for it was given back, since Segmind did not bill it. */
+/** A call without a ledger entry was `released`: Segmind did not bill it. */
 function callOf(call: StoredCall, entry: LedgerEntry | undefined) {
   if (!entry) return { callId: call?.callId, purchase: call?.purchase, outcome: 'released' }
   const { callId, purchase = 'first', estimate, state, settled, jobId } = entry
   return {
-    ...{ callId, purchase, outcome: state, estimateCredits: toCredits(estimate) },
+    callId,
+    purchase,
+    outcome: state,
+    estimateCredits: toCredits(estimate),
     ...(settled && {
-      ...{ costCredits: toCredits(settled.cost), costSource: settled.costSource, settledAt: iso(settled.settledAt) },
-      ...(settled.upstreamRequestId !== undefined && { upstreamRequestId: settled.upstreamRequestId }),
+      costCredits: toCredits(settled.cost),
+      costSource: settled.costSource,
+      settledAt: iso(settled.settledAt),
+      ...defined({ upstreamRequestId: settled.upstreamRequestId }),
     }),
-    ...(jobId !== undefined && { jobId }),
+    ...defined({ jobId }),
   }
+}
+
+function creditsOf(amount: number | undefined): number | undefined {
+  return amount === undefined ? undefined : toCredits(amount)
 }
 
 function iso(at: number): string {

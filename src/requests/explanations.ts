@@ -1,69 +1,84 @@
 import { randomUUID } from 'node:crypto'
-import type { BlobStore, LedgerEntry } from '../storage.js'
-import { type Explanation, explanationOf, type FinishedRequest, told } from './explanation.js'
+import type { Clock } from '../contracts/clock.js'
+import type { StoreObserver } from '../contracts/observer.js'
+import type { FinishedRequest } from '../contracts/records.js'
+import type { BlobStore, LedgerEntry } from '../contracts/store.js'
+import type { Story } from '../segment/story.js'
+import { type Explanation, explanationOf, toJson } from './explanation.js'
 
-export interface ExplanationsOptions {
-  /** Where explanations lie, by request id; they may be evicted. */
+export interface ExplanationLogOptions {
+  /** Holds explanations by request id. They may be evicted. */
   store: BlobStore
-  /** What the ledger says about a call that was planned at a time. Rejects with `StoreError`. */
+  /** Reads the ledger entry of a call that was planned at `at`. Rejects with `StoreError`. */
   findCall(callId: string, at: number): Promise<LedgerEntry | undefined>
-  now(): number
-  onStoreFailure(error: unknown, doing: 'keep'): void
+  now: Clock
+  observer: StoreObserver
 }
 
 const KEPT_SECONDS = 86_400
-/** Explanations under one request id: clients that try again use it again. */
+/** Bound of the explanations under one request id. Clients reuse an id when they retry. */
 const MAX_UNDER_ONE_ID = 20
-/** Plain hits and refusals come by the thousand: of these so many a second are kept, and so many at once. */
+/** Rate limit for explanations of hits and refusals, which are frequent: average rate and burst. */
 const CHEAP_PER_SECOND = 5
-const CHEAP_AT_ONCE = 100
-/** Writes under way; what comes on top is not kept. */
+const CHEAP_BURST = 100
+/** Bound of the writes in progress. Explanations beyond it are dropped. */
 const MAX_WRITING = 200
 
-/** Keeps for a day what became of requests, behind their answers. A failure here is counted and never seen by a caller. */
-export class Explanations {
-  readonly #options: ExplanationsOptions
-  /** The write under way for each request id; the next one for the same id waits for it. */
+/** Time and id of an explanation. */
+interface Named {
+  id: string
+  at: number
+  /** True for the first explanation under its request id. */
+  isAlone?: boolean | undefined
+}
+
+/**
+ * Keeps explanations of requests for a day. Writes them after the response, so a failure never
+ * reaches a caller.
+ */
+export class ExplanationLog {
+  readonly #options: ExplanationLogOptions
+  /** The write in progress for each request id. The next write for the same id waits for it. */
   readonly #writing = new Map<string, Promise<void>>()
-  #tokens = CHEAP_AT_ONCE
+  #tokens = CHEAP_BURST
   #refilledAt: number
 
-  constructor(options: ExplanationsOptions) {
+  constructor(options: ExplanationLogOptions) {
     this.#options = options
     this.#refilledAt = options.now()
   }
 
-  /** Takes down a finished request, and once more when the purchase that it began has ended. */
-  take(finished: FinishedRequest): void {
-    const { story, durationMs } = finished
+  /** Records a finished request, and again once the purchase it started has ended. */
+  record(finished: FinishedRequest, story: Story): void {
     if (!story.flight && !this.#takeToken()) return
-    const named = { id: randomUUID(), at: this.#options.now() - durationMs }
-    void this.#write(finished, named)
-    const again = () => void this.#write(finished, named)
-    story.work?.then(again, again)
+    const named = { id: randomUUID(), at: this.#options.now() - finished.durationMs }
+    // A new id has no other explanations, so they need not be read.
+    void this.#write(finished, story, { ...named, isAlone: finished.isNewId })
+    const writeAgain = () => void this.#write(finished, story, named)
+    story.work?.then(writeAgain, writeAgain)
   }
 
-  /** The newest first. Rejects with `StoreError`. */
+  /** Finds the explanations under a request id, the newest first. Rejects with `StoreError`. */
   async find(requestId: string): Promise<object[]> {
     const kept = await this.#read(requestId)
     const calls = new Map<string, LedgerEntry | undefined>()
     for (const { call, flight } of kept)
       for (const { callId, at } of [call, flight?.leader].filter(each => each !== undefined))
         if (callId !== undefined && at !== undefined) calls.set(callId, await this.#options.findCall(callId, at))
-    return kept.toReversed().map(explanation => told(explanation, callId => calls.get(callId)))
+    return kept.toReversed().map(explanation => toJson(explanation, callId => calls.get(callId)))
   }
 
-  /** Resolves when nothing is being written. */
+  /** Resolves once all writes have ended. */
   async idle(): Promise<void> {
     while (this.#writing.size > 0) await Promise.all(this.#writing.values())
   }
 
-  #write(finished: FinishedRequest, named: { id: string; at: number }): Promise<void> {
+  #write(finished: FinishedRequest, story: Story, named: Named): Promise<void> {
     const { requestId } = finished
     if (this.#writing.size >= MAX_WRITING) return Promise.resolve()
     const written = (this.#writing.get(requestId) ?? Promise.resolve())
-      .then(() => this.#put(explanationOf(finished, named)))
-      .catch(error => this.#options.onStoreFailure(error, 'keep'))
+      .then(() => this.#put(explanationOf(finished, story, named), named.isAlone))
+      .catch(error => this.#options.observer.storeFailed(error, 'requests: keep'))
       .finally(() => {
         if (this.#writing.get(requestId) === written) this.#writing.delete(requestId)
       })
@@ -71,10 +86,13 @@ export class Explanations {
     return written
   }
 
-  /** Two processes that write under one id at the same time may lose one of both: rare, and no money. */
-  async #put(explanation: Explanation): Promise<void> {
+  /**
+   * Two processes that write under one id at the same time may lose one explanation. That is rare
+   * and costs no credits.
+   */
+  async #put(explanation: Explanation, isAlone: boolean | undefined): Promise<void> {
     const { requestId, id } = explanation
-    const others = (await this.#read(requestId)).filter(other => other.id !== id)
+    const others = isAlone ? [] : (await this.#read(requestId)).filter(other => other.id !== id)
     const meta = JSON.stringify([...others, explanation].slice(-MAX_UNDER_ONE_ID))
     await this.#options.store.put(requestId, { meta, body: Buffer.alloc(0) }, KEPT_SECONDS)
   }
@@ -87,7 +105,7 @@ export class Explanations {
   #takeToken(): boolean {
     const now = this.#options.now()
     const gained = ((now - this.#refilledAt) / 1000) * CHEAP_PER_SECOND
-    this.#tokens = Math.min(CHEAP_AT_ONCE, this.#tokens + Math.max(0, gained))
+    this.#tokens = Math.min(CHEAP_BURST, this.#tokens + Math.max(0, gained))
     this.#refilledAt = now
     if (this.#tokens < 1) return false
     this.#tokens--

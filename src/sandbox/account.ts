@@ -1,50 +1,59 @@
 import { createHash } from 'node:crypto'
-import type { Nanocredits } from '../nanocredits.js'
+import type { Nanocredits } from '../contracts/nanocredits.js'
 
-/** What a call is expected to cost at most: with less than this left, Segmind refuses it (SEGMIND.md, 406). */
+/**
+ * Highest cost of a call. With a lower balance, Segmind rejects calls with 406 (docs/segmind.md,
+ * Errors).
+ */
 export const ESTIMATE: Nanocredits = 2_000_000
-const LEAST_COST = 1_400_000
+const MIN_COST = 1_400_000
 
-/** The pretended account: a balance that goes down by what calls cost, and never below zero. */
+/**
+ * The simulated account. Every call reserves the estimate first, so the balance never falls below
+ * zero.
+ */
 export class Account {
   #balance: Nanocredits
-  #held = 0
+  #reserved = 0
   #calls = 0
 
   constructor(balance: Nanocredits) {
     this.#balance = balance
   }
 
-  /** What is left, not counting calls that are still running. */
+  /** Balance, without regard to reservations. */
   get balance(): Nanocredits {
     return this.#balance
   }
 
-  /** Calls that were billed. */
+  /** Number of calls that were charged. */
   get calls(): number {
     return this.#calls
   }
 
-  /** Holds the estimate for one call; answers whether there was enough left. Ends with `bill` or `release`. */
-  hold(): boolean {
-    if (this.#balance - this.#held < ESTIMATE) return false
-    this.#held += ESTIMATE
+  /**
+   * Reserves the estimate for one call. Returns false if the balance is too low. `charge` or
+   * `release` ends it.
+   */
+  reserve(): boolean {
+    if (this.#balance - this.#reserved < ESTIMATE) return false
+    this.#reserved += ESTIMATE
     return true
   }
 
-  bill(cost: Nanocredits): void {
+  charge(cost: Nanocredits): void {
     this.release()
     this.#balance -= cost
     this.#calls++
   }
 
   release(): void {
-    this.#held -= ESTIMATE
+    this.#reserved -= ESTIMATE
   }
 }
 
-/** What a call costs, 0.0014–0.002 credits: the same question always costs the same, different ones differ. */
+/** Derives the cost of a call, 0.0014–0.002 credits, from a hash of the image and the question. */
 export function costOf(image: Buffer, question: string): Nanocredits {
   const digest = createHash('sha256').update(image).update(question).digest()
-  return LEAST_COST + (digest.readUInt32BE(0) % (ESTIMATE - LEAST_COST + 1))
+  return MIN_COST + (digest.readUInt32BE(0) % (ESTIMATE - MIN_COST + 1))
 }

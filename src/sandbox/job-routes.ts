@@ -1,60 +1,61 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { toCredits } from '../nanocredits.js'
-import { type Desk, meet, pretend, receiveOrder } from './desk.js'
-import type { Completed, Failed, Jobs, Times } from './jobs.js'
+import { toCredits } from '../contracts/nanocredits.js'
+import { breakConnection, receiveInput, type SandboxContext, sendSimulatedError } from './context.js'
+import type { CompletedJob, FailedJob, JobQueue, JobTimes } from './job-queue.js'
 
-/** Where outputs lie; open to everybody who knows the id. */
-export const OUTPUTS = '/outputs'
+/** Path of the outputs. Requests need no key. */
+export const OUTPUTS_PATH = '/outputs'
 
 const EXTENSION = '.jpg'
 
-/** What sets the doors for reading apart: v1 has one address for status and result, v2 has two. */
-export type View = 'v1' | 'status' | 'result'
+/** Response form of a polling route: v1 has one route for status and result, v2 has two. */
+export type JobView = 'v1' | 'status' | 'result'
 
 /**
- * Answers `POST /v2/sam-v2-image` (SEGMIND.md): reads the order as v1 does, holds credits, queues a job and says where to look for it.
- * A trigger that breaks the connection does so after the job was taken: it goes on, and is billed.
+ * Handles `POST /v2/sam-v2-image` (docs/segmind.md): reads the input as v1 does, reserves credits,
+ * queues a job and returns its URLs. A trigger that breaks the connection does so after the job was
+ * accepted. The job continues and is charged.
  */
-export async function answerSubmit(
-  { desk, jobs }: { desk: Desk; jobs: Jobs },
+export async function handleSubmission(
+  { context, jobs }: { context: SandboxContext; jobs: JobQueue },
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const order = await receiveOrder(request, 'v2')
-  if ('status' in order) return reply.code(order.status).send({ error: order.error })
-  const { status, delayMs, fate } = order.triggers
+  const input = await receiveInput(request, 'v2')
+  if ('status' in input) return reply.code(input.status).send({ error: input.error })
+  const { status, delayMs, disruption } = input.triggers
   if (status !== undefined) {
-    if (delayMs) await desk.wait(delayMs, desk.closing)
-    return pretend(desk, reply, status)
+    if (delayMs) await context.wait(delayMs, context.closing)
+    return sendSimulatedError(context, reply, status)
   }
-  const taken = jobs.submit(order)
-  if ('refused' in taken) {
-    return taken.refused === 'spent'
+  const submitted = jobs.submit(input)
+  if ('rejected' in submitted) {
+    return submitted.rejected === 'no_credits'
       ? reply.code(406).send({ error: 'Insufficient credits' })
       : reply.code(429).send({ error: 'Too many requests are open' })
   }
-  if (fate === 'hang' || fate === 'reset') return meet(fate, reply, Buffer.alloc(0))
-  return reply.send(receipt(originOf(request), taken.id))
+  if (disruption === 'hang' || disruption === 'reset') return breakConnection(disruption, reply, Buffer.alloc(0))
+  return reply.send(submissionBody(originOf(request), submitted.id))
 }
 
-/** Answers where a job stands, or its result, in the form of the door. A failed job is a 422 at each of them. */
-export async function answerJob(
-  jobs: Jobs,
-  view: View,
+/** Sends the status or the result of a job. A failed job gets 422 on each route. */
+export async function handleJob(
+  jobs: JobQueue,
+  view: JobView,
   request: FastifyRequest<{ Params: { id: string } }>,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const { id } = request.params
-  const job = jobs.look(id)
+  const job = jobs.find(id)
   if (!job) return reply.code(404).send({ error: 'Request not found' })
-  if (job.status === 'COMPLETED') return reply.send({ request_id: id, ...completed(job, view, originOf(request)) })
-  if (job.status === 'FAILED') return reply.code(422).send({ request_id: id, ...failed(job) })
+  if (job.status === 'COMPLETED') return reply.send({ request_id: id, ...completedBody(job, view, originOf(request)) })
+  if (job.status === 'FAILED') return reply.code(422).send({ request_id: id, ...failedBody(job) })
   return reply.send({ request_id: id, status: job.status })
 }
 
-/** Answers with the picture of a job. */
-export async function answerOutput(
-  jobs: Jobs,
+/** Sends the picture of a job. */
+export async function handleOutput(
+  jobs: JobQueue,
   request: FastifyRequest<{ Params: { name: string } }>,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
@@ -62,10 +63,10 @@ export async function answerOutput(
   const output = name.endsWith(EXTENSION) ? jobs.output(name.slice(0, -EXTENSION.length)) : undefined
   if (!output) return reply.code(404).send({ error: 'Output not found' })
   reply.type('image/jpeg')
-  return output.cut ? meet('cut', reply, output.jpeg) : reply.send(output.jpeg)
+  return output.isCut ? breakConnection('cut', reply, output.jpeg) : reply.send(output.jpeg)
 }
 
-function receipt(origin: string, id: string) {
+function submissionBody(origin: string, id: string) {
   return {
     request_id: id,
     status: 'QUEUED',
@@ -75,24 +76,24 @@ function receipt(origin: string, id: string) {
   }
 }
 
-function completed(job: Completed, view: View, origin: string) {
+function completedBody(job: CompletedJob, view: JobView, origin: string) {
   const { status, width, height } = job
-  if (view === 'status') return { status, metrics: seconds(job.times) }
-  const output = `${origin}${OUTPUTS}/${job.outputId}${EXTENSION}`
-  const money = { cost: toCredits(job.cost), remaining_credits: toCredits(job.remaining) }
+  if (view === 'status') return { status, metrics: timeMetrics(job.times) }
+  const output = `${origin}${OUTPUTS_PATH}/${job.outputId}${EXTENSION}`
+  const creditMetrics = { cost: toCredits(job.cost), remaining_credits: toCredits(job.remaining) }
   return {
     status,
     output,
     ...(view === 'result' && { images: [{ url: output, content_type: 'image/jpeg', width, height }] }),
-    metrics: { ...seconds(job.times), ...money },
+    metrics: { ...timeMetrics(job.times), ...creditMetrics },
   }
 }
 
-function failed({ status, error, times }: Failed) {
-  return { status, error, metrics: seconds(times) }
+function failedBody({ status, error, times }: FailedJob) {
+  return { status, error, metrics: timeMetrics(times) }
 }
 
-function seconds({ queuedMs, inferenceMs }: Times) {
+function timeMetrics({ queuedMs, inferenceMs }: JobTimes) {
   return {
     queue_time: queuedMs / 1000,
     inference_time: inferenceMs / 1000,
@@ -100,7 +101,7 @@ function seconds({ queuedMs, inferenceMs }: Times) {
   }
 }
 
-/** The address under which the client knows the sandbox; HTTP/1.0 does not tell. */
+/** Returns the origin that the client used. An HTTP/1.0 request may have no `Host`. */
 function originOf(request: FastifyRequest): string {
   const { host } = request.headers
   return host !== undefined && /^[\w.:[\]-]+$/.test(host) ? `http://${host}` : request.server.listeningOrigin

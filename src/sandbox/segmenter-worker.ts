@@ -1,15 +1,15 @@
 import { on } from 'node:events'
 import { parentPort } from 'node:worker_threads'
-import type { Job, Outcome } from './segmenter.js'
-import { segmentPhoto } from './vision/segment-photo.js'
+import type { Outcome } from './segmenter.js'
+import { type Question, segmentPhoto } from './vision/segment-photo.js'
 
-/** Runs in a thread of its own and does one job after the other for `segmenter.ts`; `undefined` instead of a job ends it. */
+// Thread of `WorkerSegmenter`: segments one photo at a time. The message `undefined` ends it.
 if (parentPort) {
-  for await (const [job] of on(parentPort, 'message') as AsyncIterable<[Job | undefined]>) {
-    if (!job) break
-    const answer = await segmentPhoto(job)
+  for await (const [question] of on(parentPort, 'message') as AsyncIterable<[Question | undefined]>) {
+    if (!question) break
+    const result = await segmentPhoto(question)
     const outcome: Outcome =
-      'refused' in answer ? { kind: 'refused', message: answer.refused } : { kind: 'answered', ...answer }
+      'refused' in result ? { kind: 'refused', message: result.refused } : { kind: 'answered', ...result }
     parentPort.postMessage(outcome)
   }
   parentPort.close()

@@ -1,27 +1,38 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import type { Answer, Question } from './vision/segment-photo.js'
-
-export type Job = Question
-
-/** What came of a job: a picture, a refusal that names what is wrong with the photo, or nothing because the thread died or was closed. */
-export type Outcome = ({ kind: 'answered' } & Answer) | { kind: 'refused'; message: string } | { kind: 'failed' }
-
-interface Waiting {
-  job: Job
-  finish: (outcome: Outcome) => void
-}
-
-const PATIENCE_MS = 10_000
+import type { Question, SegmentedPhoto } from './vision/segment-photo.js'
 
 /**
- * Segments photos in a worker thread, one after the other. A photo that kills the thread fails alone: the next job gets a new thread.
- * The thread starts with the first job and keeps the process alive only while it works.
+ * Result of a segmentation. `refused`: the photo or a point is invalid, for the reason in
+ * `message`. `failed`: the thread crashed, or the segmenter was closed.
  */
-export class Segmenter {
+export type Outcome =
+  | ({ kind: 'answered' } & SegmentedPhoto)
+  | { kind: 'refused'; message: string }
+  | { kind: 'failed' }
+
+export interface Segmenter {
+  /** Never rejects. */
+  segment(question: Question): Promise<Outcome>
+  close(): Promise<void>
+}
+
+interface PendingQuestion {
+  question: Question
+  resolve: (outcome: Outcome) => void
+}
+
+const CLOSE_TIMEOUT_MS = 10_000
+
+/**
+ * Segments photos in a worker thread, one at a time. If a photo crashes the thread, only that photo
+ * fails, and the next one gets a new thread. The first photo starts the thread. The thread keeps
+ * the process alive only during a segmentation.
+ */
+export class WorkerSegmenter implements Segmenter {
   readonly #workerUrl: URL
-  readonly #queue: Waiting[] = []
-  #running: Waiting | undefined
+  readonly #queue: PendingQuestion[] = []
+  #running: PendingQuestion | undefined
   #worker: Worker | undefined
   #closed = false
 
@@ -29,42 +40,41 @@ export class Segmenter {
     this.#workerUrl = workerUrl
   }
 
-  /** Never rejects. */
-  segment(job: Job): Promise<Outcome> {
-    return new Promise(finish => {
-      this.#queue.push({ job, finish })
-      this.#next()
+  segment(question: Question): Promise<Outcome> {
+    return new Promise(resolve => {
+      this.#queue.push({ question, resolve })
+      this.#startNext()
     })
   }
 
-  /** Lets the running job end, answers `failed` to those that wait, ends the thread. */
+  /** Finishes the running segmentation, fails the queued ones, and ends the thread. */
   async close(): Promise<void> {
     this.#closed = true
-    this.#next()
+    this.#startNext()
     const worker = this.#worker
     if (!worker) return
     this.#worker = undefined
     worker.ref()
     worker.postMessage(undefined)
-    const timer = setTimeout(() => void worker.terminate(), PATIENCE_MS)
+    const timer = setTimeout(() => void worker.terminate(), CLOSE_TIMEOUT_MS)
     await once(worker, 'exit')
     clearTimeout(timer)
   }
 
-  #next(): void {
+  #startNext(): void {
     if (this.#closed) {
-      for (const { finish } of this.#queue.splice(0)) finish({ kind: 'failed' })
+      for (const { resolve } of this.#queue.splice(0)) resolve({ kind: 'failed' })
       return
     }
     if (this.#running) return
     this.#running = this.#queue.shift()
     if (!this.#running) return
-    this.#worker ??= this.#start()
+    this.#worker ??= this.#startWorker()
     this.#worker.ref()
-    this.#worker.postMessage(this.#running.job)
+    this.#worker.postMessage(this.#running.question)
   }
 
-  #start(): Worker {
+  #startWorker(): Worker {
     const worker = new Worker(this.#workerUrl, { execArgv: [] })
     worker.on('message', (outcome: Outcome) => this.#finish(outcome))
     worker.on('error', () => undefined)
@@ -76,10 +86,10 @@ export class Segmenter {
   }
 
   #finish(outcome: Outcome): void {
-    const done = this.#running
+    const finished = this.#running
     this.#running = undefined
     this.#worker?.unref()
-    done?.finish(outcome)
-    this.#next()
+    finished?.resolve(outcome)
+    this.#startNext()
   }
 }

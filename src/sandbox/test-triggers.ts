@@ -1,7 +1,7 @@
-import { type ErrorCode, type ErrorOptions, GatewayError } from '../errors.js'
-import type { Params } from '../segment/types.js'
+import { type ErrorCode, type ErrorOptions, GatewayError } from '../contracts/errors.js'
+import type { Params } from '../contracts/types.js'
 
-/** What a prompt of a test key can ask for instead of a picture (docs/test-keys.md), by the code of the error. */
+/** Errors that a test key's prompt can trigger, by code (docs/test-keys.md, Triggers). */
 const FAILURES: Partial<Record<ErrorCode, ErrorOptions>> = {
   rate_limited: { retryAfterSeconds: 2 },
   budget_exhausted: { retryAfterSeconds: 3600 },
@@ -17,16 +17,18 @@ const FAILURES: Partial<Record<ErrorCode, ErrorOptions>> = {
   upstream_timeout: { billed: 'unknown' },
 }
 
-/** The picture comes, but later than its caller is let wait. */
+/** Trigger of a picture that arrives after the caller's timeout. */
 export const SLOW = 'upstream_slow'
 const TRIGGER = /\btest:([a-z_]+)/i
 
-/** The trigger in a question, in lower case: what stands behind `test:`. */
+/** Returns the trigger in a prompt: the text after `test:`, in lower case. */
 export function triggerIn({ prompt = '' }: Params): string | undefined {
   return TRIGGER.exec(prompt)?.[1]?.toLowerCase()
 }
 
-/** The failure that a trigger asks for; one that does not exist is told as the failure of its input. */
+/**
+ * Returns the error of a trigger, or none for `SLOW`. An unknown trigger gets `upstream_rejected`.
+ */
 export function failureOf(trigger: string): GatewayError | undefined {
   if (trigger === SLOW) return undefined
   const options = Object.hasOwn(FAILURES, trigger) ? FAILURES[trigger as ErrorCode] : undefined
@@ -35,7 +37,10 @@ export function failureOf(trigger: string): GatewayError | undefined {
   return new GatewayError('upstream_rejected', `There is no test trigger of this name; there are: ${known}.`)
 }
 
-/** The prompt without its trigger; something has to be selected all the same. */
+/**
+ * Removes the trigger from a prompt. If no text remains, returns a prompt that selects the main
+ * object.
+ */
 export function withoutTrigger(prompt: string): string {
   return prompt.replace(TRIGGER, '').trim() || 'the main thing'
 }

@@ -1,17 +1,26 @@
-import { GatewayError } from '../errors.js'
+import { defined } from '../contracts/defined.js'
+import { GatewayError } from '../contracts/errors.js'
 import type { Upstream, UpstreamOutcome } from '../segment/ports.js'
-import { Segmenter } from './segmenter.js'
+import { type Segmenter, WorkerSegmenter } from './segmenter.js'
 import { failureOf, SLOW, triggerIn, withoutTrigger } from './test-triggers.js'
 
 export interface TestUpstreamOptions {
-  /** How much longer a picture takes that is asked for with `test:upstream_slow`. */
+  /** Additional duration of a segmentation with `test:upstream_slow`. */
   slowMs: number
   wait(ms: number): Promise<void>
+  /** Closed together with the upstream. Default: segments the photo in a worker thread. */
+  segmenter?: Segmenter | undefined
 }
 
-/** The upstream of test keys: the sandbox's segmenter in this process, without an account, and the failures that are asked for. */
-export function createTestUpstream({ slowMs, wait }: TestUpstreamOptions): Upstream & { close(): Promise<void> } {
-  const segmenter = new Segmenter()
+/**
+ * Creates the upstream of test keys: segments in this process, without an account, and simulates
+ * failures.
+ */
+export function createTestUpstream({
+  slowMs,
+  wait,
+  segmenter = new WorkerSegmenter(),
+}: TestUpstreamOptions): Upstream & { close(): Promise<void> } {
   return {
     admit: () => {},
     resume: async () => failed(new GatewayError('upstream_failed', 'Test keys have no jobs at Segmind.')),
@@ -23,7 +32,7 @@ export function createTestUpstream({ slowMs, wait }: TestUpstreamOptions): Upstr
       const { prompt, coordinates = [], removeCoordinates = [], overlayMask } = params
       const outcome = await segmenter.segment({
         image: Buffer.concat(chunks),
-        ...(prompt !== undefined && { prompt: withoutTrigger(prompt) }),
+        ...defined({ prompt: prompt === undefined ? undefined : withoutTrigger(prompt) }),
         points: coordinates,
         removed: removeCoordinates,
         overlay: overlayMask,

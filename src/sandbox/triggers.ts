@@ -1,31 +1,32 @@
-/** Answer at once, or submit and poll. */
+/** v1: responds with the picture. v2: submit, then poll. */
 export type Api = 'v1' | 'v2'
 
-/** What a prompt asks the sandbox to pretend (docs/sandbox.md, Triggers). */
+/** Simulated behaviour that a prompt requests (docs/sandbox.md, Triggers). */
 export interface Triggers {
-  /** A row of `PRETENDED`. */
+  /** Key of `SIMULATED_ERRORS`. */
   status?: string
-  /** Longer to answer by so many milliseconds. */
+  /** Delay of the response. */
   delayMs?: number
-  /** How the connection ends instead of an answer. */
-  fate?: 'cut' | 'hang' | 'reset'
-  /** The form of the answer, against what was asked for. */
-  form?: 'garbage' | 'base64-text' | 'data-uri'
-  /** The job ends as failed. */
+  /** Breaks the connection instead of a complete response. */
+  disruption?: 'cut' | 'hang' | 'reset'
+  /** Overrides the requested format of the response. */
+  format?: 'garbage' | 'base64-text' | 'data-uri'
+  /** Fails the job. */
   fails?: true
 }
 
-/** An error that can be asked for. */
-export interface Pretended {
+export interface SimulatedError {
   status: number
-  /** JSON, or HTML where it starts with `<`. */
+  /** JSON, or HTML if it begins with `<`. */
   body: unknown
-  /** Seconds from now, said in `x-rate-limit-reset-at-utc`. */
+  /** Seconds from now, for `x-rate-limit-reset-at-utc`. */
   resetSeconds?: number
 }
 
-/** Every documented failure (SEGMIND.md, Errors) by the value of `sandbox:status=`. */
-export const PRETENDED: Readonly<Record<string, Pretended>> = {
+/**
+ * Documented errors of the upstream (docs/segmind.md, Errors), by the value of `sandbox:status=`.
+ */
+export const SIMULATED_ERRORS: Readonly<Record<string, SimulatedError>> = {
   '400': { status: 400, body: { error: 'Malformed request body' } },
   '401': { status: 401, body: { error: 'Missing Authorization or x-api-key in header' } },
   '403': { status: 403, body: { error: 'Your team may not use this model' } },
@@ -44,14 +45,15 @@ export const PRETENDED: Readonly<Record<string, Pretended>> = {
   '504': { status: 504, body: { error: 'Gateway timeout' } },
 }
 
-/** Triggers that only one of the two knows. */
-const ONLY: Readonly<Record<string, Api>> = { 'base64-text': 'v1', 'data-uri': 'v1', fail: 'v2' }
+/** Triggers that exist in one API only. */
+const API_OF: Readonly<Record<string, Api>> = { 'base64-text': 'v1', 'data-uri': 'v1', fail: 'v2' }
 const MAX_DELAY_MS = 600_000
 const TRIGGER = /sandbox:([a-z0-9-]+)(?:=([a-z0-9-]*))?[\s;,]*/gi
 
 /**
- * Takes the triggers out of a prompt. Several may be given, between spaces, commas or semicolons; the rest is the real prompt, `undefined` when nothing is left.
- * Answers a sentence instead of triggers that do not exist, or not in this API.
+ * Separates the triggers from the prompt. Spaces, commas or semicolons may separate several
+ * triggers. `prompt` is the remaining text, or `undefined` if none remains. Returns a problem for a
+ * trigger that is unknown or not available in this API.
  */
 export function readTriggers(
   text: string,
@@ -60,7 +62,7 @@ export function readTriggers(
   const triggers: Triggers = {}
   for (const [, name = '', value] of text.matchAll(TRIGGER)) {
     const word = name.toLowerCase()
-    const found = (ONLY[word] ?? api) === api && readTrigger(word, value?.toLowerCase())
+    const found = (API_OF[word] ?? api) === api && readTrigger(word, value?.toLowerCase())
     if (!found) return { problem: `unknown sandbox trigger "${name}${value === undefined ? '' : `=${value}`}"` }
     Object.assign(triggers, found)
   }
@@ -68,14 +70,14 @@ export function readTriggers(
 }
 
 function readTrigger(name: string, value: string | undefined): Triggers | undefined {
-  if (name === 'status') return value && Object.hasOwn(PRETENDED, value) ? { status: value } : undefined
+  if (name === 'status') return value && Object.hasOwn(SIMULATED_ERRORS, value) ? { status: value } : undefined
   if (name === 'delay') {
     const delayMs = /^\d{1,6}$/.test(value ?? '') ? Number(value) : Number.NaN
     return delayMs <= MAX_DELAY_MS ? { delayMs } : undefined
   }
   if (value !== undefined) return undefined
-  if (name === 'cut' || name === 'hang' || name === 'reset') return { fate: name }
+  if (name === 'cut' || name === 'hang' || name === 'reset') return { disruption: name }
   if (name === 'fail') return { fails: true }
-  if (name === 'garbage' || name === 'base64-text' || name === 'data-uri') return { form: name }
+  if (name === 'garbage' || name === 'base64-text' || name === 'data-uri') return { format: name }
   return undefined
 }

@@ -1,22 +1,23 @@
-import { GatewayError } from '../errors.js'
+import { defined } from '../contracts/defined.js'
+import { GatewayError } from '../contracts/errors.js'
+import { BROKEN_TEXT, describeKind, describeNames, describeValue } from '../input/describe.js'
+import type { FormFields } from '../input/form.js'
+import { type ParsedFields, parseParams } from '../input/params.js'
 import { canonicalParams } from './cache-key.js'
-import { describeKind, describeNames } from './describe.js'
-import { type ParsedFields, parseParams } from './params.js'
-import type { SegmentRequest } from './question.js'
-import type { FormFields } from './upload.js'
+import type { SegmentRequest } from './keyed-request.js'
 
-/** One of the things to select in one image. */
+/** One selection of a batch. */
 export interface Selection {
-  /** Its place in the request, from 0. */
+  /** Position in the request, from 0. */
   index: number
-  /** The caller's own name for it. */
+  /** The caller's own id. */
   id?: string
-  /** What is asked; nothing where it is wrong. */
+  /** Absent when the selection is invalid. */
   parsed?: ParsedFields
   refusal?: GatewayError
 }
 
-/** One selection, answered. */
+/** Outcome of one selection. */
 export interface BatchItem<T> {
   selection: Selection
   answer?: T
@@ -28,13 +29,17 @@ const MAX_ID_CHARACTERS = 100
 const FIELDS = ['id', 'prompt', 'coordinates', 'remove_coordinates', 'overlay_mask', 'output'] as const
 
 /**
- * Reads the selections of a batch: a list, or JSON text that holds one. What is wrong with one of them is its own failure; throws `missing_selection`,
- * `invalid_parameter` for what is no list of 1–100 objects. `overlay_mask` and `output` of the request are the defaults of all.
+ * Parses the selections of a batch: a list, or JSON text of a list. An invalid selection fails
+ * alone. Throws `missing_selection`, or `invalid_parameter` for anything but a list of 1–100
+ * objects. `overlay_mask` and `output` of the request are the defaults of all selections.
  */
 export function parseSelections({ selections, ...defaults }: FormFields): Selection[] {
   const list = typeof selections === 'string' ? parseText(selections) : selections
   if (list === undefined)
-    throw new GatewayError('missing_selection', 'selections is required: a list of what to select in the image.')
+    throw new GatewayError(
+      'missing_selection',
+      'selections is required: a list of 1–100 objects, each with a prompt or coordinates.',
+    )
   if (!Array.isArray(list)) throw refuse(`it was ${describeKind(list)}`)
   if (list.length === 0 || list.length > MAX_SELECTIONS) throw refuse(`there were ${list.length}`)
   return list.map((item: unknown, index) => parseSelection(item, index, defaults))
@@ -45,7 +50,7 @@ function parseText(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    throw refuse('it was no JSON')
+    throw refuse('it was not valid JSON')
   }
 }
 
@@ -55,10 +60,14 @@ function parseSelection(item: unknown, index: number, defaults: FormFields): Sel
     return { index, refusal: new GatewayError('invalid_parameter', detail) }
   }
   const { id: given, ...fields } = item as { id?: unknown }
-  const named = typeof given === 'string' && given.length <= MAX_ID_CHARACTERS ? { id: given } : {}
+  const named = isSelectionId(given) ? { id: given } : {}
   try {
     if (given !== undefined && named.id === undefined)
-      throw new GatewayError('invalid_parameter', `id takes a text of at most ${MAX_ID_CHARACTERS} characters.`)
+      throw new GatewayError(
+        'invalid_parameter',
+        `id takes text of at most ${MAX_ID_CHARACTERS} characters, without U+FFFD and half surrogate pairs; ` +
+          `it was ${describeValue(given)}.`,
+      )
     const known: readonly string[] = FIELDS
     const unknown = Object.keys(fields).filter(name => !known.includes(name))
     if (unknown.length > 0) {
@@ -72,31 +81,39 @@ function parseSelection(item: unknown, index: number, defaults: FormFields): Sel
   }
 }
 
-/** A member that is `null` counts as not given. What one selection says of its form replaces both defaults. */
+/** The id becomes a header, which cannot be written of half a surrogate pair. */
+function isSelectionId(id: unknown): id is string {
+  return typeof id === 'string' && id.length <= MAX_ID_CHARACTERS && !BROKEN_TEXT.test(id)
+}
+
+/**
+ * Treats `null` as absent. A selection that sets `output` or `overlay_mask` takes neither default.
+ */
 function withDefaults(fields: FormFields, defaults: FormFields): FormFields {
   const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) as FormFields
-  const saysForm = given.output !== undefined || given.overlay_mask !== undefined
-  return saysForm ? given : { ...defaults, ...given }
+  const setsForm = given.output !== undefined || given.overlay_mask !== undefined
+  return setsForm ? given : { ...defaults, ...given }
 }
 
 function refuse(was: string): GatewayError {
   return new GatewayError('invalid_parameter', `selections takes a list of 1–${MAX_SELECTIONS} objects; ${was}.`)
 }
 
-/** What is the same for every selection of a batch. */
+/** The part of the request that all selections of a batch share. */
 export type BatchRequest = Omit<SegmentRequest, 'params'>
 
 export interface BatchParts<T> {
-  /** How many are asked for at the same time. */
+  /** Selections in progress at the same time. */
   parallel: number
-  ask(question: SegmentRequest, parsed: ParsedFields, selection: Selection): Promise<T>
-  /** Whether nobody waits for the rest: what is under way is finished, nothing new is begun. */
+  ask(request: SegmentRequest, parsed: ParsedFields, selection: Selection): Promise<T>
+  /** True once the caller has left: selections in progress finish, and no further one starts. */
   isOver(): boolean
 }
 
 /**
- * Answers the selections in the order in which they are done: first what was paid for before, then what has to be bought, some at a time, each through the
- * same queue and budget as any other question. One that fails fails alone.
+ * Answers the selections as each completes: cached ones first, then purchases, a few at a time,
+ * each through the same queue and budget as any other request. A selection that fails does not
+ * affect the others.
  */
 export async function* answerBatch<T>(
   request: BatchRequest,
@@ -113,15 +130,15 @@ export async function* answerBatch<T>(
       else rest.push(selection)
     }
   }
-  yield* asTheyEnd(rest, parts, selection => answerItem(request, selection, parts))
+  yield* mapAsCompleted(rest, parts, selection => answerItem(request, selection, parts))
 }
 
-/** The id by which one selection of a request is told of and found again. */
+/** Derives the request id of a selection, for the log and for explanations. */
 export function selectionId(requestId: string, { index }: Pick<Selection, 'index'>): string {
   return `${requestId}.${index}`
 }
 
-/** What the cache has; nothing where it must be bought, or the caller wants it bought. */
+/** Answers a selection from the cache; undefined where it has to be bought. */
 async function answerKnown<T>(
   request: BatchRequest,
   selection: Selection,
@@ -139,20 +156,27 @@ async function answerItem<T>(request: BatchRequest, selection: Selection, parts:
   if (!parsed) return { selection, error: selection.refusal }
   const { params } = parsed
   const { idempotencyKey } = request
-  const own =
-    idempotencyKey === undefined
-      ? {}
-      : { idempotencyKey: `${idempotencyKey} ${JSON.stringify(canonicalParams(params))}` }
-  const question = { ...request, ...own, requestId: selectionId(request.requestId, selection), params }
+  // One key of the caller stands for several requests, so each selection gets a key of its own.
+  const ownKey =
+    idempotencyKey === undefined ? undefined : `${idempotencyKey} ${JSON.stringify(canonicalParams(params))}`
+  const selected = {
+    ...request,
+    ...defined({ idempotencyKey: ownKey }),
+    requestId: selectionId(request.requestId, selection),
+    params,
+  }
   try {
-    return { selection, answer: await parts.ask(question, parsed, selection) }
+    return { selection, answer: await parts.ask(selected, parsed, selection) }
   } catch (error) {
     return { selection, error }
   }
 }
 
-/** Runs work on some items at a time, and answers each as it ends. What was begun goes on when nobody listens any more; it never rejects. */
-async function* asTheyEnd<I, O>(
+/**
+ * Maps items concurrently and yields each result as it completes. Started work finishes even if the
+ * consumer stops. `work` never rejects.
+ */
+async function* mapAsCompleted<I, O>(
   items: readonly I[],
   { parallel, isOver }: { parallel: number; isOver(): boolean },
   work: (item: I) => Promise<O>,
@@ -161,10 +185,10 @@ async function* asTheyEnd<I, O>(
   const running = new Map<Promise<O>, Promise<[Promise<O>, O]>>()
   for (;;) {
     while (running.size < parallel && waiting.length > 0 && !isOver()) {
-      const begun = work(waiting.shift() as I)
+      const started = work(waiting.shift() as I)
       running.set(
-        begun,
-        begun.then(result => [begun, result]),
+        started,
+        started.then(result => [started, result]),
       )
     }
     if (running.size === 0) return

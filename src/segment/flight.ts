@@ -1,157 +1,186 @@
 import { randomUUID } from 'node:crypto'
-import { GatewayError } from '../errors.js'
-import type { PurchaseKind } from '../storage.js'
-import { asFollower, free, inPatience, isLeadersOwn, isSlow } from './acceptance.js'
-import { look } from './look.js'
-import type { How, PipelineParts, Purchase, Seat } from './ports.js'
-import { buy, type Led } from './purchase.js'
-import type { Question } from './question.js'
+import { defined } from '../contracts/defined.js'
+import { GatewayError } from '../contracts/errors.js'
+import type { PurchaseKind } from '../contracts/ledger.js'
+import type { Result } from '../contracts/types.js'
+import { Audience } from './audience.js'
+import { forFollower, isAbandoned, isClientTimeout, isLeaderSpecific, withClientDeadline } from './failures.js'
+import type { KeyedRequest } from './keyed-request.js'
+import { cached, lookUp } from './lookup.js'
+import type { FlightRole, How, PipelineParts, Purchase } from './ports.js'
+import { buy, type LeaderContext } from './purchase.js'
 import { timed } from './story.js'
-import type { Result } from './types.js'
 
-export interface Bought {
+export interface PurchaseOutcome {
   how: How
   purchase: Purchase
 }
 
-/** Buys for this request (`no-cache`, `no-store`, `COALESCE=off`), whoever else is buying; others may follow a purchase that is kept. */
-export async function boughtAlone(question: Question, parts: PipelineParts): Promise<Bought> {
-  const { name, caller, cache, mustBuy } = question
-  const purchase = cache.noStore ? 'no-store' : mustBuy ? 'no-cache' : 'uncoalesced'
-  const begin = () => buy(question, { note: planOf(question, parts), purchase }, parts)
+/**
+ * Buys for this request alone (`no-cache`, `no-store`, `COALESCE=off`), whether or not an identical
+ * one is in flight. Others may follow the purchase if its result is kept.
+ */
+export async function purchaseAlone(request: KeyedRequest, parts: PipelineParts): Promise<PurchaseOutcome> {
+  const { name, caller, cache, mustBuy } = request
+  const kind = cache.noStore ? 'no-store' : mustBuy ? 'no-cache' : 'uncoalesced'
+  const audience = new Audience()
+  const run = () => buy(request, { note: planCall(request, parts), purchase: kind, audience }, parts)
   const isKept = mustBuy && !cache.noStore
-  const landed = isKept ? parts.flights.lead(name, caller.team.id, begin) : parts.flights.alone(begin)
-  if (question.story) question.story.flight = { role: 'alone' }
-  question.story?.began(landed)
-  question.holdUntil?.(landed)
-  return { how: mustBuy ? 'bypass' : 'miss', purchase: await inPatience(landed, question.endsAt) }
+  const leader = { team: caller.team.id, audience }
+  const purchase = isKept ? parts.flights.lead(name, leader, run) : parts.flights.alone(run)
+  if (request.story) request.story.flight = { role: 'alone' }
+  request.story?.recordWork(purchase)
+  request.holdUntil?.(purchase)
+  return { how: mustBuy ? 'bypass' : 'miss', purchase: await waitFor(purchase, audience, request) }
 }
 
-/** Leads the purchase, or follows the flight of an identical request; waits at most the caller's patience in all. */
-export async function boughtTogether(question: Question, parts: PipelineParts): Promise<Bought> {
-  const team = question.caller.team.id
+/**
+ * Leads the flight of this request, or follows an identical request. Waits until the caller's
+ * deadline at most.
+ */
+export async function purchaseShared(request: KeyedRequest, parts: PipelineParts): Promise<PurchaseOutcome> {
+  const team = request.caller.team.id
   for (;;) {
     const joinedAt = performance.now()
-    const flight = parts.flights.join(question.name, team, () => fly(question, parts))
-    if (flight.role === 'leader') question.holdUntil?.(flight.landed)
-    noteFlight(question, flight)
-    const isFollower = flight.role === 'follower'
-    const waited = inPatience(flight.landed, question.endsAt)
-    const landed = isFollower ? timed(question.story, 'follow', waited) : waited
-    const { purchase, error } = await landed.then(
-      purchase => ({ purchase, error: undefined }),
-      (error: unknown) => ({ purchase: undefined, error }),
-    )
+    const audience = new Audience()
+    const flight = parts.flights.join(request.name, { team, audience }, () => runFlight(request, audience, parts))
+    recordFlight(request, flight)
+    const waited = waitFor(flight.outcome, flight.leader.audience, request)
     if (flight.role === 'leader') {
-      if (!purchase) throw error
-      return { how: howLed(purchase, question), purchase }
+      request.holdUntil?.(flight.outcome)
+      const purchase = await waited
+      return { how: howLed(purchase, request), purchase }
     }
-    // A leader that failed for reasons of its own (another team's budget, an id without bytes, its patience), or that was content with
-    // an older answer than this caller wants, decides nothing for the others: they ask again, one of them leading.
-    if (!purchase) {
-      const isFlights = isSlow(error) && performance.now() < question.endsAt
-      if (!isFlights && !isLeadersOwn(error, flight.leader === team)) throw asFollower(error)
-    } else if (purchase.bought || purchase.followed || question.isWanted(purchase.result)) {
-      const upstreamMs = performance.now() - joinedAt
-      const { result, stored, written, by } = purchase
-      noteLeader(question, by)
-      return { how: 'coalesced', purchase: { ...free(result), stored, written, upstreamMs } }
+    try {
+      const { result, stored, written, by, bought, followed } = await timed(request.story, 'follow', waited)
+      if (bought || followed || request.isAcceptable(result)) {
+        const upstreamMs = performance.now() - joinedAt
+        recordLeader(request, by)
+        return { how: 'coalesced', purchase: { ...cached(result), stored, written, upstreamMs } }
+      }
+    } catch (error) {
+      const isLeadersDeadline = isClientTimeout(error) && performance.now() < request.deadline
+      if (!isLeadersDeadline && !isLeaderSpecific(error, flight.leader.team === team)) throw forFollower(error)
     }
+    // A leader decides nothing for its followers when it fails for a reason of its own (its team's
+    // budget, an image id without bytes, its deadline, all its callers left) or accepts an older
+    // result than they do. They try again, and one of them leads.
   }
 }
 
-function howLed(purchase: Purchase, { mustBuy }: Question): How {
+/**
+ * Waits for a purchase as one of its callers, until the caller's deadline. A caller whose result is
+ * fetched later never leaves the purchase.
+ */
+function waitFor(
+  purchase: Promise<Purchase>,
+  audience: Audience,
+  { onGone, prefer, deadline }: KeyedRequest,
+): Promise<Purchase> {
+  const leave = audience.join()
+  if (!onGone || prefer?.respondAsync) return withClientDeadline(purchase, deadline)
+  onGone(leave)
+  return withClientDeadline(purchase, deadline, leave)
+}
+
+function howLed(purchase: Purchase, { mustBuy }: KeyedRequest): How {
   if (purchase.bought) return mustBuy ? 'bypass' : 'miss'
   return purchase.followed ? 'coalesced' : 'hit'
 }
 
-/** Leads the flight of this process: takes the lead of all processes and buys, or follows the process that has it. */
-async function fly(question: Question, parts: PipelineParts): Promise<Purchase> {
-  const begunAt = performance.now()
+/**
+ * Runs this process's flight: acquires the lease and buys, or follows the process that holds it.
+ */
+async function runFlight(request: KeyedRequest, audience: Audience, parts: PipelineParts): Promise<Purchase> {
+  const startedAt = performance.now()
   let isFollowing = false
   for (;;) {
-    const note = planOf(question, parts)
-    const waitMs = begunAt + parts.patienceMs - performance.now()
-    const seat = await parts.leases.take(question.name, note, { waitMs, isFollowing })
-    noteSeat(question, seat)
-    if (seat.role === 'leader') return lead(question, seat, { ...seat, note }, parts)
-    // The same rules as for followers in one process, see above.
-    const { at } = seat.leader
-    // What was bought while this one waited is new enough, whatever age it asked for: both times are the leader's.
-    const isWanted = (result: Result) => question.isWanted(result) || (at > 0 && result.storedAt >= at)
-    const result = await look('landed', { ...question, isWanted }, parts)
-    if (result && isWanted(result)) return { ...free(result), followed: true, upstreamMs: performance.now() - begunAt }
-    const { error } = seat.landing
-    if (error && !isLeadersOwn(error, seat.leader.team === note.team)) throw error
+    audience.signal.throwIfAborted()
+    const note = planCall(request, parts)
+    const waitMs = startedAt + parts.clientTimeoutMs - performance.now()
+    const flight = await parts.leases.take(request.name, note, { waitMs, isFollowing })
+    recordRole(request, flight)
+    if (flight.role === 'leader') return lead(request, flight, { note, audience }, parts)
+    // The rules for followers in `purchaseShared` apply here too.
+    const { at, team } = flight.leader
+    // A result bought while this process waited is new enough for any `max-age`. Both times are the
+    // leader's.
+    const isAcceptable = (result: Result) => request.isAcceptable(result) || (at > 0 && result.storedAt >= at)
+    const { hit } = await lookUp('landed', { ...request, isAcceptable }, parts.results)
+    if (hit) return { ...cached(hit), followed: true, upstreamMs: performance.now() - startedAt }
+    const { error } = flight.outcome
+    if (error && !isLeaderSpecific(error, team === note.team)) throw error
     isFollowing = true
   }
 }
 
-/** Leads, and lands for the followers: with the error, or once the result is where they find it. */
+/**
+ * Buys as the leader, and ends the flight for followers: with the error, or once they can find the
+ * result.
+ *
+ * Looks in the cache again before it pays. This prevents a second purchase in this race: A looks
+ * (miss) · B's purchase ends, is stored, and B leaves the flight · A finds no flight, leads a new
+ * one and would pay again. A store that cannot be reached prevents nothing, so the purchase is
+ * marked `unguarded`.
+ */
 async function lead(
-  question: Question,
-  seat: Seat & { role: 'leader' },
-  led: Led,
+  request: KeyedRequest,
+  { purchase: kind, earlier, end }: FlightRole & { role: 'leader' },
+  { note, audience }: Pick<LeaderContext, 'note' | 'audience'>,
   parts: PipelineParts,
 ): Promise<Purchase> {
+  const leader: LeaderContext = { note, audience, purchase: kind, ...defined({ earlier }) }
   try {
-    const purchase = await lookAgainThenBuy(question, led, parts)
-    void purchase.written.then(() => seat.land({}))
+    const { hit, isSure } = await lookUp('again', request, parts.results)
+    leader.purchase = kindOf(request, kind, isSure)
+    const purchase = hit ? cached(hit) : await buy(request, leader, parts)
+    void purchase.written.then(() => end({}))
     return purchase
   } catch (error) {
     const known =
       error instanceof GatewayError
         ? error
         : new GatewayError('internal_error', 'The purchase failed inside the gateway.')
-    seat.land({ error: known, ...(led.openJob && { openJob: led.openJob }) })
+    // Without an error and a result, followers in other processes try again.
+    end(defined({ error: isAbandoned(error) ? undefined : known, openJob: leader.openJob }))
     throw error
   }
 }
 
 /**
- * Looks once more before paying. The race it ends: A looks (miss) · B lands the purchase, stores it and leaves the flight ·
- * A, finding no flight, leads a new one and would pay again. A store that cannot be asked now guards nothing.
+ * Returns the kind for the ledger. `no-store` comes first: recovery of an orphan must not keep its
+ * result.
  */
-async function lookAgainThenBuy(question: Question, led: Led, parts: PipelineParts): Promise<Purchase> {
-  const looking = parts.results.find(question.name, question.isWanted)
-  const { result, isSure } = await timed(question.story, 'look', looking)
-  const isWanted = result !== undefined && question.isWanted(result)
-  question.story?.looked('again', { isSure, ...(result && { result }) }, isWanted)
-  if (isWanted) return free(result)
-  return buy(question, Object.assign(led, { purchase: kindOf(question, led, isSure) }), parts)
-}
-
-/** As the ledger has it. `no-store` above all: whoever ends an orphan must not keep its answer. */
-function kindOf({ cache, mustBuy }: Question, { purchase }: Led, isSure: boolean): PurchaseKind {
+function kindOf({ cache, mustBuy }: KeyedRequest, led: PurchaseKind, isSure: boolean): PurchaseKind {
   if (cache.noStore && mustBuy) return 'no-store'
-  if (purchase !== 'first') return purchase
+  if (led !== 'first') return led
   if (!isSure) return 'unguarded'
   return mustBuy ? 'no-cache' : 'first'
 }
 
-function noteFlight({ story }: Question, { role, leader, landed }: Joined): void {
+function recordFlight({ story }: KeyedRequest, { role, leader, outcome }: JoinedFlight): void {
   if (!story) return
-  story.flight = { role, ...(role === 'follower' && { leader: { team: leader, isElsewhere: false } }) }
-  if (role === 'leader') story.began(landed)
+  story.flight = { role, ...(role === 'follower' && { leader: { team: leader.team, isElsewhere: false } }) }
+  if (role === 'leader') story.recordWork(outcome)
 }
 
-function noteLeader({ story }: Question, by: Purchase['by']): void {
+function recordLeader({ story }: KeyedRequest, by: Purchase['by']): void {
   if (story?.flight && by) story.flight.leader = { ...by, isElsewhere: false }
 }
 
-type Joined = ReturnType<PipelineParts['flights']['join']>
+type JoinedFlight = ReturnType<PipelineParts['flights']['join']>
 
-/** Among the processes, this one leads, or follows another one. */
-function noteSeat({ story }: Question, seat: Seat): void {
+/** Records whether this process leads the flight among all processes, or follows another one. */
+function recordRole({ story }: KeyedRequest, role: FlightRole): void {
   if (!story?.flight) return
-  if (seat.role === 'leader') story.flight.seat = seat.purchase
+  if (role.role === 'leader') story.flight.seat = role.purchase
   else {
-    const { team, callId, at } = seat.leader
+    const { team, callId, at } = role.leader
     story.flight = { role: 'follower', leader: { team, callId, at, isElsewhere: true } }
   }
 }
 
-/** The call that would be made, named before anybody is asked whether it shall be. */
-function planOf({ caller, scope }: Question, parts: PipelineParts) {
+/** Names the call before the lease decides whether it will be made. */
+function planCall({ caller, scope }: KeyedRequest, parts: PipelineParts) {
   return { callId: randomUUID(), at: parts.now(), team: caller.team.id, scope }
 }

@@ -1,104 +1,120 @@
-import { GatewayError } from '../errors.js'
-import { chargeOf, free, inPatience, isServableStale, isSlow } from './acceptance.js'
-import { type Bought, boughtAlone, boughtTogether } from './flight.js'
-import { look } from './look.js'
-import type { How, PipelineParts, Purchase } from './ports.js'
-import { keepImage } from './purchase.js'
-import { checkReplay, type Question, type SegmentRequest, toQuestion } from './question.js'
-import type { CacheKey, Result } from './types.js'
+import { GatewayError } from '../contracts/errors.js'
+import type { CacheKey, Result } from '../contracts/types.js'
+import { chargeOf, isClientTimeout, withClientDeadline } from './failures.js'
+import { type PurchaseOutcome, purchaseAlone, purchaseShared } from './flight.js'
+import { checkReplay, type KeyedRequest, keepImage, keyRequest, type SegmentRequest } from './keyed-request.js'
+import { cached, isFresh, isServableStale, lookUp } from './lookup.js'
+import type { How, PipelineParts, Purchase, QueuePlace } from './ports.js'
+import { queuePlaceOf } from './result-lookup.js'
 
 export interface SegmentAnswer {
   how: How
   key: CacheKey
   result: Result
-  /** Charged to this team for this request: 0 unless this very request was the purchase. */
+  /** Charged to this team for this request: 0 unless this request made the purchase. */
   charged: Result['cost']
-  /** Whether the next identical request will find it. */
+  /** True when the cache holds the result, so that the next identical request is a hit. */
   stored: boolean
-  /** It was bought before for the same `Idempotency-Key`. */
+  /** True when the result was bought earlier under the same `Idempotency-Key`. */
   isReplay: boolean
-  /** Where the time went, milliseconds. */
+  /** Milliseconds. */
   timing: { cacheMs: number; queueMs: number; upstreamMs: number }
 }
 
-/** The purchase goes on; its answer can be fetched by its id (`Prefer: respond-async`). */
+/**
+ * The purchase continues in the background; its result can be fetched by its id (`Prefer:
+ * respond-async`).
+ */
 export interface Accepted {
   how: 'accepted'
   key: CacheKey
+  /** Present while the purchase waits for a slot in this process. */
+  queue?: QueuePlace
 }
 
 /**
- * Answers one question: from what was paid for before, else together with whoever is asking the same right now, else by buying it.
- * Throws the errors of SPEC §6; whatever was paid is booked and kept even when the caller has left.
+ * Answers one request: from the cache, else together with an identical request in flight, else by
+ * buying the result. Throws the errors of docs/reference.md, Errors. A paid result is booked and
+ * kept even when the caller has left.
  */
 export async function segment(request: SegmentRequest, parts: PipelineParts): Promise<SegmentAnswer | Accepted> {
-  const question = toQuestion(request, parts)
-  const { isWanted, mustBuy, isOnce } = question
+  const keyed = keyRequest(request, parts)
+  const { mustBuy, isIdempotent } = keyed
 
-  // 1. An answer that was paid for once, by anybody, is free.
-  const askedAt = performance.now()
-  const known = mustBuy && !isOnce ? undefined : await look('first', question, parts)
-  const cacheMs = performance.now() - askedAt
-  if (known && isWanted(known)) {
-    keepImage(question, parts)
-    return finish({ how: 'hit', purchase: free(known) }, cacheMs, question, parts)
+  // 1. A cached result is free, whichever team paid for it.
+  const startedAt = performance.now()
+  const { hit, result: known } = mustBuy && !isIdempotent ? {} : await lookUp('first', keyed, parts.results)
+  const cacheMs = performance.now() - startedAt
+  if (hit) {
+    keepImage(keyed, parts)
+    return finish({ how: 'hit', purchase: cached(hit) }, cacheMs, keyed, parts)
   }
   if (request.cache.onlyIfCached)
-    throw new GatewayError('not_cached', 'There is no cached answer, and only-if-cached forbids to buy one.')
+    throw new GatewayError('not_cached', 'The result is not cached, and only-if-cached forbids a purchase.')
 
-  // 2. Otherwise it is bought: by this request, or by the identical one that is buying it already.
+  // 2. A miss is bought once: by this request, or by an identical one already in flight.
   try {
-    const isShared = mustBuy ? isOnce : parts.coalesce
-    const bought = isShared ? await pursued(question, parts) : await boughtAlone(question, parts)
-    return finish(bought, cacheMs, question, parts)
+    const isShared = mustBuy ? isIdempotent : parts.coalesce
+    const isAsync = request.prefer?.respondAsync
+    const purchase = !isShared ? purchaseAlone : isAsync ? purchaseInBackground : purchaseShared
+    return finish(await purchase(keyed, parts), cacheMs, keyed, parts)
   } catch (error) {
-    // 3. Whoever would rather come back for it is told where; whoever waits gets an answer past its time, which is better than none.
-    if (isSlow(error) && canFetchLater(question, known, parts)) return { how: 'accepted', key: question.key }
+    // 3. An asynchronous caller fetches the result later; any other caller may get a stale result
+    // instead of the failure.
+    if (isClientTimeout(error) && canFetchLater(keyed, known, parts))
+      return { how: 'accepted', key: keyed.key, ...queuePlaceOf(keyed.name, parts) }
     if (!known || mustBuy || !isServableStale(known, error, parts)) throw error
-    const purchase = { ...free(known), charged: chargeOf(error) }
-    return finish({ how: 'stale', purchase }, cacheMs, question, parts)
+    const purchase = { ...cached(known), charged: chargeOf(error) }
+    return finish({ how: 'stale', purchase }, cacheMs, keyed, parts)
   }
 }
 
 /**
- * Whoever would rather come back waits a moment only, but is promised an answer: what it asked for is pursued to its end without it. The
- * race it ends: A, who names an image without bytes, leads · B brings them, follows, and goes · A's flight fails, and nobody would lead B's.
+ * Leads or follows the flight of a `respond-async` request. Its caller waits only a moment, so the
+ * request continues in the background until there is a result. Without that, this race loses the
+ * promised result: A names an image by id without its bytes and leads · B brings the bytes, follows
+ * A, and leaves with a 202 · A's flight fails with `unknown_image`, and no request is left to lead
+ * B's purchase.
  */
-function pursued(question: Question, parts: PipelineParts): Promise<Bought> {
-  if (!question.prefer?.respondAsync) return boughtTogether(question, parts)
-  const name = `${question.caller.team.id} ${question.name}`
-  const hasBytes = question.image.uploaded !== undefined
-  const standing = parts.pursuits.get(name)
-  // For one team one is enough: it ends as all of them would. Another would only hold the same bytes once more.
-  if (standing && (standing.hasBytes || !hasBytes)) {
-    standing.endsAt = Math.max(standing.endsAt, question.patienceEndsAt)
-    return boughtTogether(question, parts)
+function purchaseInBackground(request: KeyedRequest, parts: PipelineParts): Promise<PurchaseOutcome> {
+  const name = `${request.caller.team.id} ${request.name}`
+  const hasBytes = request.image.uploaded !== undefined
+  const running = parts.backgroundPurchases.get(name)
+  // One background purchase serves all requests of a team. A second one would only hold the same
+  // bytes again.
+  if (running && (running.hasBytes || !hasBytes)) {
+    running.deadline = Math.max(running.deadline, request.latestDeadline)
+    return purchaseShared(request, parts)
   }
-  const pursuing = { ...question, hasBytes, endsAt: question.patienceEndsAt }
-  parts.pursuits.set(name, pursuing)
-  const pursuit = boughtTogether(pursuing, parts)
-  const end = () => parts.pursuits.get(name) === pursuing && parts.pursuits.delete(name)
-  pursuit.then(end, end)
-  question.holdUntil?.(pursuit)
-  question.story?.began(pursuit)
-  return inPatience(pursuit, question.endsAt)
+  // Its callers fetch the result later, so none of them can leave it.
+  const { onGone: _stays, ...staying } = request
+  const background = { ...staying, hasBytes, deadline: request.latestDeadline }
+  parts.backgroundPurchases.set(name, background)
+  const purchase = purchaseShared(background, parts)
+  const end = () => parts.backgroundPurchases.get(name) === background && parts.backgroundPurchases.delete(name)
+  purchase.then(end, end)
+  request.holdUntil?.(purchase)
+  request.story?.recordWork(purchase)
+  return withClientDeadline(purchase, request.deadline)
 }
 
-/** Under its id the caller would find what is bought now, and not an answer that it does not want. */
-function canFetchLater({ prefer, mustBuy }: Question, known: Result | undefined, parts: PipelineParts): boolean {
-  const isFresh = known !== undefined && parts.now() - known.storedAt < parts.freshSeconds * 1000
-  return prefer?.respondAsync === true && !mustBuy && parts.coalesce && !isFresh
+/** False where the id would lead to an older result that the caller has just declined. */
+function canFetchLater({ prefer, mustBuy }: KeyedRequest, known: Result | undefined, parts: PipelineParts): boolean {
+  const hasFresh = known !== undefined && isFresh(known, parts)
+  return prefer?.respondAsync === true && !mustBuy && parts.coalesce && !hasFresh
 }
 
 function finish(
   { how, purchase }: { how: How; purchase: Purchase },
   cacheMs: number,
-  question: Question,
+  request: KeyedRequest,
   parts: PipelineParts,
 ): SegmentAnswer {
   const { result, charged, stored, queueMs, upstreamMs } = purchase
-  checkReplay(question, result)
-  const isReplay = question.isOnce && !purchase.bought
-  parts.journal.answered({ team: question.caller.team, how, resultId: question.key, result })
-  return { how, key: question.key, result, charged, stored, isReplay, timing: { cacheMs, queueMs, upstreamMs } }
+  checkReplay(request, result)
+  const isReplay = request.isIdempotent && !purchase.bought
+  const { team } = request.caller
+  parts.observer.resultAnswered(team.id, how, result.cost)
+  parts.journal.answered({ team, how, resultId: request.key, result })
+  return { how, key: request.key, result, charged, stored, isReplay, timing: { cacheMs, queueMs, upstreamMs } }
 }

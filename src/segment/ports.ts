@@ -1,162 +1,221 @@
-import type { GatewayError } from '../errors.js'
-import type { Nanocredits } from '../nanocredits.js'
-import type { PurchaseKind } from '../storage.js'
-import type { CacheKey, Caller, Digest, ImageBytes, MaskFacts, Params, Result, Team } from './types.js'
+import type { Clock } from '../contracts/clock.js'
+import type { GatewayError } from '../contracts/errors.js'
+import type { PurchaseKind, SentImage } from '../contracts/ledger.js'
+import type { Nanocredits } from '../contracts/nanocredits.js'
+import type {
+  CacheKey,
+  Caller,
+  Digest,
+  ImageBytes,
+  MaskFacts,
+  Params,
+  PixelDigest,
+  Result,
+  Size,
+  Team,
+} from '../contracts/types.js'
+import type { Audience } from './audience.js'
+import type { Slots } from './slots-port.js'
 import type { Bill, Upstream } from './upstream-port.js'
 
+export type * from './slots-port.js'
 export type * from './upstream-port.js'
 
-/** What the pipeline asks of the parts around it. Each is built in `gateway.ts`; tests pass plain objects. */
+// Interfaces through which the pipeline uses the parts. `app/build.ts` builds the parts; tests pass
+// plain objects.
 
-/** Answers we have. Never throws: a failure is a miss, counted and logged by the part. */
+/** The result cache. Never throws: a failure is a miss, which the part counts and logs. */
 export interface Results {
-  /** The result that `isWanted`, else one past its time, else nothing; `isSure` is false when the store could not be asked. */
-  find(key: CacheKey, isWanted: (result: Result) => boolean): Promise<Found>
-  /** Keeps a paid answer, for its usual time unless told another; what the store cannot take now is written when it is back. */
-  keep(key: CacheKey, result: Result, ttlSeconds?: number): Promise<Kept>
+  /** Returns an acceptable result, else a stale one, else none. */
+  find(key: CacheKey, isAcceptable: (result: Result) => boolean): Promise<Found>
+  /** Keeps a paid result. What the store cannot take now is written when it is reachable again. */
+  keep(key: CacheKey, result: Result, ttlSeconds?: number): Promise<WriteState>
 }
 
 export interface Found {
   result?: Result
+  /** False when the store could not be read. */
   isSure: boolean
 }
 
-export interface Kept {
-  /** Whether the store has it already. */
+export interface WriteState {
+  /** True when the store has it. */
   stored: boolean
-  /** Resolves once it is known whether the store has it: false when it was given up. Never rejects. */
+  /**
+   * Resolves to true once the store has it, or to false when the write was given up. Never rejects.
+   */
   written: Promise<boolean>
 }
 
-/** Images by id, for `IMAGE_TTL_SECONDS`. `scope` is the team under `CACHE_SCOPE=team`, else empty. Never throws. */
+/**
+ * Images by id, for `IMAGE_TTL_SECONDS`. `scope` is the team under `CACHE_SCOPE=team`, else empty.
+ * Never throws.
+ */
 export interface Images {
   find(scope: string, digest: Digest): Promise<ImageBytes | undefined>
-  /** `team` has sent it, and may take it out. */
+  /** `team` uploaded the image and may delete it. */
   keep(scope: string, image: ImageBytes, team: string): Promise<void>
 }
 
-/** One paid call, before it happens. */
+/** A paid call before it is made. */
 export interface PlannedCall {
   callId: string
-  /** When it was planned, milliseconds since 1970: it is booked in the windows of that time. */
+  /** Planned at, milliseconds since 1970. The budget windows of this time are charged. */
   at: number
   caller: Caller
   requestId: string
   cacheKey: CacheKey
   purchase: PurchaseKind
-  /** What is sent: its size in pixels, and its bytes. */
-  image?: { width: number; height: number; bytes: number }
+  image?: SentImage
 }
 
-/** Money held for a call until it is known what it cost. Exactly one of the three ends it; a second one changes nothing. */
+/**
+ * Credits reserved for a call. `settle`, `release` or `unknown` ends it; any further call of these
+ * changes nothing.
+ */
 export interface Reservation {
-  /** What `settle` books for this bill: Segmind's own figure, else what the balance shows, else the estimate. */
+  /**
+   * Returns what `settle` books for this bill: Segmind's cost, else the balance's change, else the
+   * estimate.
+   */
   costOf(bill: Bill): Promise<Nanocredits>
-  /** Adds what has become known about the call since, before it ends. */
+  /** Adds facts about the call before it ends. */
   describe(known: { pixelKey: string }): void
-  /** Segmind has taken the call as a job: whoever comes after a crash polls that job, and submits no other. */
+  /**
+   * Records that Segmind accepted the call as a job, so that a successor polls it instead of
+   * submitting another.
+   */
   submitted(jobId: string): Promise<void>
-  /** The call was answered and billed. Answers what was booked: Segmind's own figure, else the estimate. */
+  /** Books the cost of a billed call, and returns it. */
   settle(bill: Bill): Promise<Nanocredits>
-  /** Segmind surely did not bill. */
+  /** Returns the credits: Segmind surely did not bill. */
   release(bill?: Bill): Promise<void>
-  /** The body went out and no answer came: stays booked with the estimate. */
+  /** Keeps the estimate booked: the request was sent, and its outcome is unknown. */
   unknown(bill?: Bill): Promise<void>
 }
 
+/** The account behind the shared key. `latest` is undefined while the balance is unknown. */
+export interface SharedAccount {
+  /** Throws `credits_exhausted`, or `credits_reserved` for a team that is not protected. */
+  gate: { admit(team: Team): void }
+  balance: { readonly latest: { remaining: Nanocredits } | undefined }
+}
+
 export interface Ledger {
-  /** Throws `credits_exhausted`, or `credits_reserved` for a team that is not protected: nothing need be reserved for a call that cannot be paid. */
-  admit(team: Team): void
-  /** Throws `budget_exhausted`, `credits_reserved`, or `store_unavailable` (only for a team with a budget). */
+  /**
+   * Reserves the estimate. Throws `budget_exhausted`, `credits_reserved`, or for a team with a
+   * budget `store_unavailable`.
+   */
   reserve(call: PlannedCall): Promise<Reservation>
-  /** What the account held when it was last heard; undefined while that is not known. */
-  balance(): Nanocredits | undefined
-  /** The call that an earlier holder of a flight had planned; nothing when it never reserved, or gave back what it reserved. Rejects with `StoreError`. */
+  /**
+   * Finds the call of an earlier leader; undefined when it never reserved or has released. Rejects
+   * with `StoreError`.
+   */
   find(callId: string, at: number): Promise<EarlierCall | undefined>
 }
 
-/** A call as a process that has died, or has given up waiting for its job, left it. */
+/** A call left by a process that died, or that gave up waiting for its job. */
 export interface EarlierCall {
   state: 'reserved' | 'charged' | 'unknown'
   /** Milliseconds since 1970. */
   at: number
   team: string
-  /** The question it was made for. */
+  /** The result it was made for. */
   cacheKey: CacheKey
   jobId?: string
-  /** Ends it in place of the one who reserved it. */
+  /** Ends the call in place of the process that reserved it. */
   reservation: Reservation
 }
 
-/** How an answer came about (SPEC §3, `X-Cache`). */
+/** Cache status of an answer (`X-Cache`). */
 export type How = 'hit' | 'miss' | 'coalesced' | 'stale' | 'bypass'
 
-/** Answers on their way. Work that was begun is finished whether or not anybody still waits for it. */
-export interface Flights<T> {
-  /** Joins the flight of that name, or leads a new one by calling `lead`. `leader` is whoever began it. */
-  join(
-    name: string,
-    leader: string,
-    lead: () => Promise<T>,
-  ): { role: 'leader' | 'follower'; leader: string; landed: Promise<T> }
-  /** Begins a flight even where one is under way; others may join it where it is the only one of that name. */
-  lead(name: string, leader: string, lead: () => Promise<T>): Promise<T>
-  /** A flight nobody can join. */
+/**
+ * Work in flight in this process, by name. Work that was started finishes even when no caller waits
+ * for it.
+ */
+export interface Flights<T, L = FlightLeader> {
+  /**
+   * Follows the flight of that name, or leads a new one by calling `lead`.
+   */
+  join(name: string, leader: L, lead: () => Promise<T>): { role: 'leader' | 'follower'; leader: L; outcome: Promise<T> }
+  /**
+   * Starts a flight even if one is in flight; others can follow it when it is the only one of that
+   * name.
+   */
+  lead(name: string, leader: L, lead: () => Promise<T>): Promise<T>
+  /** Starts a flight that no other request can follow. */
   alone(lead: () => Promise<T>): Promise<T>
-  /** Who leads the flight of that name; nobody when there is none. */
-  leaderOf(name: string): string | undefined
+  /** The leader of the flight of that name, if there is one. */
+  leaderOf(name: string): L | undefined
 }
 
-/** What a successor has to know of a purchase under way: its call, and who leads it. */
+/** The team that leads a flight in this process, and the callers that wait for it. */
+export interface FlightLeader {
+  team: string
+  audience: Audience
+}
+
+/** A purchase in flight as a successor needs to know it. */
 export interface FlightNote {
   callId: string
-  /** When the call was planned, milliseconds since 1970. */
+  /** Planned at, milliseconds since 1970. */
   at: number
-  /** The team that leads. */
+  /** The leader's team. */
   team: string
-  /** Whose results it belongs to under `CACHE_SCOPE=team`, else empty. */
+  /** The team under `CACHE_SCOPE=team`, else empty. */
   scope: string
-  /** The leader before, who died: its call is the one to be ended, as long as this one has planned none in the ledger. */
+  /**
+   * A dead leader before this one. Its call is the one to end while this one has none in the
+   * ledger.
+   */
   earlier?: FlightNote | undefined
 }
 
-/** Who buys the answer of one name, across processes and replicas. */
+/** Elects one leader for each name across all processes and replicas. */
 export interface Leases {
   /**
-   * Waits until this process leads, or the one that does has landed. Throws `upstream_slow` when neither happens in `waitMs`.
-   * `isFollowing`: somebody else is known to have led just now, so a store that does not answer is waited for.
+   * Waits until this process leads, or the current leader has ended. Throws `upstream_slow` when
+   * neither happens within `waitMs`. `isFollowing`: another process has just led, so an unreachable
+   * store is waited for.
    */
-  take(name: string, note: FlightNote, options: { waitMs: number; isFollowing: boolean }): Promise<Seat>
-  /** How a name stands: under way, or landed lately with what its leader had to say. Never throws: not known is nothing. */
-  look(name: string): Promise<{ note: FlightNote; landing?: Landing } | undefined>
+  take(name: string, note: FlightNote, options: { waitMs: number; isFollowing: boolean }): Promise<FlightRole>
+  /**
+   * Returns the flight of a name, in progress or recently ended. Never throws: an unknown state is
+   * undefined.
+   */
+  look(name: string): Promise<{ note: FlightNote; outcome?: FlightOutcome } | undefined>
 }
 
-/** A place in a flight: the leader's, who has to land it, or a follower's, whose leader has landed. */
-export type Seat =
+/** Role in a flight: a leader, which has to end it, or a follower whose leader has ended. */
+export type FlightRole =
   | {
       role: 'leader'
       purchase: 'first' | 'takeover' | 'unguarded'
-      /** Of the leader before, who died, or left a job open. */
+      /** The call of an earlier leader that died or left a job open. */
       earlier?: FlightNote
-      /** Ends the flight for those who follow. Call it when the result is in the store. Never throws. */
-      land(landing: Landing): void
+      /** Ends the flight for its followers. Call it once the store has the result. Never throws. */
+      end(outcome: FlightOutcome): void
     }
-  | { role: 'follower'; leader: FlightNote; landing: Landing }
+  | { role: 'follower'; leader: FlightNote; outcome: FlightOutcome }
 
-/** How a purchase ended, for those who followed. */
-export interface Landing {
-  /** Absent when there is a result, or nothing to say. */
+/** The end of a flight, for its followers. */
+export interface FlightOutcome {
+  /** Absent when there is a result. */
   error?: GatewayError
-  /** The call whose job is still open at Segmind: who comes next polls it. It may be an earlier leader's. */
+  /**
+   * The call whose job is open at Segmind, for the next leader to poll. It may be an earlier
+   * leader's.
+   */
   openJob?: FlightNote
 }
 
-/** Takes down what each team was answered, for its statement and the metrics. Never throws. */
+/** Counts each team's answers for its statement and the metrics. Never throws. */
 export interface Journal {
   answered(answer: JournalEntry): void
 }
 
-/** One answer to one team: what it cost when it was bought, and who bought it, come with the result. */
+/** One answer to one team. The result says what it cost when it was bought, and which team paid. */
 export interface JournalEntry {
   team: Team
   how: How
@@ -164,72 +223,76 @@ export interface JournalEntry {
   result: Pick<Result, 'cost' | 'storedAt' | 'boughtBy'>
 }
 
-/** A turn at the upstream; `done` gives it back, once. Throws `overloaded`. */
-export interface Turns {
-  take(caller: Caller): Promise<{ waitedMs: number; done(): void }>
-}
+/**
+ * Checks an image's structure and that all points are inside it; returns its stored size in pixels.
+ * Throws `unsupported_image`, `image_*`, `invalid_parameter`.
+ */
+export type CheckImage = (image: ImageBytes, params: Params) => Promise<Size>
 
-/** Checks an image's structure and that the points lie inside it, and answers its size in pixels as stored. Throws `unsupported_image`, `image_*`, `invalid_parameter`. */
-export type CheckImage = (image: ImageBytes, params: Params) => Promise<{ width: number; height: number }>
+/** Digests the decoded pixels of an image; undefined where it cannot be decoded. Never rejects. */
+export type DigestPixels = (image: ImageBytes) => Promise<PixelDigest | undefined>
 
-/** Names a question by the picture that is seen, whatever its bytes; undefined where the picture cannot be decoded. Never rejects. */
-export type PixelKeyOf = (image: ImageBytes, params: Params, scope: string) => Promise<string | undefined>
-
-/** What is made of a paid mask, here and for nothing. Throws `upstream_failed` where the mask is none, `overloaded`. */
+/**
+ * Derives output forms from a paid mask, at no cost. Throws `upstream_failed` when it is no mask,
+ * `overloaded`.
+ */
 export interface MaskForms {
-  /** COCO run-length encoding as JSON, with box and area. */
+  /** Encodes the mask as COCO run-length encoding: JSON with bounding box and area. */
   rle(mask: Buffer): Promise<{ body: Buffer; contentType: string; mask: MaskFacts }>
-  /** The photo as a PNG that is transparent outside of the selection. */
-  cutout(mask: Buffer, image: Buffer): Promise<Buffer>
+  /** Cuts the selection out of the photo: a PNG, transparent outside of it. */
+  cutout(mask: Buffer, readImage: () => Promise<Buffer>): Promise<Buffer>
 }
 
-/** What a flight brings home: bought just now, or found by the second look. */
+/** Outcome of a flight: bought just now, or found in the cache by the second lookup. */
 export interface Purchase {
   result: Result
   bought: boolean
-  /** Whose call it was, where it was made in this process just now. */
+  /** The call, when this process has just made it. */
   by?: { team: string; callId: string; at: number; requestId: string }
-  /** Bought by another process meanwhile, which this one waited for. */
+  /** True when another process bought it while this one waited. */
   followed?: boolean
   charged: Nanocredits
-  /** Whether the cache has it, so that the next identical request finds it. */
+  /** True when the cache has it, so that the next identical request is a hit. */
   stored: boolean
-  /** Resolves once it is known whether the store has it. */
+  /** Resolves to true once the store has it, else to false. */
   written: Promise<boolean>
   queueMs: number
   upstreamMs: number
 }
 
-/** What is pursued to its end for a team whose callers have been told to come back; times by `performance.now()`. */
-export interface Pursuit {
+/**
+ * A purchase that continues for callers who were answered 202. `deadline` by `performance.now()`.
+ */
+export interface BackgroundPurchase {
   hasBytes: boolean
-  endsAt: number
+  deadline: number
 }
 
-/** The parts a request meets on its way, and the few settings that decide it. */
+/** The parts that a request passes through, and the settings that decide its way. */
 export interface PipelineParts {
   results: Results
   images: Images
   flights: Flights<Purchase>
-  /** By team and question; whoever builds the pipeline begins with none. */
-  pursuits: Map<string, Pursuit>
+  /** By team and flight name; empty at start. */
+  backgroundPurchases: Map<string, BackgroundPurchase>
   leases: Leases
   checkImage: CheckImage
   /** With `PIXEL_DIGEST`. */
-  pixelKeyOf?: PixelKeyOf | undefined
+  digestPixels?: DigestPixels | undefined
+  account: SharedAccount
   ledger: Ledger
-  turns: Turns
+  slots: Slots
   upstream: Upstream
   journal: Journal
-  /** Milliseconds since 1970. */
-  now(): number
+  observer: { resultAnswered(team: string, how: How, cost: Nanocredits): void }
+  now: Clock
   /** `CACHE_TTL_SECONDS` and `STALE_SECONDS`. */
   freshSeconds: number
   staleSeconds: number
-  /** `CLIENT_TIMEOUT_MS`: how long a caller waits for a purchase. */
-  patienceMs: number
-  /** `CACHE_SCOPE`: `team` keeps the results and images of each team apart. */
+  /** `CLIENT_TIMEOUT_MS`: longest wait of a caller for a purchase. */
+  clientTimeoutMs: number
+  /** `CACHE_SCOPE`: `team` separates the results and images of each team. */
   cacheScope: 'shared' | 'team'
-  /** `COALESCE`: whether identical questions share one purchase. */
+  /** `COALESCE`: identical requests share one purchase. */
   coalesce: boolean
 }

@@ -1,97 +1,114 @@
-import { GatewayError } from '../errors.js'
-import type { PurchaseKind } from '../storage.js'
-import { asFollower, free, toResult, withCharge } from './acceptance.js'
-import type { EarlierCall, FlightNote, Kept, PipelineParts, Purchase, Reservation, UpstreamOutcome } from './ports.js'
-import { type Question, REPLAY_SECONDS, reused } from './question.js'
+import { createHash } from 'node:crypto'
+import { withDeadline } from '../contracts/deadline.js'
+import { defined } from '../contracts/defined.js'
+import { GatewayError } from '../contracts/errors.js'
+import type { PurchaseKind } from '../contracts/ledger.js'
+import type { CacheKey, ImageBytes, PixelDigest, Result } from '../contracts/types.js'
+import type { Audience } from './audience.js'
+import { pixelKey } from './cache-key.js'
+import { callInSlot, type SlotCall, type SlotOutcome } from './call.js'
+import { forFollower, withCharge } from './failures.js'
+import { bytesOf, idempotencyKeyReused, type KeyedRequest, keepImage, REPLAY_SECONDS } from './keyed-request.js'
+import { cached } from './lookup.js'
+import type {
+  Bill,
+  EarlierCall,
+  FlightNote,
+  PipelineParts,
+  Purchase,
+  Reservation,
+  UpstreamFailure,
+  WriteState,
+} from './ports.js'
 import { timed } from './story.js'
-import type { CacheKey, ImageBytes, Result } from './types.js'
 
-/** A purchase by the one who leads it. */
-export interface Led {
+/** State of a purchase that its leader carries through it. */
+export interface LeaderContext {
   note: FlightNote
+  /** The callers that wait for the purchase. */
+  audience: Audience
   purchase: PurchaseKind
-  /** The call of a leader before, who died or left a job open. */
+  /** The call of an earlier leader that died or left a job open. */
   earlier?: FlightNote
-  /** The call that Segmind has taken as a job of which it is not known how it ended: this one's, or that of a leader before. */
+  /**
+   * The call whose job is open at Segmind with an unknown outcome: this leader's, or an earlier
+   * one's.
+   */
   openJob?: FlightNote | undefined
 }
 
-/** How long Segmind surely still knows a job. */
+/** Age up to which Segmind surely still knows a job. */
 export const JOB_AGE_MS = 55 * 60_000
 
-/** Goes on with what a leader before has left, else spends money: check, reserve, wait for a turn, call, book, keep. The only way to Segmind. */
-export async function buy(question: Question, led: Led, parts: PipelineParts): Promise<Purchase> {
-  const inherited = led.earlier && (await succeed(question, led, parts))
+/**
+ * Buys a result: checks the image, reserves credits, waits for a slot, calls Segmind, books the
+ * cost and keeps the result. Continues an earlier leader's job first, if there is one. Nothing else
+ * in the gateway spends credits.
+ */
+export async function buy(request: KeyedRequest, leader: LeaderContext, parts: PipelineParts): Promise<Purchase> {
+  const inherited = leader.earlier && (await resumeEarlierCall(request, leader, parts))
   if (inherited) return inherited
-  const { caller, requestId, key, params, story } = question
-  const image = await bytesOf(question, parts)
+  const { caller, requestId, key, params, story } = request
+  const image = await bytesOf(request, parts)
   const size = await timed(story, 'check image', parts.checkImage(image, params))
-  keepImage(question, parts)
-  parts.ledger.admit(caller.team)
+  keepImage(request, parts)
+  parts.account.gate.admit(caller.team)
   parts.upstream.admit()
-  const { callId, at } = led.note
-  if (story) story.balanceBefore = parts.ledger.balance()
-  const { purchase } = led
+  const { callId, at } = leader.note
+  if (story) story.balanceBefore = parts.account.balance.latest?.remaining
+  const { purchase } = leader
   const sent = { ...size, bytes: image.byteLength }
   const planned = { callId, at, caller, requestId, cacheKey: key, purchase, image: sent }
   const reservation = await timed(story, 'reserve', parts.ledger.reserve(planned))
   if (story) story.call = { callId, at, purchase }
-  const turn = await orRelease(timed(story, 'queue', parts.turns.take(caller)), reservation)
-  if (story) story.queueMs = turn.waitedMs
-  const pixelKey = parts.pixelKeyOf?.(image, params, question.scope)
-  const calledAt = performance.now()
-  const called = call(image, question, { led, reservation }, parts).finally(turn.done)
-  const outcome = await timed(story, 'call', called)
-  const upstreamMs = performance.now() - calledAt
-  if (story) story.balanceAfter = outcome.bill.remaining
-  await describePixels(reservation, pixelKey)
-  if (outcome.kind === 'failed') throw await failed(outcome, led, reservation)
-  led.openJob = undefined
+  const { outcome, queueMs, upstreamMs, pixels } = await call(image, request, { leader, reservation }, parts)
+  if (story) Object.assign(story, { queueMs, balanceAfter: outcome.bill.remaining })
+  if (pixels) await describePixels(request, reservation, pixels)
+  if (outcome.kind === 'failed') {
+    if (outcome.error.billed !== 'unknown') leader.openJob = undefined
+    throw await bookFailure(outcome, reservation)
+  }
+  leader.openJob = undefined
   const cost = await reservation.costOf(outcome.bill)
-  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: caller.team.id, ...describe(question) })
-  // Both at once: a process that is killed between them would leave a paid answer that nobody finds, or one that nobody paid.
-  const both = Promise.all([keep(question, result, parts), reservation.settle(outcome.bill)])
+  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: caller.team.id, ...describe(request) })
+  // Both at once. A process killed between them would leave a paid result without an entry, or an
+  // entry without a result.
+  const both = Promise.all([keep(request, result, parts), reservation.settle(outcome.bill)])
   const [kept, charged] = await timed(story, 'book and keep', both)
   const by = { team: caller.team.id, callId, at, requestId }
-  return { ...kept, result, bought: true, by, charged, queueMs: turn.waitedMs, upstreamMs }
+  return { ...kept, result, bought: true, by, charged, queueMs, upstreamMs }
 }
 
-/** How long a paid answer may wait for the report of what was wasted. */
+/** Longest time a paid result waits for its pixel digest. */
 const PIXELS_WAIT_MS = 2_000
 
 async function describePixels(
+  { params, scope }: KeyedRequest,
   reservation: Reservation,
-  pixelKey: Promise<string | undefined> | undefined,
+  digest: Promise<PixelDigest | undefined>,
 ): Promise<void> {
-  if (!pixelKey) return
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>(resolve => {
-    timer = setTimeout(() => resolve(undefined), PIXELS_WAIT_MS)
-  })
-  const known = await Promise.race([pixelKey, late])
-  clearTimeout(timer)
-  if (known !== undefined) reservation.describe({ pixelKey: known })
-}
-
-/** Keeps an image that came along and is known to be good, so that the next request may name it by its id; nobody waits for that. */
-export function keepImage({ image, scope, cache, caller }: Question, parts: PipelineParts): void {
-  if (image.uploaded && !cache.noStore) void parts.images.keep(scope, image.uploaded, caller.team.id)
+  const pixels = await withDeadline(digest, PIXELS_WAIT_MS, () => undefined)
+  if (pixels) reservation.describe({ pixelKey: pixelKey(pixels, params, scope) })
 }
 
 /** A call whose process is gone, as the ledger has it. */
 export interface Orphan {
   call: EarlierCall
   cacheKey: CacheKey
+  /** False when the request said `no-store`. */
   isKept: boolean
 }
 
-/** Polls the job that a dead process has left, books it and keeps its answer. Nobody waits for that, so failures are only booked. */
-export async function landOrphan({ call, cacheKey, isKept }: Orphan, parts: PipelineParts): Promise<void> {
+/**
+ * Settles the call of a dead process: polls its job, books the cost and keeps the result. Failures
+ * are only booked.
+ */
+export async function settleOrphan({ call, cacheKey, isKept }: Orphan, parts: PipelineParts): Promise<void> {
   if (call.jobId === undefined) return call.reservation.unknown()
   const outcome = await parts.upstream.resume(call.jobId)
-  // It goes on at Segmind: the next sweep asks again, until the job is too old.
+  // Segmind is still working on it. The next sweep polls again, until the job is too old.
   if (outcome.kind === 'failed' && outcome.error.code === 'upstream_timeout') return
-  if (outcome.kind === 'failed') return void (await booked(outcome, call.reservation))
+  if (outcome.kind === 'failed') return void (await bookFailure(outcome, call.reservation))
   const scope = parts.cacheScope === 'team' ? { scope: call.team } : {}
   const cost = await call.reservation.costOf(outcome.bill)
   const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: call.team, ...scope })
@@ -99,143 +116,138 @@ export async function landOrphan({ call, cacheKey, isKept }: Orphan, parts: Pipe
 }
 
 /**
- * Comes after a leader that died, or gave up waiting for its job. A job is polled, not submitted again; a call that may have gone
- * out is booked as unknown. Answers nothing where the answer has to be bought anew.
+ * Continues where an earlier leader stopped. Polls its job instead of submitting another; books a
+ * call that may have been sent as unknown. Returns undefined where the result has to be bought
+ * again.
  */
-async function succeed(question: Question, led: Led, parts: PipelineParts): Promise<Purchase | undefined> {
-  // Until more is known: a failure here leaves it to the next one.
-  led.openJob = led.earlier
-  const [note, call] = (await earlierCall(led, parts)) ?? []
-  led.openJob = undefined
+async function resumeEarlierCall(
+  request: KeyedRequest,
+  leader: LeaderContext,
+  parts: PipelineParts,
+): Promise<Purchase | undefined> {
+  // Until the ledger has answered, a failure here leaves the open job to the next leader.
+  leader.openJob = leader.earlier
+  const [note, call] = (await findEarlierCall(leader, parts)) ?? []
+  leader.openJob = undefined
   if (!note || !call) return undefined
   if (call.jobId === undefined || parts.now() - call.at > JOB_AGE_MS) {
     if (call.state === 'reserved') await call.reservation.unknown()
     return undefined
   }
-  led.openJob = note
-  // Only under an Idempotency-Key: its first question is the one the job answers.
-  if (call.cacheKey !== question.key) throw reused()
-  const askedAt = performance.now()
+  leader.openJob = note
+  // Possible only under an Idempotency-Key, where the job belongs to the key's first request.
+  if (call.cacheKey !== request.key) throw idempotencyKeyReused()
+  const startedAt = performance.now()
   const outcome = await parts.upstream.resume(call.jobId)
-  if (outcome.kind === 'failed') return notInherited(outcome, led, call)
+  if (outcome.kind === 'failed') return rejectEarlierOutcome(outcome, leader, call)
   const cost = await call.reservation.costOf(outcome.bill)
-  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: call.team, ...describe(question) })
-  const [kept] = await Promise.all([keep(question, result, parts), call.reservation.settle(outcome.bill)])
-  // Whose call it was has paid for it.
-  return { ...free(result), ...kept, followed: true, upstreamMs: performance.now() - askedAt }
+  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: call.team, ...describe(request) })
+  const [kept] = await Promise.all([keep(request, result, parts), call.reservation.settle(outcome.bill)])
+  // The team of the earlier call is charged, not this one.
+  return { ...cached(result), ...kept, followed: true, upstreamMs: performance.now() - startedAt }
 }
 
-/** A job that Segmind does not know any more is bought anew; any other failure is this question's. */
-async function notInherited(
-  outcome: UpstreamOutcome & { kind: 'failed' },
-  led: Led,
+/**
+ * Throws the failure of an earlier job, except when Segmind no longer knows the job: then it is
+ * bought again.
+ */
+async function rejectEarlierOutcome(
+  outcome: UpstreamFailure,
+  leader: LeaderContext,
   call: EarlierCall,
 ): Promise<undefined> {
   const { error } = outcome
-  if (error.code === 'upstream_failed' || error.billed !== 'unknown') led.openJob = undefined
-  await booked(outcome, call.reservation)
-  if (error.code !== 'upstream_failed' || error.billed !== 'unknown') throw asFollower(error)
+  const isForgotten = error.code === 'upstream_failed' && error.billed === 'unknown'
+  if (error.code === 'upstream_failed' || error.billed !== 'unknown') leader.openJob = undefined
+  await bookFailure(outcome, call.reservation)
+  if (!isForgotten) throw forFollower(error)
 }
 
 const LEDGER_RETRY_AFTER_SECONDS = 5
 
-/** A ledger that does not answer decides nothing: what is bought anew might be a job that is under way. Throws `store_unavailable`. */
-async function earlierCall({ earlier }: Led, parts: PipelineParts): Promise<[FlightNote, EarlierCall] | undefined> {
+/**
+ * Finds the call of an earlier leader. Throws `store_unavailable` when the ledger cannot be read,
+ * because a second purchase could duplicate a job in flight.
+ */
+async function findEarlierCall(
+  { earlier }: LeaderContext,
+  parts: PipelineParts,
+): Promise<[FlightNote, EarlierCall] | undefined> {
   try {
-    // A leader that died before it had planned a call has left that of the one before.
+    // A leader that died before it planned a call left the note of the leader before it.
     for (let note = earlier; note; note = note.earlier) {
       const call = await parts.ledger.find(note.callId, note.at)
       if (call) return [{ ...note, earlier: undefined }, call]
     }
     return undefined
   } catch (cause) {
-    const detail = 'What became of an earlier purchase of this answer cannot be looked up: the store does not answer.'
+    const detail = 'The store does not respond, so an earlier purchase of this result cannot be checked.'
     throw new GatewayError('store_unavailable', detail, { retryAfterSeconds: LEDGER_RETRY_AFTER_SECONDS, cause })
   }
 }
 
-/** Asks Segmind. It answers failures and throws none; a bug that throws all the same may have cost something. */
+/** Calls Segmind in a slot, and digests the pixels meanwhile. */
 async function call(
   image: ImageBytes,
-  question: Question,
-  { led, reservation }: { led: Led; reservation: Reservation },
+  request: KeyedRequest,
+  { leader, reservation }: { leader: LeaderContext; reservation: Reservation },
   parts: PipelineParts,
-): Promise<UpstreamOutcome> {
-  const patienceMs = Math.max(0, question.patienceEndsAt - performance.now())
-  try {
-    return await parts.upstream.segment(image, question.params, {
-      retryUntil: parts.now() + patienceMs,
-      onAttempt: attempt => question.story?.attempted(attempt),
-      async onSubmitted(jobId) {
-        led.openJob = led.note
-        await reservation.submitted(jobId)
-      },
-    })
-  } catch (error) {
-    await reservation.unknown()
-    throw error
+): Promise<SlotOutcome & { pixels: Promise<PixelDigest | undefined> | undefined }> {
+  let pixels: Promise<PixelDigest | undefined> | undefined
+  const slotCall: SlotCall = {
+    audience: leader.audience,
+    reservation,
+    onGranted() {
+      pixels = parts.digestPixels?.(image)
+    },
+    async onSubmitted(jobId) {
+      leader.openJob = leader.note
+      await reservation.submitted(jobId)
+    },
   }
+  const called = await callInSlot(image, request, slotCall, parts)
+  return { ...called, pixels }
 }
 
-async function failed(
-  outcome: UpstreamOutcome & { kind: 'failed' },
-  led: Led,
-  reservation: Reservation,
-): Promise<GatewayError> {
-  if (outcome.error.billed !== 'unknown') led.openJob = undefined
-  return booked(outcome, reservation)
-}
-
-/** Books what a failed call cost, by what is known of it. */
-async function booked(
-  { error, bill }: UpstreamOutcome & { kind: 'failed' },
-  reservation: Reservation,
-): Promise<GatewayError> {
+/** Books a failed call by what is known of its bill: releases, settles, or leaves it unknown. */
+async function bookFailure({ error, bill }: UpstreamFailure, reservation: Reservation): Promise<GatewayError> {
   if (error.billed === 'no') await reservation.release(bill)
   if (error.billed === 'unknown') await reservation.unknown(bill)
   return error.billed === 'yes' ? withCharge(error, await reservation.settle(bill)) : error
 }
 
-/** What is known about a result beside its picture. */
-function describe({
-  image,
-  params,
-  scope,
-  key,
-  isOnce,
-}: Question): Pick<Result, 'image' | 'overlayMask' | 'scope' | 'answers'> {
-  const { overlayMask } = params
-  return { image: image.digest, overlayMask, ...(scope !== '' && { scope }), ...(isOnce && { answers: key }) }
+/** Builds the cached form of Segmind's picture. */
+function toResult(
+  { body, contentType, bill }: { body: Buffer; contentType: string; bill: Bill },
+  known: Pick<Result, 'cost' | 'storedAt' | 'boughtBy' | 'image' | 'overlayMask' | 'scope' | 'answers'>,
+): Result {
+  const etag = createHash('sha256').update(body).digest('hex').slice(0, 32)
+  return { body, contentType, etag, ...known, ...defined({ upstreamRequestId: bill.upstreamRequestId }) }
 }
 
-/** Keeps the answer where the next one who asks the same looks for it; under the name of an `Idempotency-Key` even with `no-store`. */
-async function keep({ name, key, cache, isOnce }: Question, result: Result, parts: PipelineParts): Promise<Kept> {
+/** Lists what a result stores about its request. */
+function describe(request: KeyedRequest): Pick<Result, 'image' | 'overlayMask' | 'scope' | 'answers'> {
+  const { image, params, scope, key, isIdempotent } = request
+  const { overlayMask } = params
+  return { image: image.digest, overlayMask, ...(scope !== '' && { scope }), ...(isIdempotent && { answers: key }) }
+}
+
+/**
+ * Keeps a result under its cache key; under an `Idempotency-Key`, also for replays, even with
+ * `no-store`.
+ */
+async function keep(
+  { name, key, cache, isIdempotent }: KeyedRequest,
+  result: Result,
+  parts: PipelineParts,
+): Promise<WriteState> {
   const { answers: _onlyForReplays, ...plain } = result
-  const places: Promise<Kept>[] = []
-  if (!cache.noStore) places.push(parts.results.keep(key, plain))
-  if (isOnce) places.push(parts.results.keep(name, result, REPLAY_SECONDS))
-  const kept = await Promise.all(places)
+  const writes: Promise<WriteState>[] = []
+  if (!cache.noStore) writes.push(parts.results.keep(key, plain))
+  if (isIdempotent) writes.push(parts.results.keep(name, result, REPLAY_SECONDS))
+  const kept = await Promise.all(writes)
   return {
     stored: !cache.noStore && kept.every(({ stored }) => stored),
     written: Promise.all(kept.map(({ written }) => written)).then(all => all.every(isWritten => isWritten)),
-  }
-}
-
-/** The bytes that came along, or those the gateway holds under the id. */
-async function bytesOf(question: Question, parts: PipelineParts): Promise<ImageBytes> {
-  const { digest, uploaded } = question.image
-  if (uploaded) return uploaded
-  const held = await parts.images.find(question.scope, digest)
-  if (!held)
-    throw new GatewayError('unknown_image', `The gateway does not hold the image sha256:${digest}; send its bytes.`)
-  return held
-}
-
-async function orRelease<T>(step: Promise<T>, reservation: Reservation): Promise<T> {
-  try {
-    return await step
-  } catch (error) {
-    await reservation.release()
-    throw error
   }
 }

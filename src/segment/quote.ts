@@ -1,73 +1,90 @@
-import { GatewayError } from '../errors.js'
-import type { Nanocredits } from '../nanocredits.js'
-import { isServableStale } from './acceptance.js'
-import { look } from './look.js'
-import type { How, PipelineParts } from './ports.js'
-import { checkReplay, type Question, type SegmentRequest, toQuestion } from './question.js'
-import type { CacheKey, Team } from './types.js'
+import { GatewayError } from '../contracts/errors.js'
+import type { Nanocredits } from '../contracts/nanocredits.js'
+import type { CacheKey, Team } from '../contracts/types.js'
+import { bytesOf, checkReplay, type KeyedRequest, keyRequest, type SegmentRequest } from './keyed-request.js'
+import { isServableStale, lookUp } from './lookup.js'
+import type { ForecastQueue, How, PipelineParts, QueueForecast } from './ports.js'
 
-/** What a quote asks beside the pipeline. */
+/** The pipeline's parts, and what only a quote needs. */
 export interface QuoteParts extends PipelineParts {
-  /** What a call is expected to cost. */
+  /** Expected cost of a call. */
   estimate(): Nanocredits
-  /** What a purchase by this team would be refused with now for want of credits or budget. Never rejects. */
+  /**
+   * The error with which a purchase by this team would be refused now for lack of credits or
+   * budget. Never rejects.
+   */
   wouldRefuse(team: Team): Promise<GatewayError | undefined>
-  /** The queue for Segmind: what waits, how long that takes where it is known, and the refusal where it is full. */
-  queue(team: Team): { depth: number; waitMs?: number; refusal?: GatewayError }
+  /** The queue for slots as a new interactive request of this team would find it. */
+  queue: ForecastQueue
 }
 
-/** What `POST /segment` would answer now. */
+/** Forecast of `POST /segment`. */
 export interface Quote {
   key: CacheKey
   wouldBe: How
-  /** What it would be charged: 0 unless it buys. */
+  /** Expected charge: 0 unless it buys. */
   cost: Nanocredits
-  /** What it would be refused with; nothing where it would be answered. */
+  /** The error it would fail with, if any. */
   refusal?: GatewayError
+  queue: QueueForecast
 }
 
 /**
- * Says what the same request to `segment` would come to, and spends nothing: it reserves, leads and keeps nothing. Throws what is wrong with the
- * request itself, the image included where it would be sent.
+ * Forecasts the outcome of the same request to `segment`. Spends, reserves and keeps nothing.
+ * Throws the errors of the request itself, including those of an image that would be sent.
  */
 export async function quote(request: SegmentRequest, parts: QuoteParts): Promise<Quote> {
-  const question = toQuestion(request, parts)
-  const { key, isWanted, mustBuy, isOnce } = question
-  const known = mustBuy && !isOnce ? undefined : await look('first', question, parts)
-  if (known && isWanted(known)) {
-    checkReplay(question, known)
+  const queue = await parts.queue(request.caller.team)
+  return { ...(await forecast(request, queue, parts)), queue }
+}
+
+async function forecast(
+  request: SegmentRequest,
+  queue: QueueForecast,
+  parts: QuoteParts,
+): Promise<Omit<Quote, 'queue'>> {
+  const keyed = keyRequest(request, parts)
+  const { key, mustBuy, isIdempotent } = keyed
+  const { hit, result: known } = mustBuy && !isIdempotent ? {} : await lookUp('first', keyed, parts.results)
+  if (hit) {
+    checkReplay(keyed, hit)
     return { key, wouldBe: 'hit', cost: 0 }
   }
   if (request.cache.onlyIfCached) {
-    const refusal = new GatewayError('not_cached', 'There is no cached answer, and only-if-cached forbids to buy one.')
+    const refusal = new GatewayError('not_cached', 'The result is not cached, and only-if-cached forbids a purchase.')
     return { key, wouldBe: 'miss', cost: 0, refusal }
   }
-  if (await isUnderWay(question, parts)) return { key, wouldBe: 'coalesced', cost: 0 }
-  const refusal = await refusalOf(question, parts)
+  if (await isInFlight(keyed, parts)) return { key, wouldBe: 'coalesced', cost: 0 }
+  const refusal = await refusalOf(keyed, queue, parts)
   if (refusal && known && !mustBuy && isServableStale(known, refusal, parts)) return { key, wouldBe: 'stale', cost: 0 }
   const cost = refusal ? 0 : parts.estimate()
   return { key, wouldBe: mustBuy ? 'bypass' : 'miss', cost, ...(refusal && { refusal }) }
 }
 
-/** Whether an identical request is buying it, here or in another process. */
-async function isUnderWay({ name, mustBuy, isOnce }: Question, parts: QuoteParts): Promise<boolean> {
-  if (mustBuy ? !isOnce : !parts.coalesce) return false
+/** Tells whether an identical request is in flight, here or in another process. */
+async function isInFlight({ name, mustBuy, isIdempotent }: KeyedRequest, parts: QuoteParts): Promise<boolean> {
+  if (mustBuy ? !isIdempotent : !parts.coalesce) return false
   if (parts.flights.leaderOf(name) !== undefined) return true
   const flight = await parts.leases.look(name)
-  return flight !== undefined && !flight.landing
+  return flight !== undefined && !flight.outcome
 }
 
-/** In the order in which `buy` meets them. Throws what is wrong with the image. */
-async function refusalOf(question: Question, parts: QuoteParts): Promise<GatewayError | undefined> {
-  const { caller, image, scope, params } = question
-  const bytes = image.uploaded ?? (await parts.images.find(scope, image.digest))
-  if (!bytes)
-    return new GatewayError(
-      'unknown_image',
-      `The gateway does not hold the image sha256:${image.digest}; send its bytes.`,
-    )
-  await parts.checkImage(bytes, params)
-  return (await parts.wouldRefuse(caller.team)) ?? upstreamRefusal(parts) ?? parts.queue(caller.team).refusal
+/** Returns the first refusal, in the order of `buy`. Throws the errors of the image. */
+async function refusalOf(
+  request: KeyedRequest,
+  queue: QueueForecast,
+  parts: QuoteParts,
+): Promise<GatewayError | undefined> {
+  const bytes = await bytesOf(request, parts).catch(asUnknownImage)
+  if (bytes instanceof GatewayError) return bytes
+  await parts.checkImage(bytes, request.params)
+  return (await parts.wouldRefuse(request.caller.team)) ?? upstreamRefusal(parts) ?? queue.refusal
+}
+
+/** An image that is missing is part of the forecast; every other error ends the quote. */
+function asUnknownImage(error: unknown): GatewayError {
+  if (error instanceof GatewayError && error.code === 'unknown_image') return error
+  throw error
 }
 
 function upstreamRefusal({ upstream }: QuoteParts): GatewayError | undefined {

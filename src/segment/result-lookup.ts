@@ -1,53 +1,67 @@
-import { GatewayError } from '../errors.js'
-import { asFollower, isLeadersOwn, isServableStale } from './acceptance.js'
-import type { PipelineParts } from './ports.js'
-import type { CacheKey, Caller, Result } from './types.js'
+import { defined } from '../contracts/defined.js'
+import { GatewayError } from '../contracts/errors.js'
+import type { Nanocredits } from '../contracts/nanocredits.js'
+import type { CacheKey, Caller, Result, Team } from '../contracts/types.js'
+import { forFollower, isLeaderSpecific } from './failures.js'
+import { isFresh, isServableStale } from './lookup.js'
+import type { PipelineParts, QueuePlace } from './ports.js'
 
-/** What there is under the id of a result. */
-export type ResultState = { how: 'hit' | 'stale'; result: Result } | { how: 'running' }
+/** State of a result id. */
+export type ResultState = { how: 'hit' | 'stale'; result: Result } | { how: 'running'; queue?: QueuePlace }
 
 const STORE_RETRY_AFTER_SECONDS = 5
 
 /**
- * Looks up a result by its id, without spending anything: it is there, or on its way. Throws what its purchase failed with in the last minute,
- * `unknown_result` (also for another team's under `CACHE_SCOPE=team`), `store_unavailable` when that cannot be known now.
+ * Looks up a result by its id, at no cost. Throws the failure of its purchase for a minute,
+ * `unknown_result` (also for another team's result under `CACHE_SCOPE=team`), or
+ * `store_unavailable` when the store does not respond.
  */
 export async function lookUpResult(id: CacheKey, caller: Caller, parts: PipelineParts): Promise<ResultState> {
   const scope = parts.cacheScope === 'team' ? caller.team.id : ''
-  const isFresh = (result: Result) => parts.now() - result.storedAt < parts.freshSeconds * 1000
-  const found = await parts.results.find(id, isFresh)
+  const found = await parts.results.find(id, result => isFresh(result, parts))
   const result = found.result && (found.result.scope ?? '') === scope ? found.result : undefined
-  if (result && isFresh(result)) return { how: 'hit', result }
-  if (isRunningHere(id, scope, parts)) return { how: 'running' }
+  if (result && isFresh(result, parts)) return { how: 'hit', result }
+  if (isRunningHere(id, scope, parts)) return { how: 'running', ...queuePlaceOf(id, parts) }
   const flight = await parts.leases.look(id)
   if (flight && flight.note.scope === scope) {
-    if (!flight.landing) return { how: 'running' }
-    // Another team's failure of its own (its budget, an id without bytes) says nothing about this result, and its detail is that team's.
-    const { error: landed } = flight.landing
-    const error = isLeadersOwn(landed, flight.note.team === caller.team.id) ? undefined : landed
+    if (!flight.outcome) return { how: 'running' }
+    // A failure specific to another team (its budget, an id without bytes) says nothing about this
+    // result, and its detail is confidential to that team.
+    const isSameTeam = flight.note.team === caller.team.id
+    const error = isLeaderSpecific(flight.outcome.error, isSameTeam) ? undefined : flight.outcome.error
     if (error && result && isServableStale(result, error, parts)) return { how: 'stale', result }
-    if (error) throw asFollower(error)
+    if (error) throw forFollower(error)
   }
   if (!found.isSure) throw storeUnavailable()
   throw unknownResult()
 }
 
-/** The one answer for every id under which this caller finds nothing. */
+/** Returns what a result cost its team; undefined for teams that did not buy it. */
+export function purchaseCostFor({ id }: Pick<Team, 'id'>, { boughtBy, cost }: Result): Nanocredits | undefined {
+  return boughtBy === id ? cost : undefined
+}
+
+/** The same error for every id that this caller cannot see. */
 export function unknownResult(): GatewayError {
   return new GatewayError(
     'unknown_result',
-    'There is no result with this id, or it has expired; ask the question again.',
+    'There is no result with this id, or it has expired. Send the request again.',
   )
 }
 
-/** Under `CACHE_SCOPE=team` all who share a name are of one team. */
+/** Returns the place of a flight that waits for a slot in this process. */
+export function queuePlaceOf(name: string, { flights }: Pick<PipelineParts, 'flights'>): { queue?: QueuePlace } {
+  return defined({ queue: flights.leaderOf(name)?.audience.place?.() })
+}
+
+/** Under `CACHE_SCOPE=team`, all requests of a flight belong to one team. */
 function isRunningHere(id: CacheKey, scope: string, { flights }: PipelineParts): boolean {
   const leader = flights.leaderOf(id)
-  return leader !== undefined && (scope === '' || leader === scope)
+  return leader !== undefined && (scope === '' || leader.team === scope)
 }
 
 function storeUnavailable(): GatewayError {
-  return new GatewayError('store_unavailable', 'The result cannot be looked up: the store does not answer.', {
+  return new GatewayError('store_unavailable', 'The store does not respond, so the result cannot be looked up.', {
     retryAfterSeconds: STORE_RETRY_AFTER_SECONDS,
   })
 }

@@ -1,26 +1,27 @@
 import { createHash } from 'node:crypto'
-import { GatewayError } from '../errors.js'
-import type { Output } from './output.js'
+import { defined } from '../contracts/defined.js'
+import { GatewayError } from '../contracts/errors.js'
+import type { CacheKey, MaskFacts, Result } from '../contracts/types.js'
+import type { Output } from '../input/params.js'
+import type { RequestedImage } from './keyed-request.js'
 import type { Flights, Images, MaskForms, Results } from './ports.js'
-import type { RequestedImage } from './question.js'
-import type { CacheKey, MaskFacts, Result } from './types.js'
 
-/** A result in the form that was asked for. */
+/** A result in the requested output form. */
 export interface Shaped {
   key: CacheKey
   result: Result
-  /** Where and how large the selection is, where that was asked for. */
+  /** Position and size of the selection; present for forms derived from a mask. */
   mask?: MaskFacts
 }
 
-/** Which form of a result, and of what. */
-export interface Wish {
-  output?: Output | undefined
+/** The requested output form of a result. */
+export interface OutputRequest {
+  output: Output
   image: RequestedImage
   /** The team under `CACHE_SCOPE=team`, else empty. */
   scope: string
   team: string
-  /** False leaves no trace (`no-store`). */
+  /** False under `no-store`: the form is not kept. */
   isKept: boolean
 }
 
@@ -28,75 +29,83 @@ export interface ShapeParts {
   results: Results
   images: Images
   maskForms: MaskForms
-  /** Forms being made. */
-  shaping: Flights<Result>
+  /** Conversions in progress. */
+  shaping: Flights<Result, string>
 }
 
 /**
- * Makes the form that was asked for of a paid result, once and for nothing: it is kept under a key of its own, so that one purchase serves every form.
- * `overlay` and `mask` are Segmind's own pictures. Throws `unknown_image` for a cutout of an image that is here no more, `upstream_failed` where the
- * mask is none, `overloaded`.
+ * Converts a paid result into the requested output form at no cost, and keeps it under a key of its
+ * own, so that one purchase serves every form. `overlay` and `mask` are Segmind's own pictures.
+ * Throws `unknown_image` for a cutout of an image the gateway no longer holds, `upstream_failed`
+ * when the mask is none, `overloaded`.
  */
-export async function shape(paid: Shaped, wish: Wish, parts: ShapeParts): Promise<Shaped> {
-  const { output } = wish
-  if (output === undefined || output === 'overlay') return paid
-  const rle = made('rle', paid.result, wish, parts, () => parts.maskForms.rle(paid.result.body))
-  // A mask is what it is, also where nothing can be said about it.
+export async function shape(paid: Shaped, request: OutputRequest, parts: ShapeParts): Promise<Shaped> {
+  const { output } = request
+  if (output === 'overlay') return paid
+  const rle = findOrMake('rle', paid.result, request, parts, () => parts.maskForms.rle(paid.result.body))
+  // A mask that cannot be measured is returned all the same.
   if (output === 'mask') return { ...paid, ...(await rle.then(factsOf, () => ({}))) }
   const measured = await rle
   if (output === 'rle') return { ...measured, ...factsOf(measured) }
-  const cutout = await made('cutout', paid.result, wish, parts, async () => {
-    const body = await parts.maskForms.cutout(paid.result.body, await bytesOf(wish, parts))
+  const cutout = await findOrMake('cutout', paid.result, request, parts, async () => {
+    const body = await parts.maskForms.cutout(paid.result.body, () => bytesOf(request, parts))
     return { body, contentType: 'image/png', ...factsOf(measured) }
   })
   return { ...cutout, ...factsOf(measured) }
 }
 
-interface Made {
+interface Derived {
   body: Buffer
   contentType: string
   mask?: MaskFacts
 }
 
-/** Finds a form, or makes it; whoever asks for the same meanwhile waits for it. */
-async function made(
+/**
+ * Finds a derived form in the cache, or makes it. Concurrent requests for the same form share the
+ * work.
+ */
+async function findOrMake(
   form: 'rle' | 'cutout',
   mask: Result,
-  wish: Wish,
+  request: OutputRequest,
   parts: ShapeParts,
-  make: () => Promise<Made>,
+  make: () => Promise<Derived>,
 ): Promise<Shaped> {
-  const key = keyOf(form, mask, wish)
+  const key = keyOf(form, mask, request)
   const found = await parts.results.find(key, result => result.storedAt >= mask.storedAt)
   if (found.result && found.result.storedAt >= mask.storedAt) return { key, result: found.result }
-  const { landed } = parts.shaping.join(key, wish.team, async () => {
+  const { outcome } = parts.shaping.join(key, request.team, async () => {
     const { body, ...described } = await make()
     const etag = createHash('sha256').update(body).digest('hex').slice(0, 32)
     const { storedAt, cost, boughtBy, scope } = mask
     const result: Result = {
-      ...{ body, etag, storedAt, cost, image: wish.image.digest, ...described },
-      ...(boughtBy !== undefined && { boughtBy }),
-      ...(scope !== undefined && { scope }),
+      body,
+      etag,
+      storedAt,
+      cost,
+      image: request.image.digest,
+      ...described,
+      ...defined({ boughtBy, scope }),
     }
-    if (wish.isKept) await parts.results.keep(key, result)
+    if (request.isKept) await parts.results.keep(key, result)
     return result
   })
-  return { key, result: await landed }
+  return { key, result: await outcome }
 }
 
-/** Of the mask's own bytes: one that is bought anew may be another one. */
+/** The key includes the mask's own digest, because a later purchase may return another mask. */
 function keyOf(
   form: string,
   { etag }: Pick<Result, 'etag'>,
-  { image, scope }: Pick<Wish, 'image' | 'scope'>,
+  { image, scope }: Pick<OutputRequest, 'image' | 'scope'>,
 ): CacheKey {
   return createHash('sha256')
     .update(JSON.stringify(['f1', form, scope, image.digest, etag]))
     .digest('hex')
 }
 
-/** Under which keys lies what was made of a result. */
-export function formsOf({ etag, image, scope = '' }: Result): CacheKey[] {
+/** Lists the cache keys of the forms derived from a result. */
+export function derivedKeysOf({ etag, image, scope = '' }: Result): CacheKey[] {
   if (image === undefined) return []
   return ['rle', 'cutout'].map(form => keyOf(form, { etag }, { image: { digest: image }, scope }))
 }
@@ -105,9 +114,9 @@ function factsOf({ result }: { result: { mask?: MaskFacts } }): { mask?: MaskFac
   return result.mask ? { mask: result.mask } : {}
 }
 
-async function bytesOf({ image, scope }: Wish, parts: ShapeParts): Promise<Buffer> {
+async function bytesOf({ image, scope }: OutputRequest, parts: ShapeParts): Promise<Buffer> {
   const bytes = image.uploaded ?? (await parts.images.find(scope, image.digest))
   if (bytes) return bytes.chunks.length === 1 && bytes.chunks[0] ? bytes.chunks[0] : Buffer.concat(bytes.chunks)
-  const detail = `A cutout needs the image sha256:${image.digest}, which the gateway holds no more; send its bytes.`
+  const detail = `A cutout needs the image sha256:${image.digest}, which the gateway no longer holds; send its bytes.`
   throw new GatewayError('unknown_image', detail)
 }

@@ -1,27 +1,31 @@
-import { GatewayError } from '../errors.js'
-import type { Nanocredits } from '../nanocredits.js'
-import type { CacheDirectives, CacheKey, Digest, Params } from './types.js'
+import { defined } from '../contracts/defined.js'
+import { GatewayError } from '../contracts/errors.js'
+import type { Nanocredits } from '../contracts/nanocredits.js'
+import type { CacheDirectives, CacheKey, Digest, Params } from '../contracts/types.js'
+import type { UpstreamAttempt } from './upstream-port.js'
 
-/** What the cache was asked, and what it had. */
+/** One cache lookup and its outcome. */
 export interface StoryLook {
-  /** `first`; `again`: just before buying; `landed`: after another process had bought. */
+  /**
+   * `first`; `again`: just before a purchase; `landed`: after another process ended its purchase.
+   */
   when: 'first' | 'again' | 'landed'
   found: 'wanted' | 'unwanted' | 'nothing'
-  /** When that was bought, milliseconds since 1970. */
+  /** When the result was bought, milliseconds since 1970. */
   boughtAt?: number
-  /** False when the store could not be asked. */
+  /** False when the store could not be read. */
   isSure: boolean
 }
 
-/** One attempt at Segmind: milliseconds from the first one's start, and what came of it (`ok` or an error code). */
-export interface StoryAttempt {
+/**
+ * One attempt at Segmind. `afterMs` counts from the start of the first; `code` is `ok` or an error
+ * code.
+ */
+export interface StoryAttempt extends UpstreamAttempt {
   afterMs: number
-  durationMs: number
-  code: string
-  status?: number
 }
 
-/** What took time: times by `performance.now()`; `error` is the code of what it failed with. */
+/** One timed step. Times by `performance.now()`; `error` is the code it failed with. */
 export interface StoryStep {
   name: StepName
   startedAt: number
@@ -40,80 +44,77 @@ export type StepName =
   | 'follow'
   | 'shape'
 
-/** Who bought: another request of this process, or another process. */
+/** The leader of a flight: another request of this process, or another process. */
 export interface StoryLeader {
   team: string
   callId?: string
-  /** When that call was planned, milliseconds since 1970. */
+  /** When its call was planned, milliseconds since 1970. */
   at?: number
   requestId?: string
   isElsewhere: boolean
 }
 
-/** What becomes known about one request on its way, for whoever asks later why it was answered so. Noting is cheap: nothing is written or copied. */
+/**
+ * Records how one request was handled, so that it can be explained later. Recording is cheap:
+ * nothing is written or copied.
+ */
 export class Story {
   question:
-    | { resultId: CacheKey; digest: Digest; params: Params; scope: string; cache: CacheDirectives; isOnce: boolean }
+    | {
+        resultId: CacheKey
+        digest: Digest
+        params: Params
+        scope: string
+        cache: CacheDirectives
+        isIdempotent: boolean
+      }
     | undefined
   readonly looks: StoryLook[] = []
   flight: { role: 'leader' | 'follower' | 'alone'; seat?: string; leader?: StoryLeader } | undefined
-  /** The call that this request made: what became of it is in the ledger. */
+  /** The call this request made. The ledger has its outcome. */
   call: { callId: string; at: number; purchase: string } | undefined
   readonly attempts: StoryAttempt[] = []
   readonly steps: StoryStep[] = []
   queueMs: number | undefined
   balanceBefore: Nanocredits | undefined
   balanceAfter: Nanocredits | undefined
-  #work: Promise<unknown> | undefined
+  /** The purchase this request started, while it runs. It may outlive the request. */
+  work: Promise<unknown> | undefined
   #firstAttemptAt: number | undefined
 
-  looked(
-    when: StoryLook['when'],
-    { result, isSure }: { result?: { storedAt: number }; isSure: boolean },
-    isWanted: boolean,
-  ): void {
-    const found = result ? (isWanted ? 'wanted' : 'unwanted') : 'nothing'
-    this.looks.push({ when, found, isSure, ...(result && { boughtAt: result.storedAt }) })
-  }
-
-  /** The purchase that this request began, while it goes on: it does when the caller has left. */
-  get work(): Promise<unknown> | undefined {
-    return this.#work
-  }
-
-  /** Takes down the purchase that this request has begun. */
-  began(work: Promise<unknown>): void {
-    this.#work = work
+  /** Records the purchase this request has started. */
+  recordWork(work: Promise<unknown>): void {
+    this.work = work
     const end = () => {
-      this.#work = undefined
+      this.work = undefined
     }
     work.then(end, end)
   }
 
-  /** Takes down a step that is over now. */
-  took(name: StepName, startedAt: number, error?: unknown): void {
+  /** Records a step that ends now. */
+  recordStep(name: StepName, startedAt: number, error?: unknown): void {
     const code = error === undefined ? undefined : error instanceof GatewayError ? error.code : 'internal_error'
-    this.steps.push({ name, startedAt, endedAt: performance.now(), ...(code !== undefined && { error: code }) })
+    this.steps.push({ name, startedAt, endedAt: performance.now(), ...defined({ error: code }) })
   }
 
-  attempted({ code, status, durationMs }: { code: string; status?: number; durationMs: number }): void {
+  recordAttempt({ code, status, durationMs }: UpstreamAttempt): void {
     const startedAt = performance.now() - durationMs
     this.#firstAttemptAt ??= startedAt
     const afterMs = Math.max(0, startedAt - this.#firstAttemptAt)
-    this.attempts.push({ afterMs, durationMs, code, ...(status !== undefined && { status }) })
+    this.attempts.push({ afterMs, durationMs, code, ...defined({ status }) })
   }
 }
 
-/** Waits for a step, and takes down how long it took where somebody wants to know. */
+/** Awaits a step, and records its duration in the story, if there is one. */
 export async function timed<T>(story: Story | undefined, name: StepName, step: Promise<T>): Promise<T> {
   if (!story) return step
   const startedAt = performance.now()
   try {
     const outcome = await step
-    story.took(name, startedAt)
+    story.recordStep(name, startedAt)
     return outcome
   } catch (error) {
-    story.took(name, startedAt, error)
+    story.recordStep(name, startedAt, error)
     throw error
   }
 }

@@ -1,41 +1,56 @@
-import type { GatewayError } from '../errors.js'
-import type { Nanocredits } from '../nanocredits.js'
-import type { ImageBytes, Params } from './types.js'
+import type { ErrorCode, GatewayError } from '../contracts/errors.js'
+import type { Nanocredits } from '../contracts/nanocredits.js'
+import type { ImageBytes, Params } from '../contracts/types.js'
 
-/** What Segmind said about money on an answer; each absent where it said nothing. */
+/** Segmind's billing facts on one response; each absent where the response has none. */
 export interface Bill {
   cost?: Nanocredits
   remaining?: Nanocredits
   upstreamRequestId?: string
 }
 
-/** What came of asking Segmind: the picture as bytes whatever form it came in, or a failure; either may carry a bill. */
+/** Outcome of a call: a picture as bytes, or a failure. Either may carry a bill. */
 export type UpstreamOutcome = { kind: 'answered'; body: Buffer; contentType: string; bill: Bill } | UpstreamFailure
 
 export interface UpstreamFailure {
   kind: 'failed'
   error: GatewayError
   bill: Bill
+  /**
+   * Present when Segmind refused the call for its rate (429, 503): it was not billed, and may be sent
+   * again. `waitMs`: the wait that Segmind asked for.
+   */
+  busy?: { waitMs?: number }
 }
 
-/** What the client needs to know of the call around it. */
+/**
+ * One attempt of a call: `ok` or its error code, the HTTP status if one arrived, and the duration.
+ */
+export interface UpstreamAttempt {
+  code: 'ok' | ErrorCode
+  status?: number
+  durationMs: number
+}
+
+/** Terms of one call. */
 export interface CallTerms {
-  /** Until when it may wait before it tries again, milliseconds since 1970: the caller's patience. */
-  retryUntil: number
-  /** Told of each attempt: `ok` or an error code, the HTTP status where there was one, and how long it took. */
-  onAttempt?(attempt: { code: string; status?: number; durationMs: number }): void
-  /** Told, and waited for, when Segmind has taken the call as a job, before it is polled. */
+  onAttempt?(attempt: UpstreamAttempt): void
+  /** Called, and awaited, when Segmind has accepted the call as a job, before the first poll. */
   onSubmitted(jobId: string): Promise<void>
 }
 
 export interface Upstream {
-  /** Throws `upstream_unavailable` while the breaker is open: nothing need be reserved for a call that would not be made. */
+  /**
+   * Throws `upstream_unavailable` while the circuit breaker is open, so that nothing is reserved in
+   * vain.
+   */
   admit(): void
   /**
-   * Asks Segmind once (and again only where that cannot be billed twice). Never throws.
-   * `error.billed` of a failure says what is known about money; its code is one of `upstream_*`, `credits_exhausted`.
+   * Calls Segmind, and retries only where that cannot be billed twice. Never throws. A failure has
+   * a code of `upstream_*` or `credits_exhausted`, and `error.billed` says what is known of its
+   * bill.
    */
   segment(image: ImageBytes, params: Params, terms: CallTerms): Promise<UpstreamOutcome>
-  /** Waits for a job that was submitted before (`SEGMIND_API=v2`), which costs nothing more. Never throws. */
+  /** Polls a job submitted earlier (`SEGMIND_API=v2`) at no further cost. Never throws. */
   resume(jobId: string): Promise<UpstreamOutcome>
 }

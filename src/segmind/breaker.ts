@@ -1,47 +1,51 @@
 import { CircuitState, circuitBreaker, handleWhenResult, type IBreaker } from 'cockatiel'
-import { type ErrorCode, GatewayError } from '../errors.js'
+import type { Clock } from '../contracts/clock.js'
+import { type ErrorCode, GatewayError } from '../contracts/errors.js'
+import type { BreakerState } from '../contracts/overview.js'
 import type { UpstreamOutcome } from '../segment/ports.js'
-import type { Judged } from './verdict.js'
-
-/** `closed`: calls go out. `open`: they do not. `probing`: Segmind is being asked, for free, whether it is back. */
-export type BreakerState = 'closed' | 'open' | 'probing'
+import type { CallOutcome } from './classify.js'
 
 export interface BreakerOptions {
-  /** A free question to Segmind. */
-  probe(): Promise<Judged>
-  /** Ends early, without failing, when the signal is aborted. */
+  /** Sends a request that is free of charge. */
+  probe(): Promise<CallOutcome>
+  /** Resolves early when the signal is aborted. Never rejects. */
   wait(ms: number, signal: AbortSignal): Promise<void>
-  now(): number
+  now: Clock
   random(): number
   onChange?: ((state: BreakerState) => void) | undefined
 }
 
 export interface Breaker {
   readonly state: BreakerState
-  /** Throws `upstream_unavailable` unless it is closed. */
+  /** Throws `upstream_unavailable` unless the breaker is closed. */
   admit(): void
-  /** Makes the call, or answers what `admit` throws. */
-  run(call: () => Promise<Judged>): Promise<UpstreamOutcome>
+  /** Makes the call. Returns `upstream_unavailable` as a failure unless the breaker is closed. */
+  run(call: () => Promise<CallOutcome>): Promise<UpstreamOutcome>
   close(): void
 }
 
-/** Calls in a row that have to fail. */
+/** Consecutive failures that open the breaker. */
 const THRESHOLD = 5
 const FIRST_PROBE_MS = 5_000
 const MAX_PROBE_MS = 60_000
 
-/** Failures of Segmind itself; what it has against one request, the key or the credits says nothing about the next one. */
-const TROUBLE: ReadonlySet<ErrorCode> = new Set(['upstream_failed', 'upstream_timeout', 'upstream_unavailable'])
+/**
+ * Failures of Segmind itself. Errors of one request, of the key or of the credits do not predict
+ * the next call.
+ */
+const OUTAGE_CODES: ReadonlySet<ErrorCode> = new Set(['upstream_failed', 'upstream_timeout', 'upstream_unavailable'])
 
 /**
- * Stops calling a Segmind that keeps failing: each call that times out may have been billed. While it is open the free balance
- * endpoint is asked, at growing intervals, and its first answer closes it. Calls under way end as they would.
+ * Stops calls while Segmind keeps failing, because a call that times out may have been billed.
+ * While open, the breaker requests the free balance at growing intervals and closes on the first
+ * response. Calls in flight are not cancelled.
  */
 export function createBreaker(options: BreakerOptions): Breaker {
-  const failures = new Failures()
-  // When to ask again is decided here: nobody but the probe is let through while it is not closed. No time at all, not 0: cockatiel measures
-  // with the wall clock, and with one that was set back it would not let the probe through either.
-  const policy = circuitBreaker(handleWhenResult(isTrouble), {
+  const failures = new FailureCount()
+  // Only the probe passes while the breaker is not closed, and `probeUntilBack` decides when it is
+  // sent. So cockatiel must always let it through. Negative infinity rather than 0: cockatiel
+  // compares wall-clock times, and after the clock was set back it would block the probe.
+  const policy = circuitBreaker(handleWhenResult(isOutage), {
     halfOpenAfter: Number.NEGATIVE_INFINITY,
     breaker: failures,
   })
@@ -67,31 +71,28 @@ export function createBreaker(options: BreakerOptions): Breaker {
     void probeUntilBack()
   })
 
-  const refusal = (): GatewayError => {
+  const openError = (): GatewayError => {
     const retryAfterSeconds = Math.max(1, Math.ceil((nextProbeAt - options.now()) / 1000))
-    const detail = `Segmind keeps failing and is not called now; it is asked again in about ${retryAfterSeconds} s.`
+    const detail = `Segmind keeps failing, so the gateway does not call it. Next check in about ${retryAfterSeconds} s.`
     return new GatewayError('upstream_unavailable', detail, { billed: 'no', retryAfterSeconds })
-  }
-  /**
-   * Counts a call that has ended. The race it ends: eight calls hang · five run out of time and open it · the probe closes it · the other
-   * three run out of time, and would open it again, though Segmind has been back since.
-   */
-  const count = async (outcome: Judged, openingsBefore: number): Promise<void> => {
-    const isOld = isTrouble(outcome) && openings > openingsBefore
-    if (policy.state === CircuitState.Closed && isEvidence(outcome) && !isOld) await policy.execute(() => outcome)
   }
   return {
     get state() {
       return stateOf(policy.state)
     },
     admit() {
-      if (policy.state !== CircuitState.Closed) throw refusal()
+      if (policy.state !== CircuitState.Closed) throw openError()
     },
     async run(call) {
-      if (policy.state !== CircuitState.Closed) return { kind: 'failed', error: refusal(), bill: {} }
+      if (policy.state !== CircuitState.Closed) return { kind: 'failed', error: openError(), bill: {} }
       const openingsBefore = openings
       const outcome = await call()
-      await count(outcome, openingsBefore)
+      // A picture counts, and an outage. A refusal (4xx) shows neither that the model works nor that
+      // it does not. An outage does not count if the breaker opened after the call began. The race
+      // that prevents: eight calls hang · five time out and open the breaker · the probe closes it ·
+      // the other three time out and would open it again, although Segmind is back.
+      const isEvidence = outcome.kind === 'answered' || (isOutage(outcome) && openings === openingsBefore)
+      if (isEvidence && policy.state === CircuitState.Closed) await policy.execute(() => outcome)
       return outcome
     },
     close: () => closing.abort(),
@@ -99,36 +100,32 @@ export function createBreaker(options: BreakerOptions): Breaker {
 }
 
 /**
- * Counts failures in a row. After a good probe the first failure counts for all: the balance may be told while the model is
- * down, and only a real call shows that it is not.
+ * Counts consecutive failures. After a successful probe one failure opens the breaker again: the
+ * balance endpoint may work while the model is down. Only a successful call restores the full
+ * threshold.
  */
-class Failures implements IBreaker {
+class FailureCount implements IBreaker {
   state: unknown = undefined
-  /** Since the last real call that went well. */
+  /** Probes since the last successful call. */
   probes = 0
-  #inARow = 0
-  #isSuspicious = false
+  #consecutive = 0
+  #isOnTrial = false
 
   success(state: CircuitState): void {
-    this.#inARow = 0
-    this.#isSuspicious = state !== CircuitState.Closed
-    if (!this.#isSuspicious) this.probes = 0
+    this.#consecutive = 0
+    this.#isOnTrial = state !== CircuitState.Closed
+    if (!this.#isOnTrial) this.probes = 0
   }
 
   failure(state: CircuitState): boolean {
-    this.#inARow++
-    return state !== CircuitState.Closed || this.#isSuspicious || this.#inARow >= THRESHOLD
+    this.#consecutive++
+    return state !== CircuitState.Closed || this.#isOnTrial || this.#consecutive >= THRESHOLD
   }
 }
 
-/** A refusal is none: only a picture shows that the model works, only trouble that it does not. */
-function isEvidence(outcome: Judged): boolean {
-  return outcome.kind === 'answered' || isTrouble(outcome)
-}
-
-function isTrouble(outcome: unknown): boolean {
-  const judged = outcome as Judged
-  return judged.kind === 'failed' && judged.isRefusal !== true && TROUBLE.has(judged.error.code)
+function isOutage(result: unknown): boolean {
+  const outcome = result as CallOutcome
+  return outcome.kind === 'failed' && outcome.isRefusal !== true && OUTAGE_CODES.has(outcome.error.code)
 }
 
 function stateOf(state: CircuitState): BreakerState {

@@ -1,51 +1,69 @@
-import { GatewayError } from '../errors.js'
-import type { Nanocredits } from '../nanocredits.js'
+import type { SharedKeyState } from '../contracts/account.js'
+import { defined } from '../contracts/defined.js'
+import { GatewayError } from '../contracts/errors.js'
+import type { BreakerState } from '../contracts/overview.js'
+import type { ImageBytes, Params } from '../contracts/types.js'
 import type { CallTerms, Upstream, UpstreamOutcome } from '../segment/ports.js'
-import type { ImageBytes, Params } from '../segment/types.js'
-import { balanceIn, judgeProbe } from './balance-request.js'
-import { type BreakerState, createBreaker } from './breaker.js'
+import type { UpstreamAttempt } from '../segment/upstream-port.js'
+import { balanceFrom, probeOutcome, type ReportedBalance } from './balance.js'
+import { createBreaker } from './breaker.js'
+import { type CallOutcome, classify } from './classify.js'
+import { openConnection, type SegmindConnection } from './connection.js'
 import type { Exchange } from './exchange.js'
-import { awaitJob, awaitSubmitted, type JobsOptions, judgeSubmission, type Submission } from './jobs.js'
-import { type Line, openLine } from './line.js'
-import { DEFAULTS, type SegmindClientOptions, type Settings, type UpstreamAttempt } from './options.js'
-import { type Again, type RetryPolicy, sendAgain } from './retry.js'
-import { type Judged, judge, type Verdict } from './verdict.js'
+import { awaitJob, awaitSubmitted, classifySubmission, type JobClientOptions } from './job-client.js'
+import { DEFAULTS, type SegmindClientOptions, type SegmindClientSettings } from './options.js'
+import { type Retry, sendWithRetries } from './retry.js'
+import { SharedKey } from './shared-key.js'
+import type { ErrorContext } from './wire-error.js'
 import { SEGMENT_PATH, SUBMIT_PATH, segmentBody } from './wire-request.js'
 
-export type { SegmindClientOptions, UpstreamAttempt } from './options.js'
+export type { SegmindClientOptions, SegmindObserver } from './options.js'
 
 export interface SegmindClient extends Upstream {
-  /** Asks for the account's balance, once; free of charge. Throws `upstream_*`. */
-  balance(): Promise<{ remaining: Nanocredits }>
+  /** Requests the account balance once; free of charge. Throws `upstream_*`. */
+  balance(): Promise<ReportedBalance>
   /** Calls of `segment` and `resume` that have not ended. */
   readonly inFlight: number
   readonly breaker: BreakerState
-  /** Takes no new call, tries none again, and ends when every call has ended: after `timeoutMs` at the latest. */
+  /** Undefined until the first response that shows whether the key is valid. */
+  readonly sharedKey: SharedKeyState | undefined
+  /**
+   * Accepts no new call, stops retries, and resolves when every call has ended, after `timeoutMs`
+   * at the latest.
+   */
   close(): Promise<void>
 }
 
-/** One question about a job, or for its picture. */
+/** Timeout of one status or result request of a job. */
 const POLL_TIMEOUT_MS = 15_000
 
 /**
- * The client of Segmind's `sam-v2-image` (SEGMIND.md). A call is sent again only where that cannot be paid for twice: when surely
- * nothing of it went out, or after 429, 503 and (once) other server errors, which are never billed; never after its body may have arrived. A job that
- * was taken is polled and never submitted again. Redirects are not followed: the key goes to `baseUrl` only. Throws when `baseUrl`
- * or `apiKey` cannot be used.
+ * Creates the client of Segmind's `sam-v2-image` (docs/segmind.md). It resends a call only where
+ * the call cannot be billed twice:
+ * - when no byte of it was sent;
+ * - once after a server error, which Segmind never bills.
+ *
+ * After 429 and 503, which are not billed either, the outcome says `busy`: the caller may repeat the
+ * call when it has a slot again.
+ *
+ * It never resends a call whose body may have arrived, nor resubmits a job that Segmind accepted.
+ * Redirects are not followed: the key goes to `baseUrl` only. Throws when `baseUrl` or `apiKey` is
+ * unusable.
  */
 export function createSegmindClient(options: SegmindClientOptions): SegmindClient {
-  const settings: Settings = { ...DEFAULTS, ...options }
-  const line = openLine(settings)
+  const sharedKey = new SharedKey(state => options.observer?.sharedKeyChanged?.(state))
+  const settings: SegmindClientSettings = { ...DEFAULTS, ...options, sharedKey }
+  const connection = openConnection(settings)
   const calls = new Set<Promise<UpstreamOutcome>>()
-  const reading = () => ({ apiKey: settings.apiKey, now: settings.now() })
+  const context = () => ({ apiKey: settings.apiKey, now: settings.now() })
   const breaker = createBreaker({
-    probe: async () => judgeProbe(await line.balance(), reading()),
+    probe: async () => probeOutcome(await connection.balance(), context()),
     wait: settings.waitToProbe,
     now: settings.now,
     random: settings.random,
-    onChange: options.onBreaker,
+    onChange: state => options.observer?.breakerChanged?.(state),
   })
-  const counted = (call: Promise<UpstreamOutcome>): Promise<UpstreamOutcome> => {
+  const track = (call: Promise<UpstreamOutcome>): Promise<UpstreamOutcome> => {
     calls.add(call)
     return call.finally(() => calls.delete(call))
   }
@@ -54,11 +72,23 @@ export function createSegmindClient(options: SegmindClientOptions): SegmindClien
   return {
     admit: breaker.admit,
     segment(image, params, terms) {
-      if (line.closing.aborted) return Promise.resolve(refusedAfterClose())
-      return counted(breaker.run(() => send(line, { image, params, terms }, settings)))
+      if (connection.closing.aborted) return Promise.resolve(closedFailure())
+      return track(breaker.run(() => send(connection, { image, params, terms }, settings)))
     },
-    resume: jobId => counted(resumeJob(line, jobId, settings)),
-    balance: async () => balanceIn(await line.balance(), reading()),
+    resume: jobId => track(resumeJob(connection, jobId, settings)),
+    async balance() {
+      try {
+        const balance = balanceFrom(await connection.balance(), context())
+        sharedKey.balanceRequestEnded('ok')
+        return balance
+      } catch (error) {
+        sharedKey.balanceRequestEnded(error instanceof GatewayError ? error.code : 'internal_error')
+        throw error
+      }
+    },
+    get sharedKey() {
+      return sharedKey.state
+    },
     get inFlight() {
       return calls.size
     },
@@ -67,9 +97,9 @@ export function createSegmindClient(options: SegmindClientOptions): SegmindClien
     },
     async close() {
       breaker.close()
-      line.stop()
+      connection.stop()
       await Promise.allSettled(calls)
-      await line.close()
+      await connection.close()
     },
   }
 }
@@ -80,82 +110,92 @@ interface Call {
   terms: CallTerms
 }
 
-async function sendAndWait(line: Line, call: Call, settings: Settings): Promise<Judged> {
-  const { image, params, terms } = call
-  const { maxAnswerBytes, now, apiKey } = settings
-  const body = segmentBody(image, params)
-  const deadline = settings.deadline(settings.timeoutMs)
-  const send = () =>
-    attempt(settings, terms, async (): Promise<[Verdict, Exchange]> => {
-      const exchanged = await line.send({ method: 'POST', path: SEGMENT_PATH, body, deadline, maxAnswerBytes })
-      return [judge(exchanged, { apiKey, now: now() }), exchanged]
-    })
-  return (await sendAgain(send, policyOf(line, terms, settings))).outcome
+async function sendAndWait(
+  connection: SegmindConnection,
+  call: Call,
+  settings: SegmindClientSettings,
+): Promise<CallOutcome> {
+  return (await post(SEGMENT_PATH, connection, call, settings, classify)).outcome
 }
 
-async function submitAndPoll(line: Line, call: Call, settings: Settings): Promise<Judged> {
-  const { image, params, terms } = call
-  const { maxAnswerBytes, now, apiKey } = settings
-  const body = segmentBody(image, params)
-  const deadline = settings.deadline(settings.timeoutMs)
-  const send = () =>
-    attempt(settings, terms, async (): Promise<[Submission, Exchange]> => {
-      const exchanged = await line.send({ method: 'POST', path: SUBMIT_PATH, body, deadline, maxAnswerBytes })
-      return [judgeSubmission(exchanged, { apiKey, now: now() }), exchanged]
-    })
-  const submitted = await sendAgain(send, policyOf(line, terms, settings))
+async function submitAndPoll(
+  connection: SegmindConnection,
+  call: Call,
+  settings: SegmindClientSettings,
+): Promise<CallOutcome> {
+  const submitted = await post(SUBMIT_PATH, connection, call, settings, classifySubmission)
   if ('outcome' in submitted) return submitted.outcome
-  return awaitSubmitted(submitted.jobId, terms, jobsOver(line, settings))
+  return awaitSubmitted(submitted.jobId, call.terms, jobsOptions(connection, settings))
 }
 
-/** In v1 there are no jobs to be asked for: what became of one that v2 submitted is not known. */
-async function resumeJob(line: Line, jobId: string, settings: Settings): Promise<UpstreamOutcome> {
-  if (settings.api === 'v2') return awaitJob(jobId, jobsOver(line, settings))
-  const detail = 'The job was submitted with SEGMIND_API=v2, which is not in use.'
+/**
+ * With `SEGMIND_API=v1` a job cannot be polled, so the fate of a job submitted through v2 stays
+ * unknown.
+ */
+async function resumeJob(
+  connection: SegmindConnection,
+  jobId: string,
+  settings: SegmindClientSettings,
+): Promise<UpstreamOutcome> {
+  if (settings.api === 'v2') return awaitJob(jobId, jobsOptions(connection, settings))
+  const detail = 'The job was submitted with SEGMIND_API=v2, but the gateway now runs with SEGMIND_API=v1.'
   return { kind: 'failed', error: new GatewayError('upstream_failed', detail, { billed: 'unknown' }), bill: {} }
 }
 
-function jobsOver(line: Line, settings: Settings): JobsOptions {
+function jobsOptions(connection: SegmindConnection, settings: SegmindClientSettings): JobClientOptions {
   return {
-    get: (path, limits) => line.send({ method: 'GET', path, ...limits }),
-    fetchOutput: async (place, deadline) => {
-      const url = new URL(place, line.origin)
-      if (url.origin !== line.origin) return settings.fetchOutput(url.href)
-      const { head, body, end } = await line.fetch(url, deadline)
+    get: (path, limits) => connection.send({ method: 'GET', path, ...limits }),
+    fetchOutput: async (output, deadline) => {
+      const url = new URL(output, connection.origin)
+      if (url.origin !== connection.origin) return settings.fetchOutput(url.href)
+      const { head, body, end } = await connection.fetch(url, deadline)
       if (head?.status !== 200 || end !== 'complete') throw new Error('the picture could not be fetched')
       return body
     },
     deadline: () => settings.deadline(settings.timeoutMs),
     pollDeadline: () => settings.deadline(POLL_TIMEOUT_MS),
-    closing: line.closing,
+    closing: connection.closing,
     wait: settings.wait,
-    reading: () => ({ apiKey: settings.apiKey, now: settings.now() }),
+    context: () => ({ apiKey: settings.apiKey, now: settings.now() }),
   }
 }
 
-function policyOf(line: Line, { retryUntil }: CallTerms, settings: Settings): RetryPolicy {
-  return { ...settings, endsAt: settings.now() + settings.timeoutMs, retryUntil, closing: line.closing }
-}
+type Classified = ({ outcome: CallOutcome } | { jobId: string }) & { retry?: Retry }
 
-/** Sends one request for a picture, and tells of it. */
-async function attempt<V extends { outcome: UpstreamOutcome; again?: Again } | { jobId: string }>(
-  { now, onAttempt }: Settings,
-  terms: CallTerms,
-  send: () => Promise<[V, Exchange]>,
-): Promise<V> {
-  const startedAt = now()
-  const [verdict, { head }] = await send()
-  const told: UpstreamAttempt = {
-    code: 'outcome' in verdict && verdict.outcome.kind === 'failed' ? verdict.outcome.error.code : 'ok',
-    ...(head && { status: head.status }),
-    durationMs: now() - startedAt,
+/** Posts the call, with retries, and reports every attempt. */
+function post<C extends Classified>(
+  path: string,
+  connection: SegmindConnection,
+  { image, params, terms }: Call,
+  settings: SegmindClientSettings,
+  classifyResponse: (exchanged: Exchange, context: ErrorContext) => C,
+): Promise<C> {
+  const { maxAnswerBytes, now, apiKey, sharedKey, observer } = settings
+  const body = segmentBody(image, params)
+  const deadline = settings.deadline(settings.timeoutMs)
+  const send = async (): Promise<C> => {
+    const startedAt = now()
+    const exchanged = await connection.send({ method: 'POST', path, body, deadline, maxAnswerBytes })
+    const classified = classifyResponse(exchanged, { apiKey, now: now() })
+    const attempt = attemptOf(classified, exchanged, now() - startedAt)
+    sharedKey.callEnded(attempt.code)
+    observer?.upstreamAttempted?.(attempt)
+    terms.onAttempt?.(attempt)
+    return classified
   }
-  onAttempt?.(told)
-  terms.onAttempt?.(told)
-  return verdict
+  return sendWithRetries(send, {
+    ...settings,
+    endsAt: now() + settings.timeoutMs,
+    closing: connection.closing,
+  })
 }
 
-function refusedAfterClose(): UpstreamOutcome {
-  const detail = 'The gateway is closing its connections to Segmind.'
+function attemptOf(classified: Classified, { head }: Exchange, durationMs: number): UpstreamAttempt {
+  const code = 'outcome' in classified && classified.outcome.kind === 'failed' ? classified.outcome.error.code : 'ok'
+  return { code, ...defined({ status: head?.status }), durationMs }
+}
+
+function closedFailure(): UpstreamOutcome {
+  const detail = 'The gateway is shutting down. Retry after it has restarted.'
   return { kind: 'failed', error: new GatewayError('upstream_unavailable', detail, { retryAfterSeconds: 5 }), bill: {} }
 }

@@ -1,100 +1,107 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
-import type { WireHeaders } from './wire-money.js'
+import { defined } from '../contracts/defined.js'
+import type { WireHeaders } from './wire-billing.js'
 import type { WireBody } from './wire-request.js'
 
-/** One HTTP request as it is to be sent. */
+/** One HTTP request to send. */
 export interface Outgoing {
   method: 'GET' | 'POST'
   path: string
   headers: Record<string, string>
   /** JSON. */
   body?: WireBody
-  /** Ends the exchange wherever it is. */
+  /** Ends the exchange at any stage. */
   deadline: AbortSignal
-  /** Most bytes of an answer that are taken. */
+  /** Largest response body that is accepted. */
   maxAnswerBytes: number
 }
 
-/** What became of one request: how far it got, and as much of the answer as arrived. */
+/** Result of one request: how far it got, and as much of the response as arrived. */
 export interface Exchange {
-  /** False only when surely not one byte of the request went out. */
+  /** False only when certainly no byte of the request was sent. */
   bodySent: boolean
-  /** Absent when not even a status arrived. */
+  /** Absent when no status arrived. */
   head?: { status: number; headers: WireHeaders }
   body: Buffer
   end: 'complete' | 'too_long' | 'timeout' | 'broken'
-  /** What ended it, for anything but `complete` and `too_long`. */
+  /** The error behind `timeout` and `broken`. */
   cause?: unknown
 }
 
-/** Longest text of an answer that is no 200 that is worth reading. */
-const REFUSAL_BYTES = 64 * 1024
+/** Limit for the body of a response other than 200. */
+const ERROR_BODY_BYTES = 64 * 1024
 
 /**
- * Sends one request over a pool and reads the answer into memory; redirects are answers like any other. Never throws: what went
- * wrong, and whether the request may have reached the other side, is in the outcome. Nothing is sent twice here.
+ * Sends one request over a pool, once, and reads the response into memory. Redirects are responses
+ * like any other. Never throws: the result says what failed and whether the request may have
+ * reached Segmind.
  */
 export async function exchange(pool: Dispatcher, outgoing: Outgoing): Promise<Exchange> {
-  const seen: Seen = { bodySent: false, over: false, chunks: [] }
+  const progress: Progress = { bodySent: false, isOver: false, chunks: [] }
   try {
-    const response = await untilAborted(pool.request(requestOptions(outgoing, seen)), outgoing.deadline)
-    seen.head = { status: response.statusCode, headers: response.headers }
-    const limit = response.statusCode === 200 ? outgoing.maxAnswerBytes : REFUSAL_BYTES
-    const whole = await collect(response.body, seen.chunks, limit)
-    return outcome(seen, whole ? 'complete' : 'too_long')
+    const response = await untilAborted(pool.request(requestOptions(outgoing, progress)), outgoing.deadline)
+    progress.head = { status: response.statusCode, headers: response.headers }
+    const limit = response.statusCode === 200 ? outgoing.maxAnswerBytes : ERROR_BODY_BYTES
+    const isWhole = await collect(response.body, progress.chunks, limit)
+    return resultOf(progress, isWhole ? 'complete' : 'too_long')
   } catch (cause) {
-    return { ...outcome(seen, outgoing.deadline.aborted || isTimeout(cause) ? 'timeout' : 'broken'), cause }
+    return { ...resultOf(progress, outgoing.deadline.aborted || isTimeout(cause) ? 'timeout' : 'broken'), cause }
   } finally {
-    seen.over = true
+    progress.isOver = true
   }
 }
 
-interface Seen {
+interface Progress {
   bodySent: boolean
-  /** The exchange has ended: a body asked for from now on is not given. */
-  over: boolean
+  /** The exchange has ended, so the body must not be sent. */
+  isOver: boolean
   head?: { status: number; headers: WireHeaders }
   chunks: Buffer[]
 }
 
-function outcome({ bodySent, head, chunks }: Seen, end: Exchange['end']): Exchange {
+function resultOf({ bodySent, head, chunks }: Progress, end: Exchange['end']): Exchange {
   const [first] = chunks
   const body = chunks.length === 1 && first ? first : Buffer.concat(chunks)
-  return { bodySent, ...(head && { head }), body, end }
+  return { bodySent, ...defined({ head }), body, end }
 }
 
-function requestOptions(outgoing: Outgoing, seen: Seen): Dispatcher.RequestOptions {
+function requestOptions(outgoing: Outgoing, progress: Progress): Dispatcher.RequestOptions {
   const { method, path, headers, body, deadline } = outgoing
   if (body === undefined) return { method, path, headers, signal: deadline }
   return {
     method,
     path,
     headers: { ...headers, 'content-type': 'application/json', 'content-length': String(body.byteLength) },
-    // An async iterable is a body for undici (Dispatcher.md); its types name only streams.
-    body: once(body, seen) as unknown as NonNullable<Dispatcher.RequestOptions['body']>,
+    // undici accepts an async iterable as a body (Dispatcher.md); its types name only streams.
+    body: lazyBody(body, progress) as unknown as NonNullable<Dispatcher.RequestOptions['body']>,
     signal: deadline,
   }
 }
 
 /**
- * Gives the body when undici asks for it. undici writes the request's headers together with the body's first piece, so until
- * here nothing went out; and only here is the body made, and let go of when the socket has taken it.
+ * Encodes the body when undici requests it. undici writes the request headers together with the
+ * first chunk of the body. So no byte is sent before this generator yields, and the encoded body
+ * lives only until the socket has taken it.
  *
- * A keep-alive socket that the other side has closed already may look alive until the event loop has read that: give it one turn to
- * read it and one to close. Then the request has failed (`over`) with nothing sent, and may be sent again.
+ * A keep-alive socket that Segmind has already closed can look alive until the event loop has read
+ * the close. Two turns of the loop, one to read and one to close, let undici notice. Then the
+ * exchange is over with nothing sent, and the request may be sent again.
  */
-async function* once(body: WireBody, seen: Seen): AsyncGenerator<Buffer> {
+async function* lazyBody(body: WireBody, progress: Progress): AsyncGenerator<Buffer> {
   await nextTurn()
   await nextTurn()
-  // Not `return`: undici would take that for an empty body.
-  if (seen.over) throw new Error('the connection ended before the body went out')
+  // Not `return`: undici would send an empty body.
+  if (progress.isOver) throw new Error('the connection ended before the body was sent')
   const bytes = body.encode()
-  seen.bodySent = true
+  progress.bodySent = true
   yield bytes
 }
 
-/** Adds the answer's pieces to `chunks`. Answers false, and hangs up, when they exceed the limit. */
+/**
+ * Appends the response body to `chunks`. Returns false, and closes the connection, when it exceeds
+ * the limit.
+ */
 async function collect(body: AsyncIterable<Buffer>, chunks: Buffer[], maxBytes: number): Promise<boolean> {
   let bytes = 0
   for await (const chunk of body) {
@@ -105,7 +112,10 @@ async function collect(body: AsyncIterable<Buffer>, chunks: Buffer[], maxBytes: 
   return true
 }
 
-/** undici hears an abort only once the request has a socket: one that still waits for a socket has to be left behind. */
+/**
+ * Rejects on abort. undici itself reacts to an abort only once the request has a socket, not while
+ * it waits for one.
+ */
 function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const abort = () => reject(signal.reason)
@@ -115,6 +125,6 @@ function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   })
 }
 
-const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
+const TIMEOUT_CODES = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
 const isTimeout = (cause: unknown): boolean =>
-  typeof cause === 'object' && cause !== null && 'code' in cause && TIMEOUTS.has(String(cause.code))
+  typeof cause === 'object' && cause !== null && 'code' in cause && TIMEOUT_CODES.has(String(cause.code))

@@ -1,59 +1,66 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ErrorCode } from '../errors.js'
-import type { BreakerState } from './breaker.js'
-import type { Again } from './retry.js'
+import type { SharedKeyState } from '../contracts/account.js'
+import type { Clock } from '../contracts/clock.js'
+import type { RetryReason } from '../contracts/observer.js'
+import type { BreakerState } from '../contracts/overview.js'
+import type { UpstreamAttempt } from '../segment/upstream-port.js'
+import type { SharedKey } from './shared-key.js'
 
-/** What came of one request to Segmind, for the metrics; a call that is retried has several. */
-export interface UpstreamAttempt {
-  code: 'ok' | ErrorCode
-  /** Absent when no status arrived. */
-  status?: number
-  durationMs: number
+/** Receives the events of the client. No method may throw. */
+export interface SegmindObserver {
+  /** A segmentation request ended. Polls and balance requests do not count. */
+  upstreamAttempted?(attempt: UpstreamAttempt): void
+  /** A segmentation request is about to be sent again. */
+  upstreamRetried?(reason: RetryReason): void
+  breakerChanged?(state: BreakerState): void
+  sharedKeyChanged?(state: SharedKeyState): void
 }
 
+export type SegmindApi = 'v1' | 'v2'
+
 export interface SegmindClientOptions {
-  /** `SEGMIND_BASE_URL`; its path, if any, goes before Segmind's own. */
+  /** `SEGMIND_BASE_URL`. Its path, if any, is put before Segmind's paths. */
   baseUrl: string
   apiKey: string
-  /** `SEGMIND_API`: `v1` waits for the answer of one request, `v2` submits a job and polls it. Default `v1`. */
-  api?: 'v1' | 'v2'
+  /**
+   * `SEGMIND_API`: `v1` waits for the response of one request, `v2` submits a job and polls it.
+   * Default `v1`.
+   */
+  api?: SegmindApi
   /** `RETRY_SERVER_ERRORS`. Default true. */
   retryServerErrors?: boolean
-  /** Fetches a picture of a job that lies elsewhere than at `baseUrl`; it is not given the key. */
+  /**
+   * Fetches the output of a job from a host other than that of `baseUrl`. Does not receive the key.
+   */
   fetchOutput?: (url: string) => Promise<Buffer>
   /**
-   * For a whole call: waiting for a connection, every attempt, the pauses between them, the answer's body. In v2 for submitting, and once
-   * more for the job.
+   * Limit for a whole call: waiting for a connection, all attempts with their pauses, and the
+   * response body. In v2 the limit applies to the submission, and then once more to the job.
    */
   timeoutMs: number
   connectTimeoutMs?: number
-  /** Most calls on the wire at once; more wait inside for a connection. */
+  /** Maximum concurrent calls. Further calls wait in the client for a connection. */
   maxConcurrency: number
-  /** Most times one call is sent of which nothing went out, the first included. */
+  /** Maximum sends of a call of which no byte was sent, including the first. */
   maxAttempts?: number
-  /** Largest answer that is taken. */
+  /** Largest response body that is accepted. */
   maxAnswerBytes?: number
-  /** Told of every request that asks for a picture; not of polls and questions for the balance. */
-  onAttempt?: (attempt: UpstreamAttempt) => void
-  /** Told of every request for a picture that goes out once more, and why. */
-  onAgain?: (why: Again['why']) => void
-  onBreaker?: (state: BreakerState) => void
-  /** Milliseconds since 1970. */
-  now?: () => number
+  observer?: SegmindObserver
+  now?: Clock
   random?: () => number
-  /** Ends early, without failing, when the signal is aborted. */
+  /** Resolves early when the signal is aborted. Never rejects. */
   wait?: (ms: number, signal: AbortSignal) => Promise<void>
-  /** The same for the pauses between probes of the breaker. */
+  /** Same as `wait`, for the pauses between probes of the breaker. */
   waitToProbe?: (ms: number, signal: AbortSignal) => Promise<void>
-  /** A signal that is aborted when the time is over. */
+  /** Creates a signal that is aborted after `timeoutMs`. */
   deadline?: (timeoutMs: number) => AbortSignal
 }
 
 export const DEFAULTS = {
-  api: 'v1' as 'v1' | 'v2',
+  api: 'v1' as SegmindApi,
   retryServerErrors: true,
   fetchOutput: (_url: string): Promise<Buffer> =>
-    Promise.reject(new Error('pictures that lie elsewhere are not fetched')),
+    Promise.reject(new Error('the client fetches no pictures from other hosts')),
   connectTimeoutMs: 10_000,
   maxAttempts: 3,
   maxAnswerBytes: 64 * 1024 * 1024,
@@ -62,8 +69,8 @@ export const DEFAULTS = {
   wait: (ms: number, signal: AbortSignal): Promise<void> => sleep(ms, undefined, { signal }).catch(() => {}),
   waitToProbe: (ms: number, signal: AbortSignal): Promise<void> =>
     sleep(ms, undefined, { signal, ref: false }).catch(() => {}),
-  deadline: (timeoutMs: number): AbortSignal => AbortSignal.timeout(timeoutMs),
+  deadline: AbortSignal.timeout,
 }
 
-/** The options with everything filled in. */
-export type Settings = typeof DEFAULTS & SegmindClientOptions
+/** The options with defaults applied. */
+export type SegmindClientSettings = typeof DEFAULTS & SegmindClientOptions & { sharedKey: SharedKey }

@@ -1,43 +1,41 @@
-type Outcome = 'accepted' | 'refused'
+import type { SharedKeyState } from '../contracts/account.js'
 
-/** Answers to a call that only who has a good key gets. Trouble, limits and silence say nothing about it. */
+/**
+ * Outcomes that only a valid key can get. Outages, limits and timeouts say nothing about the key.
+ */
 const ACCEPTED: ReadonlySet<string> = new Set(['ok', 'upstream_rejected', 'credits_exhausted'])
 
-/** What Segmind has last made of the shared key: for calls, and for questions for the balance, which may be permitted apart. */
+/**
+ * Tracks whether Segmind accepts the shared key. Calls and balance requests count separately,
+ * because their permissions may differ.
+ */
 export class SharedKey {
-  readonly #onChange: (state: Outcome) => void
-  #calls: Outcome | undefined
-  #balance: Outcome | undefined
+  /** Undefined until the first response that shows whether the key is valid. */
+  state: SharedKeyState | undefined
+  readonly #onChange: (state: SharedKeyState) => void
+  readonly #last: { calls?: SharedKeyState; balance?: SharedKeyState } = {}
 
-  constructor(onChange: (state: Outcome) => void = () => {}) {
+  constructor(onChange: (state: SharedKeyState) => void = () => {}) {
     this.#onChange = onChange
   }
 
-  /** Undefined while nothing was heard. */
-  get state(): Outcome | undefined {
-    if (this.#calls === 'refused' || this.#balance === 'refused') return 'refused'
-    return this.#calls ?? this.#balance
+  /** Records the outcome of a call: `ok`, or an error code. */
+  callEnded(code: string): void {
+    if (code === 'upstream_unauthorized') this.#record({ calls: 'refused' })
+    if (ACCEPTED.has(code)) this.#record({ calls: 'accepted' })
   }
 
-  /** Takes down how a call has ended: `ok`, or an error code. */
-  called(code: string): void {
-    this.#take(() => {
-      if (code === 'upstream_unauthorized') this.#calls = 'refused'
-      if (ACCEPTED.has(code)) this.#calls = 'accepted'
-    })
+  /** Records the outcome of a balance request: `ok`, or an error code. */
+  balanceRequestEnded(code: string): void {
+    if (code === 'upstream_unauthorized') this.#record({ balance: 'refused' })
+    if (code === 'ok') this.#record({ balance: 'accepted' })
   }
 
-  /** Takes down how a question for the balance has ended: `ok`, or an error code. */
-  asked(code: string): void {
-    this.#take(() => {
-      if (code === 'upstream_unauthorized') this.#balance = 'refused'
-      if (code === 'ok') this.#balance = 'accepted'
-    })
-  }
-
-  #take(news: () => void): void {
-    const before = this.state
-    news()
-    if (this.state && this.state !== before) this.#onChange(this.state)
+  #record(last: { calls: SharedKeyState } | { balance: SharedKeyState }): void {
+    const { calls, balance } = Object.assign(this.#last, last)
+    const state = calls === 'refused' || balance === 'refused' ? 'refused' : 'accepted'
+    if (state === this.state) return
+    this.state = state
+    this.#onChange(state)
   }
 }

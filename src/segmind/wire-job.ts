@@ -1,23 +1,27 @@
+import { defined } from '../contracts/defined.js'
 import type { Bill } from '../segment/ports.js'
-import { amountOf, readBill, type WireHeaders } from './wire-money.js'
+import { amountOf, readBill, type WireHeaders } from './wire-billing.js'
 
-/** A job as Segmind tells of it (SEGMIND.md, v2 status and result). */
+/** Status or result of a job (docs/segmind.md, Response). */
 export interface JobReport {
   status: 'running' | 'completed' | 'failed' | 'unclear'
-  /** Where the picture lies, as it was said. */
+  /** URL of the picture, as Segmind returned it. */
   output?: string
   bill: Bill
 }
 
 const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/
 
-/** Where a job's status and its result are asked for: never the addresses in an answer, which could lead the key elsewhere. */
+/**
+ * Builds the paths of a job's status and result. URLs in responses are not used: they could send
+ * the key to another host.
+ */
 export function jobPaths(jobId: string): { status: string; result: string } {
   const result = `/v2/requests/${encodeURIComponent(jobId)}`
   return { result, status: `${result}/status` }
 }
 
-/** The id of a job that was just submitted; nothing where there is none that could be put into an address. */
+/** Reads the id of a submitted job. Returns `undefined` when it is missing or unsafe in a URL. */
 export function readJobId(body: string): string | undefined {
   const { request_id: jobId } = parseObject(body)
   return typeof jobId === 'string' && isJobId(jobId) ? jobId : undefined
@@ -27,21 +31,23 @@ export function isJobId(text: string): boolean {
   return JOB_ID.test(text)
 }
 
-/** Reads a status or a result; one that says nothing we know is `unclear`. Money is in `metrics`, else in the headers. */
+/**
+ * Reads a status or result; an unknown status is `unclear`. Cost and balance come from `metrics`,
+ * else from the headers.
+ */
 export function readJob(jobId: string, body: string, headers: WireHeaders): JobReport {
   const { status, output, images, metrics } = parseObject(body)
-  const place = placeOf(output) ?? placeOf(images)
-  const { cost, remaining_credits: left } = Object(metrics) as Record<string, unknown>
-  const said = { cost: amountOf(cost), remaining: amountOf(left) }
-  const { cost: costHeader, remaining: leftHeader } = readBill(headers)
-  const paid = said.cost !== undefined && said.cost >= 0 ? said.cost : costHeader
-  const remaining = said.remaining ?? leftHeader
+  const fromMetrics = Object(metrics) as Record<string, unknown>
+  const fromHeaders = readBill(headers)
+  const cost = amountOf(fromMetrics.cost)
   return {
     status: (typeof status === 'string' && STATUSES[status.toUpperCase()]) || 'unclear',
-    ...(place !== undefined && { output: place }),
+    ...defined({ output: urlOf(output) ?? urlOf(images) }),
     bill: {
-      ...(paid !== undefined && { cost: paid }),
-      ...(remaining !== undefined && { remaining }),
+      ...defined({
+        cost: cost !== undefined && cost >= 0 ? cost : fromHeaders.cost,
+        remaining: amountOf(fromMetrics.remaining_credits) ?? fromHeaders.remaining,
+      }),
       upstreamRequestId: jobId,
     },
   }
@@ -54,8 +60,8 @@ const STATUSES: Readonly<Record<string, JobReport['status']>> = {
   FAILED: 'failed',
 }
 
-/** A URL as text, in an object, or the first of a list of these. */
-function placeOf(value: unknown): string | undefined {
+/** Reads a URL given as text, as an object with `url`, or as the first item of a list of these. */
+function urlOf(value: unknown): string | undefined {
   const first: unknown = Array.isArray(value) ? value[0] : value
   const text = typeof first === 'object' && first !== null ? (first as { url?: unknown }).url : first
   return typeof text === 'string' && text !== '' ? text : undefined

@@ -1,6 +1,6 @@
-import { imageTypeOf } from '../segment/image-type.js'
+import { imageTypeOf } from '../images/image-type.js'
 
-/** The picture of an answer: its bytes, and the content type that these bytes have. */
+/** A picture and the content type detected from its bytes. */
 export interface Picture {
   body: Buffer
   contentType: 'image/jpeg' | 'image/png' | 'image/webp'
@@ -10,9 +10,10 @@ const NOT_BASE64 = /[^A-Za-z0-9+/\-_=\s]/
 const DATA_PREFIX = /^data:[^,]{0,200},/i
 
 /**
- * Finds the picture in the body of a 200, in whatever form Segmind chose (SEGMIND.md, Response): the bytes themselves, JSON
- * `{"image":"<base64>"}`, a JSON string, or bare base64, each with or without a `data:` prefix. The declared content type
- * is not asked: the bytes tell. `undefined` when there is none.
+ * Reads the picture from the body of a 200 (docs/segmind.md, Response): raw bytes, JSON
+ * `{"image":"<base64>"}`, a JSON string or bare base64, the text forms with or without a `data:`
+ * prefix. Ignores the declared content type and decides by the bytes. Returns `undefined` when
+ * there is no picture.
  */
 export function readPicture(body: Buffer): Picture | undefined {
   const picture = sniff(body)
@@ -21,7 +22,7 @@ export function readPicture(body: Buffer): Picture | undefined {
   return text === undefined || NOT_BASE64.test(text) ? undefined : sniff(Buffer.from(text, 'base64'))
 }
 
-/** The base64 text inside of a JSON answer, or the text itself where it is no JSON. */
+/** Returns the base64 text inside JSON, or the text itself when it is not JSON. */
 function base64Of(text: string): string | undefined {
   if (!text.startsWith('{') && !text.startsWith('"')) return text
   try {

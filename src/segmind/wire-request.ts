@@ -1,43 +1,48 @@
-import type { ImageBytes, Params, Point } from '../segment/types.js'
+import type { ImageBytes, Params, Point } from '../contracts/types.js'
 
-/** Where Segmind segments, and where it tells the account's balance (SEGMIND.md, Request and Response). */
+/** Paths of Segmind's API (docs/segmind.md, Request and Response). */
 export const SEGMENT_PATH = '/v1/sam-v2-image'
 export const SUBMIT_PATH = '/v2/sam-v2-image'
 export const BALANCE_PATH = '/v1/get-user-credits'
 
-/** A request body that is known by its length and made only when a socket is ready to take it. */
+/** A request body of known length, encoded only when a socket is ready to send it. */
 export interface WireBody {
   byteLength: number
-  /** Makes the body anew on every call: nobody has to keep it for another attempt. */
+  /** Encodes the body at every call, so that no copy is kept for a retry. */
   encode(): Buffer
 }
 
 const HEAD = '{"image":"'
-/** Divisible by 3, so that no slice but an image's last one is padded. */
+/** Divisible by 3, so that only the last slice of an image is padded. */
 const SLICE_BYTES = 48 * 1024
 
 /**
- * Describes the JSON body of one call: the image as base64, the parameters in Segmind's words, always `base64: false`.
- * `encode` fills one allocation of the exact size straight from the image's chunks; the image is never copied in between.
+ * Builds the JSON body of one call: the image as base64, the parameters under Segmind's names,
+ * always `base64: false`. `encode` writes the image's chunks directly into one allocation of the
+ * exact size, without an intermediate copy.
  */
 export function segmentBody(image: ImageBytes, params: Params): WireBody {
   const imageBytes = image.chunks.reduce((sum, chunk) => sum + chunk.length, 0)
   const tail = `",${JSON.stringify(wireParams(params)).slice(1)}`
   const byteLength = HEAD.length + Math.ceil(imageBytes / 3) * 4 + Buffer.byteLength(tail)
-  return { byteLength, encode: () => encode(image.chunks, tail, byteLength) }
+  return {
+    byteLength,
+    encode() {
+      const body = Buffer.allocUnsafeSlow(byteLength)
+      let end = body.write(HEAD, 0, 'latin1')
+      end = writeBase64(body, end, image.chunks)
+      end += body.write(tail, end, 'utf8')
+      // The allocation is not zeroed: an unwritten byte would leak process memory.
+      if (end !== byteLength) throw new Error(`the request body has ${end} bytes where ${byteLength} were planned`)
+      return body
+    },
+  }
 }
 
-function encode(chunks: readonly Buffer[], tail: string, byteLength: number): Buffer {
-  const body = Buffer.allocUnsafeSlow(byteLength)
-  let end = body.write(HEAD, 0, 'latin1')
-  end = writeBase64(body, end, chunks)
-  end += body.write(tail, end, 'utf8')
-  // The allocation holds what was in memory before: not one byte of it may leave the process.
-  if (end !== byteLength) throw new Error(`the request body has ${end} bytes where ${byteLength} were planned`)
-  return body
-}
-
-/** Base64 turns groups of 3 bytes into 4 characters; a group may lie across chunks of any length. Answers where it ended. */
+/**
+ * Writes the chunks as base64. A group of 3 bytes may span chunks of any length. Returns the end
+ * offset.
+ */
 function writeBase64(target: Buffer, start: number, chunks: readonly Buffer[]): number {
   const group = Buffer.alloc(3)
   let held = 0
@@ -65,7 +70,10 @@ function writeSlices(target: Buffer, start: number, bytes: Buffer): number {
   return end
 }
 
-/** With a prompt, coordinates mean nothing to Segmind; points travel as strings that hold JSON. */
+/**
+ * Omits coordinates when there is a prompt, because Segmind ignores them. Points are sent as
+ * strings that contain JSON.
+ */
 function wireParams(params: Params): Record<string, string | boolean> {
   return {
     ...(params.prompt === undefined ? points('coordinates', params.coordinates) : { prompt: params.prompt }),

@@ -1,10 +1,13 @@
 import { LRUCache } from 'lru-cache'
-import type { Blob, BlobStore } from '../storage.js'
+import type { Blob, BlobStore } from '../contracts/store.js'
 
-/** What a blob takes beside its bytes, roughly. */
+/** Approximate memory use of a blob beyond its bytes. */
 const ENTRY_BYTES = 200
 
-/** Blobs in the memory of this process, and nowhere else: at most so many bytes, the longest unused go first. */
+/**
+ * Creates blobs that exist only in this process, at most `maxBytes`. Evicts the least recently used
+ * first.
+ */
 export function createMemoryBlobs({ maxBytes }: { maxBytes: number }): BlobStore {
   const blobs = new LRUCache<string, Blob>({
     maxSize: maxBytes,

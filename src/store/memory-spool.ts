@@ -1,13 +1,16 @@
-import type { LedgerStep, StepSpool } from '../storage.js'
+import type { LedgerStep, StepSpool } from '../contracts/store.js'
 
-/** Ledger steps that wait in memory: where there is no disk to write on, or it is the disk that fails. They end with the process. */
+/**
+ * Creates a spool in memory, for processes without a writable disk. Its steps are lost when the
+ * process ends.
+ */
 export function createMemorySpool(): StepSpool {
   const steps = new Map<string, LedgerStep>()
-  let last = 0
+  let lastId = 0
   return {
     async add(step) {
-      last++
-      steps.set(String(last), step)
+      lastId++
+      steps.set(String(lastId), step)
     },
     async all() {
       return [...steps].map(([id, step]) => ({ id, step }))

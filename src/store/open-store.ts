@@ -1,29 +1,33 @@
 import { join } from 'node:path'
-import type { StepSpool, Store } from '../storage.js'
+import { defined } from '../contracts/defined.js'
+import type { RateCounts, StepSpool, Store } from '../contracts/store.js'
 import { openEmbeddedStore } from './embedded/embedded-store.js'
 import { openDiskSpool } from './embedded/spool.js'
+import { createMemoryRates } from './memory-rates.js'
 import { createMemorySpool } from './memory-spool.js'
-import { openRedisStore } from './redis/redis-store.js'
 
 export interface StoreSettings {
-  /** Redis when there is one, else the embedded store under `dataDir`. */
+  /** Selects Redis. Without it the embedded store under `dataDir` is used. */
   redisUrl?: { reveal(): string } | undefined
   dataDir: string
   maxBytes: number
-  /** What the sandbox answers and charges lies apart: under `dataDir/sandbox`, or under other names in Redis. */
+  /**
+   * Keeps the sandbox's data separate: under `dataDir/sandbox`, or under another key prefix in
+   * Redis.
+   */
   isSandbox?: boolean
 }
 
-const PREFIX = 'segmind-gateway'
+const KEY_PREFIX = 'segmind-gateway'
 
 export interface OpenedStore {
   store: Store
-  /** Where ledger steps wait that the store cannot take. */
+  /** Ledger steps that wait for the store. */
   spool: StepSpool
-  /** Whether they outlive this process. */
+  /** True if the waiting steps outlive this process. */
   isSpoolDurable: boolean
-  /** For `@fastify/rate-limit`; only Redis is shared by all replicas. */
-  rateLimitClient: unknown
+  /** Shared by the replicas on one Redis. With the embedded store, each process counts alone. */
+  rates: RateCounts
 }
 
 export interface StoreEvents {
@@ -32,31 +36,36 @@ export interface StoreEvents {
   onProblem?(error: unknown, what: string): void
 }
 
-/** The folder of what is kept on this machine. */
+/** Returns the folder of the data kept on this machine. */
 export function folderOf({ dataDir, isSandbox }: StoreSettings): string {
   return isSandbox ? join(dataDir, 'sandbox') : dataDir
 }
 
-/** Opens the store the settings name. Throws when the embedded one cannot be used; a Redis that is down is waited for in the background. */
-export async function openStore(settings: StoreSettings, on: StoreEvents = {}): Promise<OpenedStore> {
+/**
+ * Opens the configured store. Throws if the embedded store cannot be used.
+ * A Redis that is down is connected later, in the background.
+ */
+export async function openStore(settings: StoreSettings, events: StoreEvents = {}): Promise<OpenedStore> {
   const { redisUrl, maxBytes, isSandbox = false } = settings
-  const dataDir = folderOf(settings)
-  const { onUp, onDown, onProblem = () => {} } = on
+  const folder = folderOf(settings)
+  const { onUp, onDown, onProblem = () => {} } = events
   if (!redisUrl) {
-    const store = await openEmbeddedStore({ dir: dataDir, maxBytes, onProblem })
-    // On the disk that has just failed nothing can wait.
-    return { store, spool: createMemorySpool(), isSpoolDurable: false, rateLimitClient: undefined }
+    const store = await openEmbeddedStore({ dir: folder, maxBytes, onProblem })
+    // A spool on disk would be of no use: it would fail together with the store.
+    return { store, spool: createMemorySpool(), isSpoolDurable: false, rates: createMemoryRates() }
   }
+  // Loaded only here: the embedded store does without the Redis client.
+  const { openRedisStore } = await import('./redis/redis-store.js')
   const store = await openRedisStore({
     url: redisUrl.reveal(),
-    keyPrefix: isSandbox ? `${PREFIX}-sandbox` : PREFIX,
-    ...(onUp ? { onUp } : {}),
+    keyPrefix: isSandbox ? `${KEY_PREFIX}-sandbox` : KEY_PREFIX,
+    ...defined({ onUp }),
     onProblem: (error, what) => (what === 'connection' ? onDown?.(error) : onProblem(error, what)),
   })
-  return { store, ...openSpool(dataDir, onProblem), rateLimitClient: store.rateLimitClient }
+  return { store, ...openSpool(folder, onProblem), rates: store.rates }
 }
 
-/** A container may have no disk to write on: then steps wait in memory. */
+/** Opens a spool on disk, or in memory where the disk is not writable, as in some containers. */
 function openSpool(dir: string, onProblem: NonNullable<StoreEvents['onProblem']>) {
   try {
     return { spool: openDiskSpool({ dir }), isSpoolDurable: true }

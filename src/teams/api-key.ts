@@ -7,22 +7,26 @@ const SECRET_LENGTH = 32
 const CHECKSUM_LENGTH = 6
 const FORM = /^SG_g([wt])([0-9A-Za-z]{8})[0-9A-Za-z]{32}[0-9A-Za-z]{6}$/
 
-/** A new key: `text` is shown once and never kept, `sha256` (hex, of the whole text) goes into the teams file, `id` into logs. */
+/**
+ * A new key. `text` is shown once and not stored; `sha256` (hex, of the whole text) goes into the
+ * teams file, `id` into logs.
+ */
 export interface ApiKey {
   text: string
   id: string
   sha256: string
 }
 
-/** What a key's text says about itself. Says nothing about whether the key is known. */
+/** Parts of a well-formed key. The key may still be unknown. */
 export interface ParsedKey {
   id: string
   isTest: boolean
 }
 
 /**
- * Makes a key (SPEC §7): `SG_gw` (`SG_gt` for a test key) + 8-character id + 32 random + 6 checksum characters, all base62.
- * `random` gives n uniformly random bytes; the 32 characters carry 190 bits.
+ * Creates a key (docs/reference.md, Teams and keys): `SG_gw` (`SG_gt` for a test key), then an id
+ * of 8, 32 random and 6 checksum characters, all base62. The 32 characters carry 190 bits. `random`
+ * returns n uniformly random bytes.
  */
 export function createApiKey({
   isTest = false,
@@ -39,19 +43,22 @@ export function createApiKey({
 
 export type RandomBytes = (length: number) => Uint8Array
 
-/** Reads a key's text; `undefined` for what is no key of ours or was mistyped (the checksum tells). */
+/**
+ * Parses a key. Returns `undefined` for any other text and for a wrong checksum, which detects
+ * typing mistakes.
+ */
 export function parseApiKey(text: string): ParsedKey | undefined {
   const [, kind, id] = FORM.exec(text) ?? []
   if (id === undefined || checksum(text.slice(0, -CHECKSUM_LENGTH)) !== text.slice(-CHECKSUM_LENGTH)) return undefined
   return { id, isTest: kind === 't' }
 }
 
-/** The SHA-256 of the whole key text: 32 bytes. */
+/** Returns the SHA-256 of the whole key text, 32 bytes. */
 export function hashApiKey(text: string): Buffer {
   return createHash('sha256').update(text).digest()
 }
 
-/** The CRC-32 of a text as base62 digits, the most significant first. */
+/** Returns the CRC-32 of a text as base62 digits, most significant first. */
 function checksum(text: string): string {
   let rest = crc32(text)
   let digits = ''
@@ -62,7 +69,10 @@ function checksum(text: string): string {
   return digits
 }
 
-/** 4 × 62: bytes from here on are thrown away, or the first characters of the alphabet would come up more often. */
+/**
+ * 4 × 62. Larger bytes are discarded; otherwise the first characters of the alphabet would be more
+ * frequent.
+ */
 const FAIR_BYTES = 248
 
 function randomText(length: number, random: RandomBytes): string {

@@ -3,56 +3,64 @@ import { chown, open, readFile, realpath, rename, rm, stat } from 'node:fs/promi
 import { dirname } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 
-/** How long a second writer waits, how often it looks, and after how long without an end a lock is taken for one left behind. */
-const PATIENCE = { waitMs: 5000, lookMs: 25, staleMs: 15_000 }
+/**
+ * Longest wait for the lock, interval between attempts, and age at which a lock counts as
+ * abandoned.
+ */
+const LOCK_TIMES = { waitMs: 5000, retryMs: 25, staleMs: 15_000 }
 
 /**
- * Changes a text file so that a reader sees the old text or the new one, never a part: written beside it, synced, renamed; mode and
- * owner stay. Two writers take turns by `<file>.lock`. `change` gets the text (`undefined`: no such file yet) and answers the new one,
- * or `undefined` to leave it. Throws an `Error` that a person can act on.
+ * Changes a text file atomically: writes a temporary file in the same folder, syncs it and renames
+ * it. Mode and owner are kept. `<file>.lock` excludes other writers. `change` receives the text
+ * (`undefined` if there is no file) and returns the new text, or `undefined` for no change. Throws
+ * an `Error` with a message for the operator.
  */
 export async function changeFile(
   file: string,
   change: (text: string | undefined) => string | undefined,
-  patience = PATIENCE,
+  times = LOCK_TIMES,
 ): Promise<void> {
   const target = await realpath(file).catch(() => file)
-  const lock = await takeLock(`${target}.lock`, patience)
+  const lock = await takeLock(`${target}.lock`, times)
   try {
-    const text = change(await readIfThere(target))
+    const text = change(await readIfPresent(target))
     if (text === undefined) return
-    await lock.assertOurs()
+    await lock.assertHeld()
     await replace(target, text)
   } finally {
     await lock.release()
   }
 }
 
-async function readIfThere(file: string): Promise<string | undefined> {
+async function readIfPresent(file: string): Promise<string | undefined> {
   try {
     return await readFile(file, 'utf8')
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined
-    throw explained(error, file)
+    throw toReadableError(error, file)
   }
 }
 
-async function takeLock(path: string, patience: typeof PATIENCE) {
+async function takeLock(path: string, times: typeof LOCK_TIMES) {
   const token = randomBytes(12).toString('hex')
-  const deadline = Date.now() + patience.waitMs
+  const deadline = Date.now() + times.waitMs
   while (!(await createExclusively(path, token))) {
-    if (await isStale(path, patience.staleMs)) await rm(path, { force: true })
-    else if (Date.now() >= deadline) throw new Error(`another command is changing the file: ${path} exists`)
-    else await wait(patience.lookMs)
+    if (await isStale(path, times.staleMs)) await rm(path, { force: true })
+    else if (Date.now() >= deadline) throw new Error(`another process is changing the file: ${path} exists`)
+    else await wait(times.retryMs)
   }
-  const isOurs = async () => (await readIfThere(path)) === token
+  const isHeld = async () => (await readIfPresent(path)) === token
   return {
-    /** Two writers may both take the same lock for stale, and the later one remove the earlier one's new lock: the earlier one stops here. */
-    async assertOurs(): Promise<void> {
-      if (!(await isOurs())) throw new Error('another command changed the file at the same moment: try again')
+    /**
+     * Throws when the lock was lost. The race: two writers find the same stale lock · the first
+     * removes it and takes a new lock · the second removes that one and takes its own · the first
+     * stops here, before it writes.
+     */
+    async assertHeld(): Promise<void> {
+      if (!(await isHeld())) throw new Error('another process took over the lock: try again')
     },
     async release(): Promise<void> {
-      if (await isOurs()) await rm(path, { force: true })
+      if (await isHeld()) await rm(path, { force: true })
     },
   }
 }
@@ -63,7 +71,7 @@ async function createExclusively(path: string, text: string): Promise<boolean> {
     return true
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return false
-    throw explained(error, path)
+    throw toReadableError(error, path)
   }
 }
 
@@ -82,7 +90,7 @@ async function replace(file: string, text: string): Promise<void> {
     await syncFolder(dirname(file))
   } catch (error) {
     await rm(temporary, { force: true })
-    throw explained(error, file)
+    throw toReadableError(error, file)
   }
 }
 
@@ -97,7 +105,10 @@ async function writeSynced(path: string, text: string, mode: number): Promise<vo
   }
 }
 
-/** Makes the rename last through a power cut, where folders can be synced at all. */
+/**
+ * Syncs the folder, so that the rename survives a power failure. Some file systems do not support
+ * it.
+ */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined)
   await handle?.sync().catch(() => {})
@@ -117,7 +128,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'no space left',
 }
 
-function explained(error: unknown, file: string): Error {
+function toReadableError(error: unknown, file: string): Error {
   const code = codeOf(error) ?? 'unknown error'
   return new Error(`cannot change ${file}: ${REASONS[code] ?? code}`, { cause: error })
 }

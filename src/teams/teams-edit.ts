@@ -1,23 +1,27 @@
 import { type Document, isMap, isSeq, parseDocument, Scalar, type YAMLMap, YAMLSeq } from 'yaml'
+import { defined } from '../contracts/defined.js'
+import type { BudgetOverride, TeamKey } from '../contracts/keys.js'
 import { YAML_OPTIONS } from './yaml-reader.js'
 
-/** A key as it is written into the teams file. */
-export interface NewKey {
-  id: string
-  sha256: string
+/** A key to be written into the teams file. */
+export type NewKey = Pick<TeamKey, 'id' | 'sha256'> & {
   created: string
   expires?: string | undefined
   note?: string | undefined
   test?: boolean
 }
 
-/** What a new teams file begins with. */
-export const EMPTY_TEAMS = `# Teams and their keys. A running gateway takes a change within two seconds; a file with a mistake is refused whole.
-# Keys are made by: segmind-gateway keys create <team>
+/** Content of a new teams file. */
+export const EMPTY_TEAMS = `# Teams and their keys. A running gateway applies a change within two seconds.
+# It rejects a file that contains an error as a whole.
+# Create keys with: segmind-gateway keys create <team>
 teams: []
 `
 
-/** The teams file with one more key; the team is added when it is new. `source` has to be valid (`parseTeams`); comments stay. */
+/**
+ * Adds a key, and its team if it is new. `source` must be valid (`parseTeams`). All edits keep
+ * comments.
+ */
 export function withKey(source: string, team: { id: string; name?: string | undefined }, key: NewKey): string {
   const document = parse(source)
   const found = teamsOf(document).items.find(item => isMap(item) && item.get('id') === team.id)
@@ -26,28 +30,21 @@ export function withKey(source: string, team: { id: string; name?: string | unde
   return print(document)
 }
 
-/** The teams file with a key marked as revoked since `date`: its line stays, so that one can look it up later. */
+/** Marks a key as revoked since `date`. The entry stays in the file for reference. */
 export function withRevokedKey(source: string, keyId: string, date: string): string {
   const document = parse(source)
   for (const key of keysOf(document)) if (key.get('id') === keyId) key.set('revoked', date)
   return print(document)
 }
 
-/** The teams file with another end of a key: a date or a moment. */
+/** Sets the expiry of a key: a date or a time. */
 export function withKeyExpiry(source: string, keyId: string, expires: string): string {
   const document = parse(source)
   for (const key of keysOf(document)) if (key.get('id') === keyId) key.set('expires', expires)
   return print(document)
 }
 
-/** Credits that a team may book instead of its budget until a moment. */
-export interface BudgetOverride {
-  daily?: string | undefined
-  monthly?: string | undefined
-  until: string
-}
-
-/** The teams file with a temporary budget of a team, or without one. */
+/** Sets or removes the temporary budget of a team. */
 export function withBudgetOverride(source: string, teamId: string, override: BudgetOverride | undefined): string {
   const document = parse(source)
   const team = teamsOf(document).items.find(item => isMap(item) && item.get('id') === teamId)
@@ -55,14 +52,10 @@ export function withBudgetOverride(source: string, teamId: string, override: Bud
   const found = team.get('budget')
   const budget = isMap(found) ? found : (document.createNode({}, { flow: true }) as YAMLMap)
   if (!isMap(found)) team.set('budget', budget)
-  if (override) budget.set('override', document.createNode(definedOf(override), { flow: true }))
+  if (override) budget.set('override', document.createNode(override, { flow: true }))
   else budget.delete('override')
   if (budget.items.length === 0) team.delete('budget')
   return print(document)
-}
-
-function definedOf({ daily, monthly, until }: BudgetOverride) {
-  return { ...(daily !== undefined && { daily }), ...(monthly !== undefined && { monthly }), until }
 }
 
 function* keysOf(document: Document): Generator<YAMLMap> {
@@ -76,7 +69,7 @@ function parse(source: string): Document {
   return parseDocument(source, YAML_OPTIONS)
 }
 
-/** Without folding: one key stays on one line. */
+/** Prints without line folding, so that a key stays on one line. */
 function print(document: Document): string {
   return document.toString({ lineWidth: 0 })
 }
@@ -85,7 +78,10 @@ function teamsOf(document: Document): YAMLSeq {
   return listAt(document, document.contents as YAMLMap, 'teams')
 }
 
-/** The list of that name, in block style as soon as something is added to an empty one. */
+/**
+ * Returns the list of that name, created if missing. Switches an empty list to block style for its
+ * first item.
+ */
 function listAt(document: Document, map: YAMLMap, name: string): YAMLSeq {
   const found = map.get(name)
   if (isSeq(found)) {
@@ -98,7 +94,7 @@ function listAt(document: Document, map: YAMLMap, name: string): YAMLSeq {
 }
 
 function addTeam(document: Document, { id, name }: { id: string; name?: string | undefined }): YAMLMap {
-  const team = document.createNode({ id: plainOrQuoted(id), ...(name === undefined ? {} : { name: quoted(name) }) })
+  const team = document.createNode({ id: plainOrQuoted(id), ...(name !== undefined && { name: quoted(name) }) })
   teamsOf(document).add(team)
   return team as unknown as YAMLMap
 }
@@ -108,9 +104,11 @@ function keyNode(document: Document, { id, sha256, created, expires, note, test 
     id: plainOrQuoted(id),
     sha256: quoted(sha256),
     created,
-    ...(expires === undefined ? {} : { expires }),
-    ...(test ? { test: 'true' } : {}),
-    ...(note === undefined ? {} : { note: quoted(note) }),
+    ...defined({
+      expires,
+      test: test ? 'true' : undefined,
+      note: note === undefined ? undefined : quoted(note),
+    }),
   }
   return document.createNode(members, { flow: true })
 }
@@ -121,7 +119,7 @@ function quoted(text: string): Scalar {
   return scalar
 }
 
-/** Quoted where another YAML reader would see a number, a truth or nothing. */
+/** Quotes a text that another YAML parser would read as a number, boolean or null. */
 function plainOrQuoted(text: string): Scalar | string {
   return /^(?:[-.\d].*|true|false|null|yes|no|on|off|y|n)$/i.test(text) ? quoted(text) : text
 }

@@ -1,44 +1,36 @@
-import { parseCredits } from '../nanocredits.js'
-import type { Team } from '../segment/types.js'
+import { defined } from '../contracts/defined.js'
+import type { TeamEntry, TeamKey } from '../contracts/keys.js'
+import { parseCredits } from '../contracts/nanocredits.js'
+import type { Team } from '../contracts/types.js'
 import { endOfDate } from './key-dates.js'
 import { listOf, mapped, optional, type Read, readYaml, record, required, text, unique } from './yaml-reader.js'
-
-/** One key as the teams file has it; its text is nowhere. */
-export interface TeamKey {
-  id: string
-  /** 64 lower-case hex digits. */
-  sha256: string
-  created?: string
-  /** As written; the key is good before `endOfDate(expires)`. */
-  expires?: string
-  note?: string
-  /** For people: the key's text says it, too. */
-  test?: boolean
-  revoked: boolean
-}
-
-export interface TeamEntry {
-  team: Team
-  keys: readonly TeamKey[]
-}
 
 export type ParsedTeams = { teams: TeamEntry[] } | { problems: string[] }
 
 /**
- * Reads a teams file (SPEC §7) whole: either every team, or every problem with its line and without the value.
- * A text without `teams:` is refused, so that a file caught empty while it is written locks nobody out.
+ * Parses a teams file (docs/reference.md, Teams and keys). Returns all teams, or all problems with
+ * line numbers and without values. Rejects a text without `teams:`, so that a file read while it is
+ * empty does not lock out every team.
  */
 export function parseTeams(source: string): ParsedTeams {
   const read = readYaml(source, fileReader())
   return 'problems' in read ? read : { teams: read.value.teams }
 }
 
-/** What a team's id may be: it is the metric label. */
+/** Form of a team id, which is used as a metric label. */
 export const TEAM_ID = /^[a-z0-9-]{1,32}$/
+
+/** Matches what a table, a header or a terminal cannot show: controls and lone surrogates. */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}]/u
+
+const printable = (accepts: string, form: RegExp) =>
+  text(`${accepts}, without control characters`, written =>
+    form.test(written) && !UNPRINTABLE.test(written.replace(/[\t\r\n]/g, '')) ? written : undefined,
+  )
 
 const matching = (accepts: string, form: RegExp) => text(accepts, written => (form.test(written) ? written : undefined))
 
-const TRUTHS = new Map([
+const BOOLEANS = new Map([
   ['true', true],
   ['yes', true],
   ['on', true],
@@ -47,7 +39,7 @@ const TRUTHS = new Map([
   ['off', false],
 ])
 
-const truth = text('true or false', written => TRUTHS.get(written.toLowerCase()))
+const boolean = text('true or false', written => BOOLEANS.get(written.toLowerCase()))
 
 const number = (min: number, max: number) =>
   text(`a number from ${min} to ${max}`, written => {
@@ -70,13 +62,14 @@ const date = text('a date (2027-11-01) or a time with its offset (2027-11-01T12:
   endOfDate(written) === undefined ? undefined : written,
 )
 
-/** A date in the future revokes, too: whoever wants a key to end later writes `expires`. */
+/** A future date revokes the key immediately too; `expires` is for a later end. */
 const revocation = text('the date of the revocation, or true or false', written =>
-  endOfDate(written) === undefined ? TRUTHS.get(written.toLowerCase()) : true,
+  endOfDate(written) === undefined ? BOOLEANS.get(written.toLowerCase()) : true,
 )
 
 const limits = record({
   requests_per_minute: optional(wholeNumber(1, 1_000_000)),
+  reads_per_minute: optional(wholeNumber(1, 10_000_000)),
   concurrent: optional(wholeNumber(1, 10_000)),
   weight: optional(number(0.1, 100)),
 })
@@ -88,7 +81,7 @@ const budget = record({
   override: optional(record({ daily: optional(credits), monthly: optional(credits), until: required(date) })),
 })
 
-/** A reader for one file: it remembers the ids it has met, to refuse repeated ones. */
+/** Creates a reader for one file, which keeps the ids it has read to reject duplicates. */
 function fileReader() {
   return record({ teams: required(listOf(teamReader())) })
 }
@@ -96,9 +89,9 @@ function fileReader() {
 function teamReader(): Read<TeamEntry> {
   const fields = record({
     id: required(unique('team id', matching('1 to 32 of a-z, 0-9 and -', TEAM_ID))),
-    name: optional(matching('1 to 100 characters on one line', /^.{1,100}$/)),
-    protected: optional(truth),
-    disabled: optional(truth),
+    name: optional(printable('1 to 100 characters on one line', /^.{1,100}$/)),
+    protected: optional(boolean),
+    disabled: optional(boolean),
     limits: optional(limits),
     budget: optional(budget),
     keys: optional(listOf(keyReader())),
@@ -109,18 +102,33 @@ function teamReader(): Read<TeamEntry> {
       name: found.name ?? found.id,
       protected: found.protected ?? false,
       disabled: found.disabled ?? false,
-      limits: {
-        requestsPerMinute: found.limits?.requests_per_minute ?? 600,
-        weight: found.limits?.weight ?? 1,
-        ...(found.limits?.concurrent === undefined ? {} : { concurrent: found.limits.concurrent }),
-      },
-      ...(found.budget ? budgetsOf(found.budget) : {}),
+      limits: limitsOf(found.limits),
+      ...(found.budget && budgetsOf(found.budget)),
     },
     keys: found.keys ?? [],
   }))
 }
 
-/** Shares of a budget that are worth an alert where the file does not say; an empty list there means none. */
+const DEFAULT_REQUESTS_PER_MINUTE = 600
+/** Requests that spend nothing, for each one that may spend: enough to poll its result. */
+const READS_PER_REQUEST = 10
+
+interface LimitFields {
+  requests_per_minute?: number
+  reads_per_minute?: number
+  concurrent?: number
+  weight?: number
+}
+
+function limitsOf(fields: LimitFields = {}): Team['limits'] {
+  const { requests_per_minute: requestsPerMinute = DEFAULT_REQUESTS_PER_MINUTE, concurrent, weight = 1 } = fields
+  const { reads_per_minute: readsPerMinute = READS_PER_REQUEST * requestsPerMinute } = fields
+  return { requestsPerMinute, readsPerMinute, weight, ...defined({ concurrent }) }
+}
+
+/**
+ * Default of `alert_at`, as shares of the budget. An empty list in the file disables the alerts.
+ */
 const DEFAULT_ALERT_AT: readonly number[] = [0.8, 1]
 
 type BudgetFields = Amounts & { alert_at?: number[]; override?: Amounts & { until: string } }
@@ -139,7 +147,7 @@ function budgetsOf({ alert_at, override, ...amounts }: BudgetFields): Pick<Team,
 }
 
 function budgetOf({ daily, monthly }: Amounts): NonNullable<Team['budget']> {
-  return { ...(daily === undefined ? {} : { daily }), ...(monthly === undefined ? {} : { monthly }) }
+  return defined({ daily, monthly })
 }
 
 function keyReader(): Read<TeamKey> {
@@ -149,8 +157,8 @@ function keyReader(): Read<TeamKey> {
     sha256: required(unique('sha256', sha256)),
     created: optional(date),
     expires: optional(date),
-    note: optional(matching('at most 200 characters', /^.{0,200}$/s)),
-    test: optional(truth),
+    note: optional(printable('at most 200 characters', /^.{0,200}$/s)),
+    test: optional(boolean),
     revoked: optional(revocation),
   })
   return mapped(fields, found => ({ ...found, revoked: found.revoked ?? false }))

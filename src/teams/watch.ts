@@ -1,62 +1,66 @@
 import { readFile } from 'node:fs/promises'
-import type { Team } from '../segment/types.js'
+import type { Team } from '../contracts/types.js'
 import { createRegistry, type TeamRegistry } from './registry.js'
 import { type ParsedTeams, parseTeams } from './teams-file.js'
 
 export interface WatchOptions {
   file: string
-  /** How often the file is read; it is small, and reading it works with every kind of mount. Default 1000. */
+  /** Interval between reads. Polling a small file works with every kind of mount. Default 1000. */
   intervalMs?: number
-  /** Called after each load, the first one included. */
+  /** Called after each load, including the first. */
   onLoaded?(teams: readonly Team[]): void
-  /** Called once for each bad state of the file; the teams of before stay. */
+  /** Called once for each invalid state of the file. The previous teams stay in effect. */
   onRefused?(problems: readonly string[]): void
-  /** For tests. Default: reads the file as UTF-8. */
+  /** Default: reads the file as UTF-8. */
   read?(file: string): Promise<string>
 }
 
 /** A registry that follows its file. */
 export type WatchedTeams = TeamRegistry & {
-  /** False while the file is not what the registry holds, because it is bad or cannot be read. */
+  /** False while the file is invalid or unreadable and the registry holds previous teams. */
   isOk(): boolean
-  /** What is wrong with the file now, line by line. */
+  /** Current problems of the file, one for each line. */
   problems(): readonly string[]
-  /** Looks at the file now. A change counts once two looks in a row have seen it. */
-  look(): Promise<void>
+  /** Reads the file now. A change takes effect when two consecutive reads return it. */
+  reload(): Promise<void>
   stop(): void
 }
 
-/** Between the look that sees a change and the one that confirms it. */
+/** Interval between the read that finds a change and the second read that confirms it. */
 const CONFIRM_MS = 150
 
 /**
- * Loads the teams file and re-reads it within two seconds of a change. A file that is bad, missing or half written is refused whole.
- * A bad file at start rejects with an `Error` that lists every mistake.
+ * Loads the teams file and reloads it within two seconds of a change. Rejects an invalid, missing
+ * or partly written file as a whole. At start, throws an `Error` that lists every problem of an
+ * invalid file.
  */
 export async function watchTeams(options: WatchOptions): Promise<WatchedTeams> {
   const { file, intervalMs = 1000, onLoaded, onRefused, read = readText } = options
-  let used = await sight(file, read)
-  const first = teamsIn(used)
+  let current = await readState(file, read)
+  const first = parseState(current)
   if ('problems' in first) throw new Error([`${file}:`, ...first.problems].join('\n  '))
-  let registry = createRegistry(first.teams)
+  const registry = createRegistry(first.teams)
   let problems: readonly string[] = []
-  let unconfirmed: Sight | undefined
+  let unconfirmed: FileState | undefined
   let isStopped = false
   onLoaded?.(registry.teams())
 
-  /** A writer without rename leaves the file cut off for a moment, maybe at the end of a line, where it is still good YAML. */
-  async function look(): Promise<void> {
-    const seen = await sight(file, read)
-    const isConfirmed = isSame(seen, unconfirmed)
-    unconfirmed = isSame(seen, used) || isConfirmed ? undefined : seen
-    if (isConfirmed && !isStopped) use(seen)
+  /**
+   * Two reads must agree: a writer without rename leaves the file truncated for a moment, possibly
+   * as valid YAML.
+   */
+  async function reload(): Promise<void> {
+    const state = await readState(file, read)
+    const isConfirmed = isEqual(state, unconfirmed)
+    unconfirmed = isEqual(state, current) || isConfirmed ? undefined : state
+    if (isConfirmed && !isStopped) apply(state)
   }
 
-  function use(seen: Sight): void {
-    used = seen
-    const found = teamsIn(seen)
+  function apply(state: FileState): void {
+    current = state
+    const found = parseState(state)
     if ('teams' in found) {
-      registry = createRegistry(found.teams)
+      registry.replace(found.teams)
       problems = []
       onLoaded?.(registry.teams())
     } else {
@@ -67,17 +71,17 @@ export async function watchTeams(options: WatchOptions): Promise<WatchedTeams> {
 
   let timer = setTimeout(tick, intervalMs).unref()
   async function tick(): Promise<void> {
-    await look()
+    await reload()
     if (!isStopped) timer = setTimeout(tick, unconfirmed === undefined ? intervalMs : CONFIRM_MS).unref()
   }
 
   return {
-    authenticate: (keyText, nowMs) => registry.authenticate(keyText, nowMs),
-    teams: nowMs => registry.teams(nowMs),
-    keys: () => registry.keys(),
+    authenticate: registry.authenticate,
+    teams: registry.teams,
+    keys: registry.keys,
     isOk: () => problems.length === 0,
     problems: () => problems,
-    look,
+    reload,
     stop() {
       isStopped = true
       clearTimeout(timer)
@@ -85,10 +89,10 @@ export async function watchTeams(options: WatchOptions): Promise<WatchedTeams> {
   }
 }
 
-/** What a look found: the file's text, or why it could not be read. */
-type Sight = { text: string } | { failure: string }
+/** Result of one read: the text, or the error code. */
+type FileState = { text: string } | { failure: string }
 
-async function sight(file: string, read: (file: string) => Promise<string>): Promise<Sight> {
+async function readState(file: string, read: (file: string) => Promise<string>): Promise<FileState> {
   try {
     return { text: await read(file) }
   } catch (error) {
@@ -96,12 +100,12 @@ async function sight(file: string, read: (file: string) => Promise<string>): Pro
   }
 }
 
-function isSame(one: Sight, other: Sight | undefined): boolean {
+function isEqual(one: FileState, other: FileState | undefined): boolean {
   return JSON.stringify(one) === JSON.stringify(other)
 }
 
-function teamsIn(seen: Sight): ParsedTeams {
-  return 'text' in seen ? parseTeams(seen.text) : { problems: [`the file cannot be read: ${seen.failure}`] }
+function parseState(state: FileState): ParsedTeams {
+  return 'text' in state ? parseTeams(state.text) : { problems: [`the file cannot be read: ${state.failure}`] }
 }
 
 const readText = (file: string) => readFile(file, 'utf8')

@@ -1,15 +1,15 @@
 import t from 'tap'
-import { describeAttempt, isTaken, problemOf, retryAfterMs } from '../../src/alerts/attempt.js'
-import { StoreError } from '../../src/storage.js'
+import { describeAttempt, isAccepted, problemOf, retryAfterMs } from '../../src/alerts/attempt.js'
+import { StoreError } from '../../src/contracts/store.js'
 
-t.test('any 2xx means that the message was taken, and nothing else does', async t => {
-  for (const status of [200, 201, 202, 204, 299]) t.ok(isTaken({ status, durationMs: 1 }), `${status}`)
+t.test('only a 2xx response accepts the message', async t => {
+  for (const status of [200, 201, 202, 204, 299]) t.ok(isAccepted({ status, durationMs: 1 }), `${status}`)
   for (const status of [100, 199, 300, 301, 304, 400, 410, 500])
-    t.notOk(isTaken({ status, durationMs: 1 }), `${status}`)
-  t.notOk(isTaken({ problem: 'ECONNRESET', durationMs: 1 }))
+    t.notOk(isAccepted({ status, durationMs: 1 }), `${status}`)
+  t.notOk(isAccepted({ problem: 'ECONNRESET', durationMs: 1 }))
 })
 
-t.test('an attempt is said in words', async t => {
+t.test('an attempt is described in words', async t => {
   t.equal(describeAttempt({ status: 404, durationMs: 1 }), 'answered 404 Not Found')
   t.equal(describeAttempt({ status: 599, durationMs: 1 }), 'answered 599')
   t.equal(describeAttempt({ problem: 'timeout', durationMs: 1 }), 'did not answer in time')
@@ -24,7 +24,7 @@ t.test('Retry-After is seconds or a date', async t => {
   for (const odd of [undefined, '', 'soon', ['1', '2']]) t.equal(retryAfterMs(odd, now), undefined, `${odd}`)
 })
 
-t.test('of a failure only its code is told, for its message may hold the address', async t => {
+t.test('a failure is reported by its code only, because its message may contain the address', async t => {
   const failure = (code: unknown) => Object.assign(new Error('connect to hooks.example.com/HIDDEN failed'), { code })
   t.equal(problemOf(failure('ECONNREFUSED')), 'ECONNREFUSED')
   t.equal(problemOf(failure('UND_ERR_HEADERS_TIMEOUT')), 'timeout')

@@ -4,7 +4,7 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 
-/** One request as it came. */
+/** One received request. */
 export interface Received {
   headers: IncomingHttpHeaders
   path: string
@@ -12,20 +12,20 @@ export interface Received {
   message: { type: string; timestamp: string; data: Record<string, unknown>; text: string }
 }
 
-/** A status, or whatever else is done with the request. */
+/** A status, or a custom handler of the request. */
 export type Answer = number | ((request: IncomingMessage, response: ServerResponse) => void)
 
 export interface Receiver {
   url: string
   received: Received[]
-  /** What the next requests get, in order; then it is `otherwise`. */
+  /** Responses to the next requests, in order. After them, `otherwise`. */
   answers: Answer[]
   otherwise: Answer
-  /** Resolves when so many requests have come. */
+  /** Resolves once `count` requests have arrived. */
   until(count: number): Promise<void>
 }
 
-/** Somebody who gets webhooks, on a free port of the loopback; the path is one that must not be shown. */
+/** Starts a webhook receiver on a free loopback port. Its path must not appear in any output. */
 export async function startReceiver(t: Test, answers: Answer[] = []): Promise<Receiver> {
   const changed = bell()
   const server = createServer(async (request, response) => {
@@ -55,7 +55,9 @@ export async function startReceiver(t: Test, answers: Answer[] = []): Promise<Re
   return receiver
 }
 
-/** What the specification tells receivers to do, from its words alone and by other means than ours. */
+/**
+ * Verifies a signature as the specification describes it, independently of the library that signs.
+ */
 export async function isSigned(
   { headers, body }: Pick<Received, 'headers' | 'body'>,
   secret: string,
@@ -67,7 +69,7 @@ export async function isSigned(
   return webcrypto.subtle.verify('HMAC', key, signature, content)
 }
 
-/** Pauses that end when the test says so, or when they are called off. */
+/** Pauses that the test ends, or that end when their signal is aborted. */
 export function stagedPauses() {
   const pauses: { ms: number; end(): void }[] = []
   const begun = bell()
@@ -80,7 +82,7 @@ export function stagedPauses() {
         signal.addEventListener('abort', () => resolve(), { once: true })
         begun.ring()
       }),
-    /** Resolves with that pause once it has begun. */
+    /** Resolves with the nth pause once it has begun. */
     async nth(number: number) {
       while (pauses.length < number) await begun.rung()
       return pauses[number - 1]!
@@ -88,7 +90,7 @@ export function stagedPauses() {
   }
 }
 
-/** Wakes everybody who waits for something to change. */
+/** Wakes all waiters at once. */
 export function bell() {
   let waiting: (() => void)[] = []
   return {

@@ -2,8 +2,8 @@ import t from 'tap'
 import type { AlertFacts } from '../../src/alerts/alerts.js'
 import { SECRET_RECORD } from '../../src/alerts/secret.js'
 import { startAlerts } from '../../src/alerts/start-alerts.js'
-import { Secret } from '../../src/config.js'
-import { memoryRecords } from '../support/memory-records.js'
+import { Secret } from '../../src/config/index.js'
+import { memoryRecords } from '../support/doubles/memory-records.js'
 import { isSigned, startReceiver } from './receiver.js'
 
 const REFUSED: AlertFacts = {
@@ -12,14 +12,21 @@ const REFUSED: AlertFacts = {
   sharedKey: () => 'refused',
 }
 
-t.test('alerts go where the settings say, signed with their secret or the one in the store', async t => {
+const observer = { storeFailed: () => {}, alertDelivered: () => {}, alertRetried: () => {}, alertFailed: () => {} }
+
+t.test('alerts are posted to the configured address, signed with the configured or the stored secret', async t => {
   const given = `whsec_${Buffer.alloc(32, 3).toString('base64')}`
   for (const webhookSecret of [new Secret(given), undefined]) {
     const receiver = await startReceiver(t)
     const records = memoryRecords()
     const delivered = new Promise<void>(resolve => {
       const settings = { webhookUrl: new Secret(receiver.url), webhookSecret }
-      const alerts = startAlerts(settings, { facts: REFUSED, records, timeZone: 'UTC', onDelivered: () => resolve() })
+      const alerts = startAlerts(settings, {
+        facts: REFUSED,
+        records,
+        timeZone: 'UTC',
+        observer: { ...observer, alertDelivered: () => resolve() },
+      })
       t.teardown(() => alerts.close())
     })
     await delivered
@@ -28,10 +35,10 @@ t.test('alerts go where the settings say, signed with their secret or the one in
   }
 })
 
-t.test('without an address there are none', async t => {
+t.test('without an address no alerts are sent', async t => {
   const records = memoryRecords()
-  const alerts = startAlerts({}, { facts: REFUSED, records, timeZone: 'UTC' })
-  await alerts.look()
+  const alerts = startAlerts({}, { facts: REFUSED, records, timeZone: 'UTC', observer })
+  await alerts.check()
   await alerts.close()
   t.equal(records.kept.size, 0)
 })

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Test } from 'tap'
-import type { RecordStore } from '../../src/storage.js'
+import type { RecordStore } from '../../src/contracts/store.js'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
 import { openRedisStore } from '../../src/store/redis/redis-store.js'
-import { type RedisServer, startRedis } from '../support/redis-server.js'
+import { type RedisServer, startRedis } from '../support/programs/redis-server.js'
 
 /** The records of one store as two replicas see them. */
 export type Replicas = readonly [RecordStore, RecordStore]
@@ -25,7 +25,10 @@ export function withBothStores(t: Test, name: string, run: (t: Test, replicas: R
   })
 }
 
-/** The same records, but nobody goes on from the first look before all have looked: what each then writes, it writes on what it saw. */
+/**
+ * The same records, but the first reads of all replicas complete together, so that each writes on
+ * the same state.
+ */
 export function meeting(replicas: Replicas): Replicas {
   let missing = replicas.length
   let open: () => void = () => {}

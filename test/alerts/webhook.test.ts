@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { describeAttempt } from '../../src/alerts/attempt.js'
 import { type Message, openWebhook, type WebhookOptions } from '../../src/alerts/webhook.js'
-import { StoreError } from '../../src/storage.js'
+import { StoreError } from '../../src/contracts/store.js'
 import { isSigned, stagedPauses, startReceiver } from './receiver.js'
 
 const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`
@@ -14,7 +14,7 @@ const MESSAGE: Message = {
   type: 'credits.state',
   at: NOW - 5000,
   data: { state: 'empty' },
-  text: 'Empty.',
+  text: 'Empty – schöne Grüße 🚨',
 }
 
 function open(t: Test, url: string, options: Partial<WebhookOptions> = {}) {
@@ -28,7 +28,8 @@ function open(t: Test, url: string, options: Partial<WebhookOptions> = {}) {
 
 t.test('a message is posted once as signed JSON with a text for people', async t => {
   const receiver = await startReceiver(t)
-  const { webhook } = open(t, receiver.url)
+  const { webhook, clock } = open(t, receiver.url)
+  clock.now += 999
   t.match(await webhook.deliver(MESSAGE), { outcome: 'delivered', attempts: 1, last: { status: 200 } })
   const [request] = receiver.received
   t.equal(receiver.received.length, 1)
@@ -37,7 +38,7 @@ t.test('a message is posted once as signed JSON with a text for people', async t
     type: 'credits.state',
     timestamp: '2026-11-27T09:59:55.000Z',
     data: { state: 'empty' },
-    text: 'Empty.',
+    text: MESSAGE.text,
   })
   t.match(request?.headers, {
     'content-type': 'application/json',
@@ -47,7 +48,7 @@ t.test('a message is posted once as signed JSON with a text for people', async t
   t.ok(await isSigned(request!, SECRET))
 })
 
-t.test('a receiver that fails gets the same message again and again, each time signed for that time', async t => {
+t.test('a failing receiver gets the same message again, signed for the time of each attempt', async t => {
   const hangUp = (request: { socket: { destroy(): void } }) => request.socket.destroy()
   const receiver = await startReceiver(t, [503, hangUp, 404, 302, 408])
   const retries: string[] = []
@@ -70,7 +71,7 @@ t.test('a receiver that fails gets the same message again and again, each time s
   for (const request of receiver.received) t.ok(await isSigned(request, SECRET))
 })
 
-t.test('it is given up when the pauses are used up', async t => {
+t.test('a message is given up once no attempts are left', async t => {
   const receiver = await startReceiver(t)
   receiver.otherwise = 500
   const { webhook } = open(t, receiver.url, { wait: async () => {} })
@@ -78,13 +79,13 @@ t.test('it is given up when the pauses are used up', async t => {
   t.match(await webhook.deliver(MESSAGE, { pausesMs: [] }), { outcome: 'given up', attempts: 1 })
 })
 
-t.test('410 ends it at once', async t => {
+t.test('410 ends the attempts at once', async t => {
   const receiver = await startReceiver(t, [410])
   const { webhook } = open(t, receiver.url)
   t.match(await webhook.deliver(MESSAGE), { outcome: 'given up', attempts: 1, last: { status: 410 } })
 })
 
-t.test('a redirect is not followed: nobody else gets the message', async t => {
+t.test('a redirect is not followed', async t => {
   const elsewhere = await startReceiver(t)
   const receiver = await startReceiver(t, [(_, answer) => answer.writeHead(307, { location: elsewhere.url }).end()])
   const { webhook } = open(t, receiver.url)
@@ -92,10 +93,10 @@ t.test('a redirect is not followed: nobody else gets the message', async t => {
   t.equal(elsewhere.received.length, 0)
 })
 
-t.test('who asks for more time gets it, up to a quarter of an hour', async t => {
-  const asking = (status: number, seconds: string) => (_: unknown, answer: import('node:http').ServerResponse) =>
+t.test('Retry-After extends the pause up to a quarter of an hour', async t => {
+  const respondWith = (status: number, seconds: string) => (_: unknown, answer: import('node:http').ServerResponse) =>
     void answer.writeHead(status, { 'retry-after': seconds }).end()
-  const receiver = await startReceiver(t, [asking(429, '45'), asking(503, '999999'), asking(429, '0')])
+  const receiver = await startReceiver(t, [respondWith(429, '45'), respondWith(503, '999999'), respondWith(429, '0')])
   const { webhook, nth, pauses } = open(t, receiver.url)
   const delivered = webhook.deliver(MESSAGE)
   for (const number of [1, 2, 3]) (await nth(number)).end()
@@ -106,7 +107,7 @@ t.test('who asks for more time gets it, up to a quarter of an hour', async t => 
   )
 })
 
-t.test('a receiver that says nothing is not waited for longer than ten seconds', async t => {
+t.test('a silent receiver times out after ten seconds', async t => {
   const silent = await startReceiver(t)
   silent.otherwise = () => {}
   const allowed: number[] = []
@@ -123,7 +124,7 @@ t.test('a receiver that says nothing is not waited for longer than ten seconds',
   t.strictSame(allowed, [10_000])
 })
 
-t.test('the answer is not read beyond what is needed to be polite', async t => {
+t.test('an endless response body is not read to its end', async t => {
   const receiver = await startReceiver(t, [
     (_, answer) => {
       answer.writeHead(200)
@@ -144,14 +145,14 @@ t.test('the answer is not read beyond what is needed to be polite', async t => {
   await hungUp
 })
 
-t.test('user and password of the address are sent as such', async t => {
+t.test('user and password of the address are sent as basic authentication', async t => {
   const receiver = await startReceiver(t)
   const { webhook } = open(t, receiver.url.replace('http://', 'http://ops:p%40ss@'))
   t.match(await webhook.deliver(MESSAGE), { outcome: 'delivered' })
   t.equal(receiver.received[0]?.headers.authorization, `Basic ${Buffer.from('ops:p@ss').toString('base64')}`)
 })
 
-t.test('what is told of a failure holds neither the path nor the secret', async t => {
+t.test('a reported failure contains neither the path nor the secret', async t => {
   const closed = createServer().listen(0, '127.0.0.1')
   await once(closed, 'listening')
   const { port } = closed.address() as AddressInfo
@@ -169,7 +170,7 @@ t.test('what is told of a failure holds neither the path nor the secret', async 
   }
 })
 
-t.test('a secret that cannot be had is a failed attempt like others', async t => {
+t.test('an unavailable secret is a failed attempt', async t => {
   const receiver = await startReceiver(t)
   let isDown = true
   const secret = async () => {
@@ -185,7 +186,7 @@ t.test('a secret that cannot be had is a failed attempt like others', async t =>
   t.match(await delivered, { outcome: 'delivered', attempts: 2 })
 })
 
-t.test('closing calls off pauses, and nothing is sent after it', async t => {
+t.test('closing ends all pauses, and nothing is sent after it', async t => {
   const receiver = await startReceiver(t, [500])
   const { webhook, nth } = open(t, receiver.url)
   const delivered = webhook.deliver(MESSAGE)
@@ -196,7 +197,7 @@ t.test('closing calls off pauses, and nothing is sent after it', async t => {
   t.equal(receiver.received.length, 1)
 })
 
-t.test('closing lets an attempt finish that is under way', async t => {
+t.test('closing waits for the current attempt', async t => {
   const receiver = await startReceiver(t)
   const held: (() => void)[] = []
   receiver.otherwise = (_, answer) => held.push(() => answer.writeHead(200).end())
@@ -209,7 +210,7 @@ t.test('closing lets an attempt finish that is under way', async t => {
   await closed
 })
 
-t.test('but not for longer than two seconds', async t => {
+t.test('closing waits at most two seconds for the current attempt', async t => {
   const receiver = await startReceiver(t)
   receiver.otherwise = () => {}
   const allowed: { ms: number; end: AbortController }[] = []
@@ -228,7 +229,7 @@ t.test('but not for longer than two seconds', async t => {
   t.match(await delivered, { outcome: 'stopped', attempts: 1 })
 })
 
-t.test('a signal ends the attempts, but not one that is under way', async t => {
+t.test('a signal ends the attempts after the current one', async t => {
   const receiver = await startReceiver(t, [500])
   const lost = new AbortController()
   const { webhook, nth } = open(t, receiver.url)

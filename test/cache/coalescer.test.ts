@@ -11,7 +11,7 @@ function gate<T>() {
   return { promise, open, fail }
 }
 
-t.test('a hundred identical joins lead once and share one landing', async t => {
+t.test('a hundred identical joins start one flight and share its result', async t => {
   const flights = new Coalescer<string>()
   const { promise, open } = gate<string>()
   let led = 0
@@ -26,44 +26,44 @@ t.test('a hundred identical joins lead once and share one landing', async t => {
     ['leader', ...Array(99).fill('follower')],
   )
   open('x')
-  t.same(new Set(await Promise.all(joins.map(join => join.landed))), new Set(['x']))
+  t.same(new Set(await Promise.all(joins.map(join => join.outcome))), new Set(['x']))
   t.equal(led, 1)
 })
 
-t.test('another name is another flight', async t => {
+t.test('a different name starts a different flight', async t => {
   const flights = new Coalescer<string>()
   t.equal(flights.join('a', 'red', async () => 'a').role, 'leader')
   t.equal(flights.join('b', 'red', async () => 'b').role, 'leader')
   await flights.idle()
 })
 
-t.test('whoever hears of the landing leads the next flight', async t => {
+t.test('a caller that joins after the flight has ended leads the next one', async t => {
   const flights = new Coalescer<number>()
   const first = flights.join('a', 'red', async () => 1)
-  const role = await first.landed.then(() => flights.join('a', 'red', async () => 2).role)
+  const role = await first.outcome.then(() => flights.join('a', 'red', async () => 2).role)
   t.equal(role, 'leader')
   await flights.idle()
 })
 
-t.test('a failure reaches all followers, and is not remembered', async t => {
+t.test('a failure rejects every follower and does not affect the next flight', async t => {
   const flights = new Coalescer<number>()
   const { promise, fail } = gate<number>()
   const joins = [1, 2, 3].map(() => flights.join('a', 'red', () => promise))
   fail(new Error('no'))
-  for (const join of joins) await t.rejects(join.landed, /no/)
-  t.equal(await flights.join('a', 'red', async () => 7).landed, 7)
+  for (const join of joins) await t.rejects(join.outcome, /no/)
+  t.equal(await flights.join('a', 'red', async () => 7).outcome, 7)
 })
 
-t.test('a lead that throws at once is a failed flight, not an exception of join', async t => {
+t.test('a synchronous throw rejects the flight instead of escaping from join', async t => {
   const flights = new Coalescer<number>()
   const join = flights.join('a', 'red', () => {
     throw new Error('sync')
   })
-  await t.rejects(join.landed, /sync/)
+  await t.rejects(join.outcome, /sync/)
   t.equal(flights.size, 0)
 })
 
-t.test('idle waits for flights nobody waits for, and for those begun meanwhile', async t => {
+t.test('idle waits for flights without callers and for flights started meanwhile', async t => {
   const flights = new Coalescer<number>()
   const one = gate<number>()
   const two = gate<number>()
@@ -82,36 +82,36 @@ t.test('idle waits for flights nobody waits for, and for those begun meanwhile',
   t.same(ended, ['one', 'two', 'idle'])
 })
 
-t.test('idle waits for the flight that a follower leads after the one it followed has failed', async t => {
+t.test('idle waits for the flight that a follower starts after its leader failed', async t => {
   const flights = new Coalescer<number>()
   const first = gate<number>()
   const second = gate<number>()
   const lead = flights.join('a', 'red', () => first.promise)
   const followed = flights.join('a', 'blue', async () => 0)
-  lead.landed.catch(() => {})
-  const pursued = (async () => {
-    // As far from the failure as the pipeline is.
-    const failed = await Promise.race([followed.landed, new Promise<number>(() => {})]).catch(() => undefined)
+  lead.outcome.catch(() => {})
+  const retried = (async () => {
+    // As many microtasks after the failure as in the pipeline.
+    const failed = await Promise.race([followed.outcome, new Promise<number>(() => {})]).catch(() => undefined)
     for (let ticks = 0; ticks < 10; ticks++) await null
-    return failed ?? flights.join('a', 'blue', () => second.promise).landed
+    return failed ?? flights.join('a', 'blue', () => second.promise).outcome
   })()
   const ended: unknown[] = []
   const idle = flights.idle().then(() => ended.push('idle'))
   first.open(Promise.reject(new Error('of the leader')) as unknown as number)
   setImmediate(() => setImmediate(() => second.open(2)))
-  ended.push(await pursued)
+  ended.push(await retried)
   await idle
   t.same(ended, [2, 'idle'])
 })
 
-t.test('a failed flight alone is no unhandled rejection', async t => {
+t.test('a failed flight without callers causes no unhandled rejection', async t => {
   const flights = new Coalescer<number>()
-  flights.alone(async () => Promise.reject(new Error('nobody listens')))
+  flights.alone(async () => Promise.reject(new Error('without a listener')))
   await flights.idle()
   t.equal(flights.size, 0)
 })
 
-t.test('lead begins a flight others can follow, or one of its own where there is one already', async t => {
+t.test('lead starts a flight that others can follow, or a separate one if a flight exists', async t => {
   const flights = new Coalescer<number>()
   const { promise, open } = gate<number>()
   const led = flights.lead('a', 'red', () => promise)
@@ -119,8 +119,8 @@ t.test('lead begins a flight others can follow, or one of its own where there is
   t.match(followed, { role: 'follower', leader: 'red' })
   const own = flights.lead('a', 'blue', async () => 2)
   t.equal(await own, 2)
-  t.equal(flights.join('a', 'blue', async () => 0).role, 'follower', 'the first is still the one to follow')
+  t.equal(flights.join('a', 'blue', async () => 0).role, 'follower', 'the first flight is still the one to join')
   open(1)
-  t.same(await Promise.all([led, followed.landed]), [1, 1])
+  t.same(await Promise.all([led, followed.outcome]), [1, 1])
   t.equal(flights.size, 0)
 })

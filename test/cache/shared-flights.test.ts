@@ -1,8 +1,9 @@
 import t from 'tap'
 import { SharedFlights, type SharedFlightsOptions } from '../../src/cache/shared-flights.js'
-import { GatewayError } from '../../src/errors.js'
-import type { FlightNote, Seat } from '../../src/segment/ports.js'
-import { MemoryLeases } from '../support/memory-leases.js'
+import { GatewayError } from '../../src/contracts/errors.js'
+import type { FlightNote, FlightRole } from '../../src/segment/ports.js'
+import { MemoryLeases } from '../support/doubles/memory-leases.js'
+import { eventually } from '../support/eventually.js'
 
 const note = (callId: string): FlightNote => ({ callId, at: 1, team: 'vision', scope: '' })
 const PATIENT = { waitMs: 60_000, isFollowing: false }
@@ -10,114 +11,114 @@ const PATIENT = { waitMs: 60_000, isFollowing: false }
 const options = (store: MemoryLeases): SharedFlightsOptions => ({
   store,
   ttlMs: 1_000,
-  beatMs: 5,
+  heartbeatMs: 5,
   silenceMs: 30,
   isDraining: () => false,
-  onSeat: () => {},
-  onStoreFailure: () => {},
-  onTakenAway: () => {},
+  observer: { storeFailed: () => {}, flightJoined: () => {}, leaseTakenOver: () => {} },
 })
 
-function process(store = new MemoryLeases()) {
-  const seats: string[] = []
+function openProcess(store = new MemoryLeases()) {
+  const roles: string[] = []
   const failures: string[] = []
-  const takenAway: string[] = []
+  const lost: string[] = []
   const flights = new SharedFlights({
     ...options(store),
-    onSeat: role => seats.push(role),
-    onStoreFailure: (_error, doing) => failures.push(doing),
-    onTakenAway: name => takenAway.push(name),
+    observer: {
+      storeFailed: (_error, operation) => failures.push(operation),
+      flightJoined: role => roles.push(role),
+      leaseTakenOver: name => lost.push(name),
+    },
   })
   t.teardown(() => flights.close())
-  return { flights, store, seats, failures, takenAway }
+  return { flights, store, roles, failures, lost }
 }
 
-function asLeader(seat: Seat): Extract<Seat, { role: 'leader' }> {
-  if (seat.role !== 'leader') throw new Error('it follows')
-  return seat
+function asLeader(role: FlightRole): Extract<FlightRole, { role: 'leader' }> {
+  if (role.role !== 'leader') throw new Error('the process follows instead of leading')
+  return role
 }
 
-const turn = () => new Promise(resolve => setImmediate(resolve))
+const nextIteration = () => new Promise(resolve => setImmediate(resolve))
 
-t.test('the first leads, the second follows and hears how it landed', async t => {
-  const one = process()
-  const other = process(one.store)
-  const seat = asLeader(await one.flights.take('n', note('a'), PATIENT))
-  t.equal(seat.purchase, 'first')
+t.test('the first process leads, and the second follows and learns the outcome', async t => {
+  const one = openProcess()
+  const other = openProcess(one.store)
+  const role = asLeader(await one.flights.take('n', note('a'), PATIENT))
+  t.equal(role.purchase, 'first')
   const following = other.flights.take('n', note('b'), PATIENT)
-  await turn()
-  seat.land({ error: new GatewayError('upstream_busy', 'wait', { retryAfterSeconds: 7, cause: 'a secret' }) })
+  await nextIteration()
+  role.end({ error: new GatewayError('upstream_busy', 'wait', { retryAfterSeconds: 7, cause: 'a secret' }) })
   t.match(await following, {
     role: 'follower',
     leader: note('a'),
-    landing: { error: { code: 'upstream_busy', message: 'wait', retryAfterSeconds: 7, billed: 'no' } },
+    outcome: { error: { code: 'upstream_busy', message: 'wait', retryAfterSeconds: 7, billed: 'no' } },
   })
   t.notMatch(JSON.stringify([...one.store.names]), /secret/)
-  t.same([one.seats, other.seats], [['leader'], ['follower']])
+  t.same([one.roles, other.roles], [['leader'], ['follower']])
   t.equal(one.flights.size, 0)
   t.equal(one.store.watchers, 0)
 })
 
-t.test('whoever comes after a landing leads at once', async t => {
-  const one = process()
-  asLeader(await one.flights.take('n', note('a'), PATIENT)).land({})
-  const next = asLeader(await process(one.store).flights.take('n', note('b'), PATIENT))
+t.test('a process that comes after the release leads at once', async t => {
+  const one = openProcess()
+  asLeader(await one.flights.take('n', note('a'), PATIENT)).end({})
+  const next = asLeader(await openProcess(one.store).flights.take('n', note('b'), PATIENT))
   t.match(next, { purchase: 'first', earlier: undefined })
 })
 
-t.test('a landing that leaves a job open tells the next leader whose', async t => {
-  const one = process()
-  asLeader(await one.flights.take('n', note('a'), PATIENT)).land({ openJob: note('a') })
+t.test('a release with an open job tells the next leader whose job it is', async t => {
+  const one = openProcess()
+  asLeader(await one.flights.take('n', note('a'), PATIENT)).end({ openJob: note('a') })
   t.match(await one.flights.take('n', note('b'), PATIENT), { purchase: 'first', earlier: note('a') })
 })
 
-t.test('of two who wait for a dead leader exactly one takes over', async t => {
+t.test('exactly one of the processes that follow a dead leader takes over', async t => {
   const store = new MemoryLeases()
-  store.names.set('n', { token: 'dead', beat: 9, note: JSON.stringify(note('dead')) })
-  const processes = [process(store), process(store), process(store)]
-  const taking = processes.map(({ flights }, index) => flights.take('n', note(`s${index}`), PATIENT))
+  store.names.set('n', { token: 'dead', heartbeat: 9, note: JSON.stringify(note('dead')) })
+  const followers = [openProcess(store), openProcess(store), openProcess(store)]
+  const taking = followers.map(({ flights }, index) => flights.take('n', note(`s${index}`), PATIENT))
   const first = asLeader(await Promise.race(taking))
   t.match(first, { purchase: 'takeover', earlier: note('dead') })
-  for (let beats = 0; beats < 20; beats++) await turn()
-  first.land({})
+  for (let iterations = 0; iterations < 20; iterations++) await nextIteration()
+  first.end({})
   const seats = await Promise.all(taking)
   t.equal(seats.filter(({ role }) => role === 'leader').length, 1)
 })
 
-t.test('a leader that was frozen and taken over from hears of it, and lands nothing', async t => {
-  const frozen = process()
-  const seat = asLeader(await frozen.flights.take('n', note('a'), PATIENT))
-  frozen.store.names.set('n', { token: 'b', beat: 0, note: JSON.stringify(note('b')) })
-  while (frozen.takenAway.length === 0) await turn()
-  t.same(frozen.takenAway, ['n'])
-  seat.land({})
-  await turn()
-  t.equal(frozen.store.names.get('n')?.parting, undefined)
+t.test('a frozen leader that lost its lease is informed and releases nothing', async t => {
+  const frozen = openProcess()
+  const role = asLeader(await frozen.flights.take('n', note('a'), PATIENT))
+  frozen.store.names.set('n', { token: 'b', heartbeat: 0, note: JSON.stringify(note('b')) })
+  await eventually('the lease was never lost', () => frozen.lost.length > 0)
+  t.same(frozen.lost, ['n'])
+  role.end({})
+  await nextIteration()
+  t.equal(frozen.store.names.get('n')?.outcome, undefined)
 })
 
-t.test('silence is not believed while the store does not answer', async t => {
+t.test('silence does not count while the store fails', async t => {
   const store = new MemoryLeases()
-  store.names.set('n', { token: 'a', beat: 1, note: JSON.stringify(note('a')) })
-  const one = process(store)
-  const look = store.look.bind(store)
-  let looks = 0
-  // Every second look fails: there are never 30 ms in a row that were observed.
-  store.look = async name => {
-    looks++
-    if (looks % 2 === 0) throw new Error('down')
-    return look(name)
+  store.names.set('n', { token: 'a', heartbeat: 1, note: JSON.stringify(note('a')) })
+  const one = openProcess(store)
+  const read = store.read.bind(store)
+  let reads = 0
+  // Every second read fails, so 30 ms of silence are never observed in a row.
+  store.read = async name => {
+    reads++
+    if (reads % 2 === 0) throw new Error('down')
+    return read(name)
   }
   const taking = one.flights.take('n', note('b'), PATIENT)
-  while (looks < 30) await turn()
-  t.same(one.seats, [])
-  await store.land({ name: 'n', token: 'a' }, '{}')
+  await eventually('the lease was read fewer than 30 times', () => reads >= 30)
+  t.same(one.roles, [])
+  await store.release({ name: 'n', token: 'a' }, '{}')
   t.match(await taking, { role: 'follower' })
 })
 
-t.test('patience ends while another one leads', async t => {
-  const one = process()
+t.test('a follower stops waiting at its deadline', async t => {
+  const one = openProcess()
   await one.flights.take('n', note('a'), PATIENT)
-  const other = process(one.store)
+  const other = openProcess(one.store)
   await t.rejects(other.flights.take('n', note('b'), { waitMs: 20, isFollowing: false }), {
     code: 'upstream_slow',
     billed: 'unknown',
@@ -126,49 +127,49 @@ t.test('patience ends while another one leads', async t => {
   t.equal(one.store.watchers, 0)
 })
 
-t.test('a landing the store did not hear of is told again, and not undone by a beat', async t => {
-  const one = process()
-  const seat = asLeader(await one.flights.take('n', note('a'), PATIENT))
+t.test('a failed release is retried and not undone by a renewal', async t => {
+  const one = openProcess()
+  const role = asLeader(await one.flights.take('n', note('a'), PATIENT))
   one.store.isDown = true
-  seat.land({})
-  await turn()
+  role.end({})
+  await nextIteration()
   t.equal(one.flights.size, 1)
   t.ok(one.failures.includes('leases: land'))
   one.store.isDown = false
-  while (one.flights.size > 0) await turn()
-  t.equal(one.store.names.get('n')?.parting, '{}')
-  const beats = one.store.names.get('n')?.beat
-  for (let turns = 0; turns < 20; turns++) await turn()
-  t.equal(one.store.names.get('n')?.beat, beats)
+  await eventually('the flight never ended', () => one.flights.size === 0)
+  t.equal(one.store.names.get('n')?.outcome, '{}')
+  const heartbeat = one.store.names.get('n')?.heartbeat
+  for (let iterations = 0; iterations < 20; iterations++) await nextIteration()
+  t.equal(one.store.names.get('n')?.heartbeat, heartbeat)
 })
 
-t.test('a beat that was under way when the flight landed does not take the name back', async t => {
-  const one = process()
-  const seat = asLeader(await one.flights.take('n', note('a'), PATIENT))
-  const land = one.store.land.bind(one.store)
-  let beatAfterLanding = false
-  one.store.land = async (claim, parting) => {
-    await land(claim, parting)
-    const before = one.store.names.get('n')?.beat
-    // The landing's answer is still on its way while beats go on.
-    for (let turns = 0; turns < 50; turns++) await turn()
-    beatAfterLanding = one.store.names.get('n')?.beat !== before
+t.test('a renewal under way during the release does not take the name back', async t => {
+  const one = openProcess()
+  const role = asLeader(await one.flights.take('n', note('a'), PATIENT))
+  const release = one.store.release.bind(one.store)
+  let isRenewedAfterRelease = false
+  one.store.release = async (claim, outcome) => {
+    await release(claim, outcome)
+    const before = one.store.names.get('n')?.heartbeat
+    // Renewals run while the answer to the release is still on its way.
+    for (let iterations = 0; iterations < 50; iterations++) await nextIteration()
+    isRenewedAfterRelease = one.store.names.get('n')?.heartbeat !== before
   }
-  seat.land({})
-  while (one.flights.size > 0) await turn()
-  t.equal(beatAfterLanding, false)
-  t.equal(one.store.names.get('n')?.parting, '{}')
+  role.end({})
+  await eventually('the flight never ended', () => one.flights.size === 0)
+  t.equal(isRenewedAfterRelease, false)
+  t.equal(one.store.names.get('n')?.outcome, '{}')
 })
 
-t.test('a store that stops for a moment is waited for; in an outage purchases go on without it', async t => {
+t.test('a purchase waits for a store that fails briefly, and proceeds without it in an outage', async t => {
   const store = new MemoryLeases()
-  const one = process(store)
+  const one = openProcess(store)
   store.isDown = true
   const taking = one.flights.take('n', note('a'), PATIENT)
-  for (let turns = 0; turns < 20; turns++) await turn()
+  for (let iterations = 0; iterations < 20; iterations++) await nextIteration()
   store.isDown = false
   t.match(await taking, { purchase: 'first' })
-  t.same(one.seats, ['leader'])
+  t.same(one.roles, ['leader'])
 
   store.isDown = true
   const impatient = new SharedFlights({ ...options(store), outageGraceMs: 0 })
@@ -176,11 +177,16 @@ t.test('a store that stops for a moment is waited for; in an outage purchases go
   t.match(await impatient.take('m', note('b'), PATIENT), { purchase: 'unguarded' })
 })
 
-t.test('what another version has written is read as far as it goes', async t => {
+t.test('notes and outcomes of another version are read as far as possible', async t => {
   const store = new MemoryLeases()
-  const one = process(store)
-  store.names.set('n', { token: 'x', beat: 1, note: 'not json', parting: '{"error":{"code":"novel","detail":"?"}}' })
-  t.same(await one.flights.look('n'), { note: { callId: '', at: 0, team: '', scope: '' }, landing: {} })
+  const one = openProcess(store)
+  store.names.set('n', {
+    token: 'x',
+    heartbeat: 1,
+    note: 'not json',
+    outcome: '{"error":{"code":"novel","detail":"?"}}',
+  })
+  t.same(await one.flights.look('n'), { note: { callId: '', at: 0, team: '', scope: '' }, outcome: {} })
   store.isDown = true
   t.equal(await one.flights.look('n'), undefined)
 })

@@ -20,7 +20,7 @@ function folderWith(t: { teardown(clean: () => void): void }, teams: string): st
   return folder
 }
 
-t.test('good settings and a good teams file are one line', async t => {
+t.test('valid settings and a valid teams file give one line', async t => {
   const folder = folderWith(t, `teams: [{ id: a, keys: [{ id: abcdefgh, sha256: ${SHA} }] }, { id: b }]`)
   const file = join(folder, 'teams.yaml')
   t.strictSame(await checked({ DATA_DIR: folder }), {
@@ -31,7 +31,7 @@ t.test('good settings and a good teams file are one line', async t => {
   t.match(await checked({ DATA_DIR: join(folder, 'none') }), { code: 0, out: ['ok: settings; no teams file yet'] })
 })
 
-t.test('all problems of both are told at once', async t => {
+t.test('all problems of both are reported together', async t => {
   const folder = folderWith(t, 'teams:\n- id: A\n- id: a\n  protcted: true\n')
   const { code, out, err } = await checked({ NODE_ENV: 'production', PORT: 'hunter2', DATA_DIR: folder })
   t.equal(code, 1)
@@ -47,13 +47,13 @@ t.test('all problems of both are told at once', async t => {
   t.notMatch(err.join(), 'hunter2')
 })
 
-t.test('a teams file that was named has to be there', async t => {
+t.test('a teams file named by TEAMS_FILE must exist', async t => {
   const { code, err } = await checked({ TEAMS_FILE: '/nowhere/teams.yaml' })
   t.equal(code, 1)
   t.strictSame(err, ['/nowhere/teams.yaml: cannot be read: ENOENT', '1 problem'])
 })
 
-t.test('warnings are told and do not fail', async t => {
+t.test('warnings are printed and do not fail the check', async t => {
   const folder = folderWith(t, 'teams: []')
   const { code, out, err } = await checked({ DATA_DIR: folder, LOGLEVEL: 'debug' })
   t.equal(code, 0)

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import t from 'tap'
 import { dispatch } from '../../src/cli/dispatch.js'
 import { type Command, usageError } from '../../src/cli/io.js'
-import { loadSettings } from '../../src/config.js'
+import { loadSettings } from '../../src/config/index.js'
 import { recorder } from './recorder.js'
 
 const commands: Record<string, Command> = {
@@ -35,11 +35,11 @@ async function dispatched(argv: string[], env: NodeJS.ProcessEnv = { GREETING: '
   return { code, out: io.out.join('\n'), err: io.err.join('\n') }
 }
 
-t.test('a command gets its arguments and its surroundings, and gives the exit code', async t => {
+t.test('a command receives its arguments and environment and returns the exit code', async t => {
   t.strictSame(await dispatched(['greet', 'ann', '--loud']), { code: 7, out: 'hello ann! there', err: '' })
 })
 
-t.test('help lists the commands by the first line of their help, on stdout', async t => {
+t.test('help lists the commands with the first line of their help, on stdout', async t => {
   for (const argv of [['--help'], ['-h'], ['help']]) {
     const { code, out, err } = await dispatched(argv)
     t.equal(code, 0)
@@ -50,7 +50,7 @@ t.test('help lists the commands by the first line of their help, on stdout', asy
   }
 })
 
-t.test('help of one command is its whole help, and nothing is run', async t => {
+t.test('help of one command prints its whole help and runs nothing', async t => {
   for (const argv of [
     ['greet', '--help'],
     ['greet', 'ann', '-h'],
@@ -61,7 +61,7 @@ t.test('help of one command is its whole help, and nothing is run', async t => {
   t.match(await dispatched(['greet', '--', '--help']), { code: 7, out: 'hello --help there' })
 })
 
-t.test('no command or an unknown one is exit code 2 with the list on stderr', async t => {
+t.test('no command or an unknown one has exit code 2 and the list on stderr', async t => {
   for (const argv of [[], ['grete'], ['constructor'], ['help', 'grete'], ['']]) {
     const { code, out, err } = await dispatched(argv)
     t.equal(code, 2, argv.join())
@@ -71,13 +71,13 @@ t.test('no command or an unknown one is exit code 2 with the list on stderr', as
   t.match((await dispatched(['grete'])).err, /^There is no command "grete"\.\n/)
 })
 
-t.test('the version is that of package.json', async t => {
+t.test('the version is read from package.json', async t => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
   for (const argv of [['--version'], ['-v'], ['version']])
     t.strictSame(await dispatched(argv), { code: 0, out: version, err: '' })
 })
 
-t.test('failures are said without a stack: 1 for those of the work, 2 for those of the command line', async t => {
+t.test('failures are printed without a stack, with exit code 1, or 2 for wrong usage', async t => {
   t.strictSame(await dispatched(['fail', 'plain']), { code: 1, out: '', err: 'the disk\nis full' })
   t.strictSame(await dispatched(['fail', 'odd']), { code: 1, out: '', err: 'just text' })
   t.strictSame(await dispatched(['fail', 'usage']), {
@@ -92,9 +92,9 @@ t.test('failures are said without a stack: 1 for those of the work, 2 for those 
   })
 })
 
-t.test('every problem of the settings is said, by name', async t => {
+t.test('every problem of the settings is printed with its name', async t => {
   const { code, err } = await dispatched(['settings'], { PORT: 'x', LOG_LEVEL: 'y' })
   t.equal(code, 1)
-  t.match(err, /^The settings cannot be used:\n {2}PORT: .*\n {2}LOG_LEVEL: /)
+  t.match(err, /^The settings are not valid:\n {2}PORT: .*\n {2}LOG_LEVEL: /)
   t.notMatch(err, '--help')
 })

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { firstTeam } from '../../src/cli/first-team.js'
-import { loadSettings } from '../../src/config.js'
-import { startGatewayProcess } from '../support/gateway-process.js'
+import { loadSettings } from '../../src/config/index.js'
+import { startGatewayProcess } from '../support/gateway/gateway-process.js'
 
 const NOW = Date.parse('2026-11-22T15:00:00Z')
 const KEY = /^SG_gw[0-9A-Za-z]{46}$/
@@ -18,7 +18,7 @@ function folderFor(t: Test): string {
 
 const made = (env: NodeJS.ProcessEnv) => firstTeam(loadSettings(env), NOW)
 
-t.test('a first start makes a team and a key, and the next one shows the key again', async t => {
+t.test('the first start creates a team and a key, and the next start shows the key again', async t => {
   for (const env of [{}, { SEGMIND_API_KEY }, { NODE_ENV: 'production', SANDBOX: 'true' }]) {
     const DATA_DIR = join(folderFor(t), 'data')
     const key = await made({ ...env, DATA_DIR })
@@ -29,7 +29,7 @@ t.test('a first start makes a team and a key, and the next one shows the key aga
   }
 })
 
-t.test('teams that are somebody’s own are left alone', async t => {
+t.test('teams that were set up otherwise are not changed', async t => {
   const DATA_DIR = folderFor(t)
   const file = join(DATA_DIR, 'mine.yaml')
   for (const NODE_ENV of ['', 'production']) {
@@ -41,7 +41,7 @@ t.test('teams that are somebody’s own are left alone', async t => {
   t.equal(readFileSync(join(DATA_DIR, 'teams.yaml'), 'utf8'), 'teams: []\n')
 })
 
-t.test('in production the sandbox starts without a teams file and says its key, which is let in', async t => {
+t.test('in production the sandbox starts without a teams file and prints a key that is accepted', async t => {
   const DATA_DIR = join(folderFor(t), 'data')
   const gateway = await startGatewayProcess({ NODE_ENV: 'production', SANDBOX: 'true', DATA_DIR })
   t.teardown(() => gateway.end('SIGKILL'))

@@ -1,6 +1,6 @@
 import type { CliIo } from '../../src/cli/io.js'
 
-/** An `CliIo` that keeps what was said. */
+/** Creates a `CliIo` that records the output. */
 export function recorder(env: NodeJS.ProcessEnv = {}): CliIo & { out: string[]; err: string[] } {
   const out: string[] = []
   const err: string[] = []

@@ -19,7 +19,7 @@ function watch(t: Test, args: string[]) {
   return { lines: lines as typeof lines & { exit: Promise<number> }, started, stop: () => stop.abort() }
 }
 
-t.test('says where it listens and which key it takes, and ends with 0', async t => {
+t.test('the command prints its URL and its key, and exits with 0', async t => {
   const { lines, started, stop } = watch(t, ['--port', '0', '--credits', '0.25'])
   await started
   const [url = '', key = ''] = lines.out.map(line => line.split(': ')[1])
@@ -31,13 +31,13 @@ t.test('says where it listens and which key it takes, and ends with 0', async t 
   await t.rejects(fetch(url))
 })
 
-t.test('takes the key it is given', async t => {
+t.test('--key sets the key', async t => {
   const { lines, started } = watch(t, ['--port', '0', '--key', 'SG_aaaaaaaaaaaaaaaa'])
   await started
   t.equal(lines.out[1], 'key: SG_aaaaaaaaaaaaaaaa')
 })
 
-t.test('a taken port is an error with exit code 1', async t => {
+t.test('a port in use is an error with exit code 1', async t => {
   const first = watch(t, ['--port', '0'])
   await first.started
   const port = new URL(first.lines.out[0]?.split(': ')[1] ?? '').port
@@ -67,7 +67,7 @@ for (const args of [
   ['--nonsense'],
   ['extra'],
 ]) {
-  t.test(`"${args.join(' ')}" is refused with the usage and exit code 2`, async t => {
+  t.test(`"${args.join(' ')}" prints the usage and exits with 2`, async t => {
     const { lines } = watch(t, args)
     t.equal(await lines.exit, 2)
     t.match(lines.err.at(-1), /^usage: /)
@@ -75,7 +75,7 @@ for (const args of [
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  t.test(`${signal} ends the process with 0`, async t => {
+  t.test(`${signal} ends the process with exit code 0`, async t => {
     const command = new URL('../../src/cli/sandbox.js', import.meta.url).href
     const script = `const { sandbox } = await import(${JSON.stringify(command)})
       process.exitCode = await sandbox(['--port', '0'], { stdout: console.log, stderr: console.error })`
@@ -85,10 +85,10 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     })
     t.teardown(() => child.kill('SIGKILL'))
     const exited = once(child, 'exit')
-    let said = ''
+    let output = ''
     for await (const chunk of child.stdout) {
-      said += chunk
-      if (said.includes('key: ')) child.kill(signal)
+      output += chunk
+      if (output.includes('key: ')) child.kill(signal)
     }
     t.strictSame(await exited, [0, null])
   })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { asJson, asTable } from '../../src/cli/usage-table.js'
 import { bookedSince, statementOf } from '../../src/credits/statement.js'
-import { ACCOUNT, usageDay } from '../support/usage.js'
+import { ACCOUNT, usageDay } from '../support/doubles/usage.js'
 
 const usage = [
   usageDay('2026-11-02', 'vision', {
@@ -32,7 +32,7 @@ const usage = [
 ]
 const statement = statementOf('2026-11', { usage, policy: 'split' })
 
-t.test('days come by date, then team; then each team and everything added up; then who bears what', async t => {
+t.test('days are sorted by date and team, followed by teams, total and charging policy', async t => {
   const lines = asTable(statement).map(line => line.trim().split(/ {2,}/))
   t.strictSame(lines, [
     [
@@ -123,7 +123,7 @@ t.test('days come by date, then team; then each team and everything added up; th
       '0.005400001',
     ],
     [''],
-    ['billed = charged + unknown + shared: all who use an answer bear it in equal parts (split)'],
+    ['billed = charged + unknown + shared: all teams that use a result pay equal parts (split)'],
   ])
   t.match(
     asTable(statementOf('2026-11', { usage, policy: 'first-payer' })).at(-1),
@@ -131,25 +131,25 @@ t.test('days come by date, then team; then each team and everything added up; th
   )
 })
 
-t.test('figures are aligned to the right under their headings', async t => {
+t.test('figures are right-aligned under their headings', async t => {
   const days = [usageDay('2026-11-01', 'a', { requests: 5 }), usageDay('2026-11-02', 'a', { requests: 12345 })]
   const lines = asTable(statementOf('2026-11', { usage: days, policy: 'split' }))
   const ends = ['requests', ' 5', '12345', '12350'].map((text, line) => (lines[line]?.indexOf(text) ?? 0) + text.length)
   t.equal(new Set(ends).size, 1, `${ends}`)
 })
 
-t.test('one team needs no line of its own beside the total', async t => {
+t.test('a single team has no line besides the total', async t => {
   const own = asTable(statementOf('2026-11', { usage: [usageDay('2026-11-01', 'a')], policy: 'split' }))
   t.equal(own.indexOf(''), 3)
 })
 
-t.test('a month without use says so, and still tells of the account', async t => {
+t.test('a month without usage says so and includes the account', async t => {
   const none = asTable(statementOf('2026-11', { usage: [], policy: 'split', account: ACCOUNT }))
   t.equal(none[0], 'Nothing was used in 2026-11.')
   t.ok(none.some(line => /^drift +5\.01 /.test(line)))
 })
 
-t.test('the account is a few lines that can be added up', async t => {
+t.test('the account lines add up', async t => {
   const lines = asTable(statementOf('2026-11', { usage, policy: 'split', account: ACCOUNT }))
   t.strictSame(
     lines.slice(lines.lastIndexOf('') + 2).map(line => line.split(/ {2,}/)),
@@ -168,22 +168,22 @@ t.test('the account is a few lines that can be added up', async t => {
 
 const closed = { at: Date.parse('2026-12-02T10:00:00Z'), by: 'cli' as const }
 
-t.test('a closed month says when it was closed, and what was booked since', async t => {
+t.test('a closed month shows when it was closed and later bookings', async t => {
   const late = [...usage, usageDay('2026-11-30', 'maps', { unknownCalls: -1, unknown: -2_000_000 })]
   const lines = (days: typeof usage) => asTable({ ...statement, closed, sinceClosed: bookedSince(statement, days) })
   t.equal(lines(usage).at(-1), 'closed 2026-12-02T10:00:00.000Z by cli; since then nothing was booked to it')
   t.equal(lines(late).at(-1), 'closed 2026-12-02T10:00:00.000Z by cli; since then maps -0.002')
 })
 
-t.test('JSON has counts as numbers and amounts as exact decimal texts', async t => {
-  const told = JSON.parse(asJson(statement, []))
-  t.match(told, { month: '2026-11', policy: 'split', closings: [] })
-  t.equal(told.days.length, 3)
+t.test('JSON has counts as numbers and amounts as exact decimal strings', async t => {
+  const json = JSON.parse(asJson(statement, []))
+  t.match(json, { month: '2026-11', policy: 'split', closings: [] })
+  t.equal(json.days.length, 3)
   t.strictSame(
-    told.teams.map((row: { team: string }) => row.team),
+    json.teams.map((row: { team: string }) => row.team),
     ['maps', 'vision'],
   )
-  t.strictSame(told.total, {
+  t.strictSame(json.total, {
     day: '2026-11',
     team: 'total',
     requests: 1205,
@@ -200,19 +200,19 @@ t.test('JSON has counts as numbers and amounts as exact decimal texts', async t 
     shared_credits: '0',
     billed_credits: '0.005400001',
   })
-  for (const absent of ['account', 'closed', 'since_closed']) t.notOk(absent in told, absent)
+  for (const absent of ['account', 'closed', 'since_closed']) t.notOk(absent in json, absent)
 })
 
-t.test('JSON of a closed month has the account, when it was closed and what was booked since', async t => {
+t.test('JSON of a closed month has the account, the time of closing and later bookings', async t => {
   const whole = statementOf('2026-11', { usage, policy: 'split', account: ACCOUNT })
   const sinceClosed = bookedSince(whole, usage.slice(0, 2))
   const closings = [{ month: '2026-11', what: 'closed' as const, ...closed, closedAt: closed.at }]
-  const told = JSON.parse(asJson({ ...whole, closed, sinceClosed }, closings))
+  const json = JSON.parse(asJson({ ...whole, closed, sinceClosed }, closings))
   const at = '2026-12-02T10:00:00.000Z'
-  t.strictSame(told.closed, { at, by: 'cli' })
-  t.strictSame(told.since_closed, [{ team: 'maps', credits: '-0.002000002' }])
-  t.strictSame(told.closings, [{ what: 'closed', at, by: 'cli' }])
-  t.strictSame(told.account, {
+  t.strictSame(json.closed, { at, by: 'cli' })
+  t.strictSame(json.since_closed, [{ team: 'maps', credits: '-0.002000002' }])
+  t.strictSame(json.closings, [{ what: 'closed', at, by: 'cli' }])
+  t.strictSame(json.account, {
     opening: { credits: '10', at: '2026-11-01T00:00:05.000Z' },
     closing: { credits: '4.99', at: '2026-11-30T23:59:00.000Z' },
     top_up_credits: '0.0034',

@@ -5,10 +5,10 @@ import t from 'tap'
 import { dispatch } from '../../src/cli/dispatch.js'
 import type { Command } from '../../src/cli/io.js'
 import * as usage from '../../src/cli/usage.js'
-import type { Settings } from '../../src/config.js'
-import { type Store, StoreError, type UsageDay } from '../../src/storage.js'
-import { memoryRecords } from '../support/memory-records.js'
-import { usageDay } from '../support/usage.js'
+import type { Settings } from '../../src/config/index.js'
+import { type Store, StoreError, type UsageDay } from '../../src/contracts/store.js'
+import { memoryRecords } from '../support/doubles/memory-records.js'
+import { usageDay } from '../support/doubles/usage.js'
 import { recorder } from './recorder.js'
 
 const DAY = usageDay('2026-11-01', 'vision', {
@@ -23,15 +23,15 @@ const DAY = usageDay('2026-11-01', 'vision', {
 
 /** A store whose ledger answers one day of every month, and what became of it. */
 function staged(answer: () => Promise<UsageDay[]> = async () => [DAY]) {
-  const seen: { asked: unknown[]; closed: number; settings?: Settings } = { asked: [], closed: 0 }
+  const seen: { queries: unknown[]; closed: number; settings?: Pick<Settings, 'store'> } = { queries: [], closed: 0 }
   const ledger = {
     usage: (month: string, team?: string) => {
-      seen.asked.push([month, team])
+      seen.queries.push([month, team])
       return answer()
     },
   }
   const store = { ledger, records: memoryRecords(), close: async () => void seen.closed++ } as unknown as Store
-  const openStore = async (settings: Settings) => {
+  const openStore = async (settings: Pick<Settings, 'store'>) => {
     seen.settings = settings
     return store
   }
@@ -51,13 +51,14 @@ async function ran(
   return { code, out: io.out, err: io.err.join('\n'), seen }
 }
 
-t.test('the month is the present one in BUDGET_TIMEZONE, or the one that is asked for', async t => {
-  t.strictSame((await ran([])).seen.asked, [['2026-11', undefined]])
-  t.strictSame((await ran([], { BUDGET_TIMEZONE: 'Europe/Berlin' })).seen.asked, [['2026-12', undefined]])
-  t.strictSame((await ran([], { BUDGET_TIMEZONE: 'America/New_York' }, staged(), '2027-01-01T03:00:00Z')).seen.asked, [
-    ['2026-12', undefined],
-  ])
-  t.strictSame((await ran(['--month', '2026-02', '--team', 'vision'])).seen.asked, [['2026-02', 'vision']])
+t.test('the month defaults to the current one in BUDGET_TIMEZONE', async t => {
+  t.strictSame((await ran([])).seen.queries, [['2026-11', undefined]])
+  t.strictSame((await ran([], { BUDGET_TIMEZONE: 'Europe/Berlin' })).seen.queries, [['2026-12', undefined]])
+  t.strictSame(
+    (await ran([], { BUDGET_TIMEZONE: 'America/New_York' }, staged(), '2027-01-01T03:00:00Z')).seen.queries,
+    [['2026-12', undefined]],
+  )
+  t.strictSame((await ran(['--month', '2026-02', '--team', 'vision'])).seen.queries, [['2026-02', 'vision']])
 })
 
 t.test('the statement is a table, CSV or JSON', async t => {
@@ -71,14 +72,14 @@ t.test('the statement is a table, CSV or JSON', async t => {
   })
 })
 
-t.test('what is billed follows CHARGEBACK', async t => {
+t.test('the billed amount follows CHARGEBACK', async t => {
   const billed = async (env: NodeJS.ProcessEnv) =>
     JSON.parse((await ran(['--json'], env)).out.join('\n')).total.billed_credits
   t.equal(await billed({}), '0.0034')
   t.equal(await billed({ CHARGEBACK: 'split' }), '0.00255')
 })
 
-t.test('a month is closed and reopened, and every statement says so', async t => {
+t.test('closing and reopening a month appear in the statement', async t => {
   const world = staged()
   const later = '2026-12-01T00:00:00Z'
   const did = (...args: string[]) => ran([...args, '--month', '2026-11'], {}, world, later)
@@ -97,26 +98,26 @@ t.test('a month is closed and reopened, and every statement says so', async t =>
   )
 })
 
-t.test('a month that cannot be closed yet is exit code 1', async t => {
+t.test('a month that cannot be closed yet has exit code 1', async t => {
   const { code, out, err } = await ran(['close', '--month', '2026-11'])
   t.strictSame([code, out], [1, []])
   t.match(err, /^The month 2026-11 cannot be closed yet: it is not over/)
 })
 
-t.test('the store is the one the settings name, and is closed again', async t => {
+t.test('the configured store is opened and closed', async t => {
   const { seen } = await ran([], { REDIS_URL: 'redis://127.0.0.1:1' })
   t.equal(seen.settings?.store.redisUrl?.reveal(), 'redis://127.0.0.1:1')
   t.equal(seen.closed, 1)
 })
 
-t.test('a store that fails is exit code 1, and is closed, too', async t => {
+t.test('a failing store has exit code 1 and is closed', async t => {
   const failing = staged(() => Promise.reject(new StoreError('Redis cannot be reached')))
   const { code, out, err, seen } = await ran([], {}, failing)
   t.strictSame({ code, out, err }, { code: 1, out: [], err: 'Redis cannot be reached' })
   t.equal(seen.closed, 1)
 })
 
-t.test('mistakes in the command line are exit code 2, before any store is opened', async t => {
+t.test('wrong usage has exit code 2 before a store is opened', async t => {
   const mistakes = [
     ['--month', '2026-13'],
     ['--month', 'november'],
@@ -136,15 +137,15 @@ t.test('mistakes in the command line are exit code 2, before any store is opened
   }
 })
 
-t.test('bad settings are exit code 1, all of them named', async t => {
+t.test('invalid settings have exit code 1 and are all named', async t => {
   const { code, err } = await ran([], { PORT: 'x', REDIS_URL: 'y' })
   t.equal(code, 1)
   t.match(err, /PORT: .*\n.*REDIS_URL: /)
 })
 
-t.test('whoever looks into the store of the sandbox, or leaves something there, is told so', async t => {
+t.test('a command that uses the store of the sandbox prints a notice', async t => {
   const main = fileURLToPath(new URL('../../src/main.js', import.meta.url))
-  const said = (args: string[], env: NodeJS.ProcessEnv) => {
+  const noticeOf = (args: string[], env: NodeJS.ProcessEnv) => {
     const options = {
       env: { PATH: process.env.PATH, DATA_DIR: t.testdir(), ...env },
       cwd: tmpdir(),
@@ -155,7 +156,7 @@ t.test('whoever looks into the store of the sandbox, or leaves something there, 
     return stderr
   }
   for (const args of [['usage'], ['alerts', 'secret'], ['keys', 'create', 'vision']]) {
-    t.match(said(args, {}), /^There is no SEGMIND_API_KEY here: this is the store of the sandbox, /m, args.join(' '))
-    t.notMatch(said(args, { SEGMIND_API_KEY: 'SG_0123456789abcdef' }), 'SEGMIND_API_KEY')
+    t.match(noticeOf(args, {}), /^SEGMIND_API_KEY is not set, so this is the store of the sandbox\. /m, args.join(' '))
+    t.notMatch(noticeOf(args, { SEGMIND_API_KEY: 'SG_0123456789abcdef' }), 'SEGMIND_API_KEY')
   }
 })

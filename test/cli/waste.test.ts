@@ -1,7 +1,7 @@
 import t from 'tap'
 import { dispatch } from '../../src/cli/dispatch.js'
 import * as waste from '../../src/cli/waste.js'
-import type { LedgerEntry, Store } from '../../src/storage.js'
+import type { LedgerEntry, Store } from '../../src/contracts/store.js'
 import { anEntry } from '../credits/ledger-world.js'
 import { recorder } from './recorder.js'
 
@@ -28,42 +28,42 @@ async function ran(args: string[], entries: LedgerEntry[], env: NodeJS.ProcessEn
   return { code, out: io.out.join('\n'), err: io.err.join('\n'), seen }
 }
 
-t.test('a table tells each kind with its credits, its share and what to do', async t => {
+t.test('the table shows each kind with credits, share and advice', async t => {
   const image = { width: 4096, height: 2048, bytes: 2_000_000 }
   const { code, out, seen } = await ran([], [entry('2026-10-31', 23, { image }), entry('2026-11-01', 1, { image })])
   t.equal(code, 0)
   t.match(out, 'Paid in 2026-11: 1 calls, 0.0017 credits.')
-  t.match(out, /evicted and bought again +1 +0\.0017 +100\.0 % +more room/)
+  t.match(out, /evicted and bought again +1 +0\.0017 +100\.0 % +increase STORE_MAX_BYTES/)
   t.match(out, /no-cache and no-store +0 +0 +0\.0 %$/m)
-  t.match(out, /same pixels, other bytes +not known$/m)
+  t.match(out, /same pixels, other bytes +unknown$/m)
   t.match(out, /larger than 1024 pixels +1 +0\.0017 +100\.0 %/)
-  t.match(out, 'PIXEL_DIGEST=true would tell')
-  t.match(out, /were 1\.9 MB more than needed/)
+  t.match(out, 'Set PIXEL_DIGEST=true to detect')
+  t.match(out, /carried 1\.9 MB more than needed/)
   t.match(out, /vision +0\.0017 +0\.0017/)
   t.equal(seen.days[0], '2026-10-01')
   t.equal(seen.days.at(-1), '2026-11-30')
   t.equal(seen.closed, 1)
 })
 
-t.test('for programs there is JSON, with decimal strings', async t => {
+t.test('--json prints JSON with decimal strings', async t => {
   const bought = [entry('2026-11-01', 0), entry('2026-11-01', 1), entry('2026-11-02', 2, { purchase: 'no-cache' })]
-  const told = JSON.parse((await ran(['--json', '--month', '2026-11'], bought)).out)
-  t.match(told, {
+  const json = JSON.parse((await ran(['--json', '--month', '2026-11'], bought)).out)
+  t.match(json, {
     month: '2026-11',
     paid: { calls: 3, credits: '0.0051' },
     waste: { evicted: { calls: 1, credits: '0.0017', teams: { vision: { calls: 1 } }, top: [{ resultId: 'k' }] } },
     noCacheThoughFresh: { calls: 1, credits: '0.0017' },
   })
-  t.equal(told.waste.samePixels, undefined, 'what is not known is left out')
+  t.equal(json.waste.samePixels, undefined, 'an unknown kind is omitted')
 })
 
-t.test('the time to live is that of the settings', async t => {
+t.test('the time to live comes from the settings', async t => {
   const bought = [entry('2026-11-01', 0), entry('2026-11-01', 1)]
   t.match((await ran([], bought, { CACHE_TTL_SECONDS: '3600' })).out, /expired and bought again +1 /)
 })
 
-t.test('a month without calls says so, and what is wrong is told', async t => {
-  t.equal((await ran(['--month', '2026-01'], [])).out, 'Nothing was paid for in 2026-01.')
+t.test('a month without calls and wrong options have a message', async t => {
+  t.equal((await ran(['--month', '2026-01'], [])).out, 'There were no paid calls in 2026-01.')
   t.match(await ran(['--month', 'May'], []), { code: 2, err: /--month takes/ })
   t.match(await ran(['--team', 'A B'], []), { code: 2, err: /--team takes/ })
 })

@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import t from 'tap'
 import { type BatchItem, GatewayProblem } from '../../src/client/index.js'
-import { startTestGateway } from '../support/gateway.js'
-import { otherJpeg } from '../support/jpeg.js'
-import { formOf, ID, impatient, problem, type Reply, standIn } from './stand-in.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import { startTestGateway } from '../support/gateway/gateway.js'
+import { clientOf, fakeGateway, formOf, ID, problem, type Reply } from './fake-gateway.js'
 
 const NDJSON = { 'content-type': 'application/x-ndjson; charset=utf-8' }
 const lines = (...items: object[]) => items.map(item => `${JSON.stringify(item)}\n`).join('')
@@ -14,10 +14,10 @@ const say =
   response =>
     response.writeHead(200, NDJSON).end(text)
 
-/** Reads a batch of so many selections; what came before it failed is in `items`. */
+/** Reads a batch of `count` selections. Returns the items that arrived and the error, if any. */
 async function read(url: string, count: number, more: object = {}) {
   const items: BatchItem[] = []
-  const { client } = impatient(url, more)
+  const { client } = clientOf(url, more)
   try {
     for await (const one of client.batch(ID, Array(count).fill({ prompt: 'a' }))) items.push(one)
     return { items }
@@ -26,10 +26,10 @@ async function read(url: string, count: number, more: object = {}) {
   }
 }
 
-t.test('a batch of the gateway is read as it arrives', async t => {
+t.test('a batch is read as it arrives', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
-  const { client } = impatient(gateway.url, { key: gateway.key })
+  const { client } = clientOf(gateway.url, { key: gateway.key })
   const photo = new Uint8Array(await otherJpeg(22))
   const selections = [{ id: 'ä', prompt: 'dog' }, { prompt: '' }, { coordinates: [[1, 2]] as const }]
   const seen: Record<number, unknown> = {}
@@ -45,12 +45,12 @@ t.test('a batch of the gateway is read as it arrives', async t => {
   await again.return(undefined)
 })
 
-t.test('an item has all that its line has', async t => {
+t.test('an item has all members of its line', async t => {
   const mask = { bbox: [1, 2, 3, 4], area: 5 }
   const rle = { size: [8, 16], counts: 'abc', bbox: [1, 2, 3, 4], area: 5 }
   const common = { requestId: 'r.0', status: 200, cache: 'hit', costCredits: 0.5, resultId: 'r1' }
-  const detail = { ...{ code: 'rate_limited', status: 429, detail: 'later', requestId: 'r.2' } }
-  const { url } = await standIn(
+  const detail = { code: 'rate_limited', status: 429, detail: 'later', requestId: 'r.2' }
+  const { url } = await fakeGateway(
     t,
     say(
       lines(
@@ -63,17 +63,22 @@ t.test('an item has all that its line has', async t => {
   const { items } = await read(url, 3)
   const shared = { status: 200, cost: 0.5, cache: 'hit', resultId: 'r1' }
   t.strictSame(items[0], {
-    ...{ index: 0, id: 'a', ...shared, contentType: 'image/png', bytes: new Uint8Array([255, 0, 254]), mask },
+    index: 0,
+    id: 'a',
+    ...shared,
+    contentType: 'image/png',
+    bytes: new Uint8Array([255, 0, 254]),
+    mask,
   })
   t.strictSame(items[1], { index: 1, ...shared, contentType: 'application/json', rle })
-  t.match(items[2], { index: 2, id: 'c', status: 429, problem: { ...{ code: 'rate_limited', message: 'later' } } })
+  t.match(items[2], { index: 2, id: 'c', status: 429, problem: { code: 'rate_limited', message: 'later' } })
   t.ok(items[2]?.problem instanceof GatewayProblem)
 })
 
-t.test('by the image’s name first, with its bytes where it is not there', async t => {
-  const { url, received } = await standIn(t, problem(404, 'unknown_image'), say(both))
+t.test('a batch sends the image id first and its bytes if the gateway does not hold it', async t => {
+  const { url, received } = await fakeGateway(t, problem(404, 'unknown_image'), say(both))
   const selections = [{ id: 'x', prompt: 'a', overlayMask: true }, { removeCoordinates: [[1, 2]] as const }]
-  for await (const _ of impatient(url).client.batch(new Uint8Array(9), selections));
+  for await (const _ of clientOf(url).client.batch(new Uint8Array(9), selections));
   const wire = [{ id: 'x', prompt: 'a', overlay_mask: true }, { remove_coordinates: [[1, 2]] }]
   t.match(received, [{ url: '/segment/batch', headers: { accept: 'application/x-ndjson' } }, { method: 'POST' }])
   t.match(JSON.parse(String(received[0]?.body)), { image: /^sha256:/, selections: wire })
@@ -82,7 +87,7 @@ t.test('by the image’s name first, with its bytes where it is not there', asyn
   t.equal((form.get('image') as File).size, 9)
 })
 
-t.test('lines that are torn anywhere are whole again', async t => {
+t.test('lines split at any byte are joined', async t => {
   const answer = (chunks: Uint8Array[]) => async () => new Response(ReadableStream.from(chunks), { headers: NDJSON })
   const cuts = Array.from({ length: both.length + 1 }, (_, at) => [both.subarray(0, at), both.subarray(at)])
   for (const chunks of [...cuts, Array.from(both, byte => Uint8Array.of(byte))]) {
@@ -98,7 +103,7 @@ t.test('lines that are torn anywhere are whole again', async t => {
   }
 })
 
-t.test('an answer that ends before its time is told, and what came is not lost', async t => {
+t.test('a response that ends early throws after its complete items', async t => {
   const whole = lines(item(0))
   const cutOff: Reply = response => {
     response.writeHead(200, NDJSON)
@@ -106,16 +111,16 @@ t.test('an answer that ends before its time is told, and what came is not lost',
   }
   const ends = { 'between two lines': say(whole), 'inside a line': say(both.subarray(0, -9)), 'by a cut': cutOff }
   for (const [name, reply] of Object.entries(ends)) {
-    const { url, received } = await standIn(t, reply)
+    const { url, received } = await fakeGateway(t, reply)
     const { items, error } = await read(url, 2)
     t.match(error, { code: 'incomplete_answer', retryable: true, billed: 'unknown' }, name)
     t.equal(items.length, 1, name)
-    t.equal(received.length, 1, 'it is not asked again by itself')
+    t.equal(received.length, 1, 'not retried')
   }
-  t.equal((await read((await standIn(t, say(lines(item(0), item(0))))).url, 2)).error?.code, 'incomplete_answer')
+  t.equal((await read((await fakeGateway(t, say(lines(item(0), item(0))))).url, 2)).error?.code, 'incomplete_answer')
 })
 
-/** Sends the first line, and resolves when its listener has left. */
+/** Replies with the first line. `left` resolves when the client disconnects. */
 function halfway() {
   let leave = () => {}
   const left = new Promise<void>(resolve => {
@@ -129,33 +134,33 @@ function halfway() {
   return { reply, left }
 }
 
-t.test('leaving the loop ends the request', async t => {
+t.test('controller the loop ends the request', async t => {
   const { reply, left } = halfway()
-  const { url } = await standIn(t, reply)
-  for await (const { index } of impatient(url).client.batch(ID, [{ prompt: 'a' }, { prompt: 'b' }])) {
+  const { url } = await fakeGateway(t, reply)
+  for await (const { index } of clientOf(url).client.batch(ID, [{ prompt: 'a' }, { prompt: 'b' }])) {
     t.equal(index, 0)
     break
   }
   await left
 })
 
-t.test('whoever aborts is told why, between two items and while one is awaited', async t => {
+t.test('an abort between items and while waiting for one throws its reason', async t => {
   const reason = new Error('enough')
   const selections = [{ prompt: 'a' }, { prompt: 'b' }]
   for (const reply of [halfway().reply, say(both)]) {
-    const leaving = new AbortController()
-    const { url } = await standIn(t, reply)
-    const items = impatient(url).client.batch(ID, selections, { signal: leaving.signal })
+    const controller = new AbortController()
+    const { url } = await fakeGateway(t, reply)
+    const items = clientOf(url).client.batch(ID, selections, { signal: controller.signal })
     await items.next()
-    leaving.abort(reason)
+    controller.abort(reason)
     await t.rejects(items.next(), reason)
   }
 })
 
-t.test('a problem of the whole request is thrown, and waited for where that helps', async t => {
-  const { url } = await standIn(t, problem(400, 'invalid_request'))
+t.test('a problem of the whole request is thrown or retried', async t => {
+  const { url } = await fakeGateway(t, problem(400, 'invalid_request'))
   t.match(await read(url, 2), { items: [], error: { code: 'invalid_request' } })
   const busy = problem(503, 'overloaded', { retryable: true }, { 'retry-after': '1' })
-  const later = await standIn(t, busy, say(both))
+  const later = await fakeGateway(t, busy, say(both))
   t.equal((await read(later.url, 2)).items.length, 2)
 })

@@ -1,12 +1,12 @@
 import t from 'tap'
 import { createClient, type Progress } from '../../src/client/index.js'
-import { startTestGateway } from '../support/gateway.js'
-import { otherJpeg } from '../support/jpeg.js'
-import { ID, impatient, json, picture, problem, RESULT, standIn } from './stand-in.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import { startTestGateway } from '../support/gateway/gateway.js'
+import { clientOf, fakeGateway, ID, json, picture, problem, RESULT } from './fake-gateway.js'
 
 const photo = new Uint8Array(await otherJpeg(21))
 
-/** A `fetch` that notes how many bytes each request's body has. */
+/** Returns a `fetch` that records the body size of each request. */
 function counting() {
   const sizes: number[] = []
   const counted: typeof fetch = async (input, init = {}) => {
@@ -18,7 +18,7 @@ function counting() {
   return { sizes, counted }
 }
 
-t.test('a labelling loop of fifty clicks sends its photo once', async t => {
+t.test('fifty segmentations of one photo upload it once', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const large = new Uint8Array(Buffer.concat([photo, Buffer.alloc(1_000_000)]))
@@ -37,17 +37,24 @@ t.test('a labelling loop of fifty clicks sends its photo once', async t => {
   t.equal((await client.segment(large, { coordinates: [[0, 0]] })).cost, 0)
   const other = createClient({ url: gateway.url, key: gateway.key })
   const answer = await other.segment(new Blob([large]), { coordinates: [[0, 0]] })
-  t.match(answer, { isUploaded: false, cache: 'hit' }, 'whoever sent it')
+  t.match(answer, { isUploaded: false, cache: 'hit' }, 'another client uploaded it')
 })
 
-t.test('an answer says what the headers say', async t => {
+t.test('an answer contains the values of the headers', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const client = createClient({ url: gateway.url, key: gateway.key })
   const answer = await client.segment(photo, { prompt: 'dog', coordinates: [[1, 1]] }, { requestId: 'mine' })
   t.match(answer, {
-    ...{ contentType: 'image/jpeg', cache: 'miss', cost: 0.0017, remainingCredits: 9.9983, requestId: 'mine' },
-    ...{ resultId: /^[0-9a-f]{64}$/, imageId: /^sha256:/, ignoredFields: ['coordinates'], isSandbox: false },
+    contentType: 'image/jpeg',
+    cache: 'miss',
+    cost: 0.0017,
+    remainingCredits: 9.9983,
+    requestId: 'mine',
+    resultId: /^[0-9a-f]{64}$/,
+    imageId: /^sha256:/,
+    ignoredFields: ['coordinates'],
+    isSandbox: false,
     timing: { upload: Number, cache: Number, queue: Number, upstream: Number },
     etag: /^"/,
   })
@@ -55,18 +62,27 @@ t.test('an answer says what the headers say', async t => {
   t.equal(answer.blob().type, 'image/jpeg')
   t.throws(() => answer.json())
   t.strictSame((await client.result(answer.resultId)).bytes, answer.bytes)
+  t.equal(answer.purchaseCost, undefined)
+  t.match(await client.result(answer.resultId), { cost: 0, purchaseCost: 0.0017 })
   await t.rejects(client.result('0'.repeat(64)), { code: 'unknown_result' })
 })
 
-t.test('what a server does not say is not made up', async t => {
-  const { url } = await standIn(t, picture)
-  t.match(await impatient(url).client.segment(ID, { prompt: 'dog' }), {
-    ...{ imageId: undefined, remainingCredits: undefined, etag: undefined, mask: undefined },
-    ...{ ignoredFields: [], timing: {}, isSandbox: false, requestId: '' },
+t.test('missing headers are undefined', async t => {
+  const { url } = await fakeGateway(t, picture)
+  t.match(await clientOf(url).client.segment(ID, { prompt: 'dog' }), {
+    imageId: undefined,
+    remainingCredits: undefined,
+    purchaseCost: undefined,
+    etag: undefined,
+    mask: undefined,
+    ignoredFields: [],
+    timing: {},
+    isSandbox: false,
+    requestId: '',
   })
 })
 
-t.test('forms of a mask, quotes, images and statements', async t => {
+t.test('outputs, quotes, images and statements', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   gateway.upstream.script({ body: Buffer.from(photo) })
@@ -92,12 +108,12 @@ t.test('forms of a mask, quotes, images and statements', async t => {
   await t.rejects(client.deleteImage(image), { code: 'unknown_image' })
 })
 
-t.test('whether an image is there is not guessed', async t => {
-  const { url } = await standIn(t, response => response.writeHead(401).end())
-  await t.rejects(impatient(url).client.has(ID), { name: 'GatewayProblem', status: 401 })
+t.test('has throws if the gateway refuses the request', async t => {
+  const { url } = await fakeGateway(t, response => response.writeHead(401).end())
+  await t.rejects(clientOf(url).client.has(ID), { name: 'GatewayProblem', status: 401 })
 })
 
-t.test('an order is bought once, however often it is sent', async t => {
+t.test('an idempotency key prevents a second purchase', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const client = createClient({ url: gateway.url, key: gateway.key })
@@ -107,7 +123,7 @@ t.test('an order is bought once, however often it is sent', async t => {
   t.equal(gateway.upstream.calls.length, 1)
 })
 
-t.test('a test key is answered by the sandbox', async t => {
+t.test('a test key gets sandbox results', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const client = createClient({ url: gateway.url, key: gateway.testKey })
@@ -115,7 +131,7 @@ t.test('a test key is answered by the sandbox', async t => {
   t.equal(gateway.upstream.calls.length, 0)
 })
 
-t.test('a result that takes its time is asked for again, its image sent where it was not there', async t => {
+t.test('a pending result is polled, and its image uploaded if missing', async t => {
   for (const waitSeconds of [0, 1]) {
     const gateway = await startTestGateway()
     t.teardown(gateway.stop)
@@ -131,7 +147,9 @@ t.test('a result that takes its time is asked for again, its image sent where it
     const answer = await client.segment(photo, { prompt: 'dog' }, { async: true, waitSeconds, onProgress })
     t.equal(answer.bytes[0], 0xff)
     t.equal(answer.isUploaded, true)
-    for (const phase of ['hashing', 'asking', 'uploading', 'waiting', 'receiving']) t.ok(phases.includes(phase), phase)
+    t.match(answer, { cost: 0.0017, purchaseCost: 0.0017 }, 'the fetch was free, the purchase was not')
+    for (const phase of ['hashing', 'requesting', 'uploading', 'waiting', 'receiving'])
+      t.ok(phases.includes(phase), phase)
     t.equal(gateway.upstream.calls.length, 1)
   }
 })
@@ -139,7 +157,7 @@ t.test('a result that takes its time is asked for again, its image sent where it
 const running = (headers: Record<string, string>) =>
   json(202, { status: 'running', resultId: RESULT }, { 'x-result-id': RESULT, ...headers })
 
-t.test('it is asked for where and when the gateway says, and nowhere else', async t => {
+t.test('polling follows the path and the interval of the gateway, on its host only', async t => {
   const rows: [location: string | undefined, path: string][] = [
     [`/results/${RESULT}?output=rle`, `/results/${RESULT}?output=rle`],
     [`https://elsewhere.example/gateway/results/${RESULT}?output=rle`, `/results/${RESULT}?output=rle`],
@@ -148,8 +166,8 @@ t.test('it is asked for where and when the gateway says, and nowhere else', asyn
   ]
   for (const [location, path] of rows) {
     const first = running({ ...(location !== undefined && { location }), 'retry-after': '3' })
-    const { url, received } = await standIn(t, first, running({ 'retry-after': '4' }), running({}), picture)
-    const { client, waits } = impatient(url)
+    const { url, received } = await fakeGateway(t, first, running({ 'retry-after': '4' }), running({}), picture)
+    const { client, waits } = clientOf(url)
     const options = { async: true, cacheControl: 'max-age=60', idempotencyKey: 'k', requestId: 'mine' }
     t.equal((await client.segment(ID, { prompt: 'dog', output: 'rle' }, options)).cost, 0.0017)
     t.strictSame(waits, [3000, 4000, 2000])
@@ -162,14 +180,14 @@ t.test('it is asked for where and when the gateway says, and nowhere else', asyn
   }
 })
 
-t.test('a 202 that says not where is none of the gateway’s', async t => {
-  const { url } = await standIn(t, json(202, {}))
-  await t.rejects(impatient(url).client.segment(ID, { prompt: 'dog' }), { code: 'unreadable_answer' })
+t.test('a 202 without a path is not a valid response', async t => {
+  const { url } = await fakeGateway(t, json(202, {}))
+  await t.rejects(clientOf(url).client.segment(ID, { prompt: 'dog' }), { code: 'unreadable_answer' })
 })
 
-t.test('a result can be asked for without waiting', async t => {
-  const { url, received } = await standIn(t, running({}), running({}), picture)
-  const { client, waits } = impatient(url)
+t.test('a result can be requested without waiting', async t => {
+  const { url, received } = await fakeGateway(t, running({}), running({}), picture)
+  const { client, waits } = clientOf(url)
   t.equal(await client.result(RESULT, { wait: false }), undefined)
   t.strictSame(waits, [])
   t.match(await client.result(RESULT), { resultId: RESULT, isUploaded: false })
@@ -179,15 +197,15 @@ t.test('a result can be asked for without waiting', async t => {
 
 t.test('a result that was paid and lost is not bought again', async t => {
   const held = (response: import('node:http').ServerResponse) => response.writeHead(200).end()
-  const { url, received } = await standIn(t, running({}), problem(404, 'unknown_result'), held)
-  await t.rejects(impatient(url).client.segment(photo, { prompt: 'dog' }, { async: true }), { code: 'unknown_result' })
+  const { url, received } = await fakeGateway(t, running({}), problem(404, 'unknown_result'), held)
+  await t.rejects(clientOf(url).client.segment(photo, { prompt: 'dog' }, { async: true }), { code: 'unknown_result' })
   t.strictSame(
     received.map(({ method }) => method),
     ['POST', 'GET', 'HEAD'],
   )
 })
 
-t.test('where nothing can be hashed, the gateway’s own name is learned from whatever was asked', async t => {
+t.test('without hashing, the image id is learned from any response', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   t.intercept(globalThis, 'crypto', { value: {} })
@@ -201,10 +219,10 @@ t.test('where nothing can be hashed, the gateway’s own name is learned from wh
   for (const other of others) t.equal((await client.segment(other, { prompt: 'a' })).isUploaded, false)
 })
 
-t.test('a quote by name is enough where the gateway holds the image, or there are no bytes', async t => {
+t.test('a quote sends bytes only if the gateway does not hold the image', async t => {
   const unknown = json(200, { allowed: false, refusal: { code: 'unknown_image', detail: '' } })
-  const { url, received } = await standIn(t, unknown, json(200, { allowed: true }), unknown)
-  const { client } = impatient(url)
+  const { url, received } = await fakeGateway(t, unknown, json(200, { allowed: true }), unknown)
+  const { client } = clientOf(url)
   t.match(await client.quote(photo, { prompt: 'dog' }), { allowed: true })
   t.match(await client.quote(ID, { prompt: 'dog' }), { allowed: false, refusal: { code: 'unknown_image' } })
   t.match(

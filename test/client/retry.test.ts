@@ -1,21 +1,32 @@
 import t from 'tap'
 import { createClient, type GatewayProblem, type Progress } from '../../src/client/index.js'
 import { pause } from '../../src/client/send.js'
-import { broken, cutShort, ID, impatient, json, listening, picture, problem, RESULT, standIn } from './stand-in.js'
+import {
+  broken,
+  clientOf,
+  cutShort,
+  fakeGateway,
+  ID,
+  json,
+  picture,
+  problem,
+  RESULT,
+  startServer,
+} from './fake-gateway.js'
 
 const html = (status: number) => (response: import('node:http').ServerResponse) =>
   response.writeHead(status).end('<html>')
 
-t.test('only what is retryable is sent again, after the time that is asked for', async t => {
+t.test('a retryable problem is retried after the requested time', async t => {
   const later = problem(503, 'overloaded', { retryable: true }, { 'retry-after': '7' })
-  const { url, received } = await standIn(t, later, later, picture)
-  const { client, waits } = impatient(url)
+  const { url, received } = await fakeGateway(t, later, later, picture)
+  const { client, waits } = clientOf(url)
   t.equal((await client.segment(ID, { prompt: 'dog' })).cost, 0.0017)
   t.strictSame(waits, [7000, 7000])
   t.equal(received.length, 3)
 })
 
-t.test('it gives up when it must', async t => {
+t.test('the client gives up after the last attempt or without a chance of success', async t => {
   const busy = problem(429, 'rate_limited', { retryable: true }, { 'retry-after': '1' })
   const spent = (seconds: string) =>
     problem(429, 'budget_exhausted', { retryable: true, billed: 'no' }, { 'retry-after': seconds })
@@ -33,22 +44,22 @@ t.test('it gives up when it must', async t => {
     [html(418), 'unreadable_answer', 1],
   ]
   for (const [reply, code, sent, more] of rows) {
-    const { url, received } = await standIn(t, reply)
-    const asked = impatient(url, more).client.segment(ID, { prompt: 'dog' })
-    await t.rejects(asked, { name: 'GatewayProblem', code }, code)
+    const { url, received } = await fakeGateway(t, reply)
+    const pending = clientOf(url, more).client.segment(ID, { prompt: 'dog' })
+    await t.rejects(pending, { name: 'GatewayProblem', code }, code)
     t.equal(received.length, sent, code)
   }
 })
 
-t.test('without word from the gateway the pauses grow', async t => {
-  const { url } = await standIn(t, problem(502, 'upstream_failed', { retryable: true }))
-  const { client, waits } = impatient(url, { attempts: 4 })
+t.test('without Retry-After the delays grow', async t => {
+  const { url } = await fakeGateway(t, problem(502, 'upstream_failed', { retryable: true }))
+  const { client, waits } = clientOf(url, { attempts: 4 })
   await t.rejects(client.segment(ID, { prompt: 'dog' }), { code: 'upstream_failed' })
   t.equal(waits.length, 3)
   for (const [index, wait] of waits.entries()) t.ok(wait >= 500 * 2 ** index && wait <= 1000 * 2 ** index)
 })
 
-t.test('what broke on its way is sent again only where that cannot buy twice', async t => {
+t.test('a lost connection is retried only if that cannot buy twice', async t => {
   const rows: [options: object, sent: number][] = [
     [{}, 2],
     [{ cacheControl: 'max-age=60' }, 2],
@@ -56,50 +67,50 @@ t.test('what broke on its way is sent again only where that cannot buy twice', a
     [{ cacheControl: 'no-store' }, 1],
     [{ cacheControl: 'no-store', idempotencyKey: 'order 1' }, 2],
   ]
-  const ways = { broken, cutShort, 'a proxy’s 504': html(504) }
+  const ways = { broken, cutShort, '504 of a proxy': html(504) }
   for (const [way, reply] of Object.entries(ways)) {
     for (const [options, sent] of rows) {
-      const { url, received } = await standIn(t, reply, picture)
-      const asked = impatient(url).client.segment(ID, { prompt: 'dog' }, options)
-      if (sent === 2) t.equal((await asked).cost, 0.0017)
-      else await t.rejects(asked, { code: reply === ways['a proxy’s 504'] ? 'unreadable_answer' : 'network' })
+      const { url, received } = await fakeGateway(t, reply, picture)
+      const pending = clientOf(url).client.segment(ID, { prompt: 'dog' }, options)
+      if (sent === 2) t.equal((await pending).cost, 0.0017)
+      else await t.rejects(pending, { code: reply === ways['504 of a proxy'] ? 'unreadable_answer' : 'network' })
       t.equal(received.length, sent, `${way} ${JSON.stringify(options)}`)
       t.same(new Set(received.map(({ headers }) => headers['idempotency-key'])).size, 1)
     }
   }
 })
 
-t.test('a failure of the network says what lies behind it', async t => {
-  const { url } = await standIn(t, broken)
-  const { client } = impatient(url, { attempts: 1 })
+t.test('a network failure has a cause', async t => {
+  const { url } = await fakeGateway(t, broken)
+  const { client } = clientOf(url, { attempts: 1 })
   const error: GatewayProblem = await client.usage().then(
-    () => t.fail('it was answered'),
+    () => t.fail('the request succeeded'),
     error => error,
   )
   t.match(error, { code: 'network', status: 0, retryable: true, billed: 'unknown', cause: Error })
 })
 
-t.test('a problem says all that the gateway says, and holds no key', async t => {
-  const { url } = await standIn(t, problem(401, 'unauthorized', {}, { 'retry-after': '3' }))
+t.test('a problem has all members of the response and does not contain the key', async t => {
+  const { url } = await fakeGateway(t, problem(401, 'unauthorized', {}, { 'retry-after': '3' }))
   const error: GatewayProblem = await createClient({ url, key: 'SG_secret' })
     .usage()
     .then(
-      () => t.fail('it was let in'),
+      () => t.fail('the key was accepted'),
       error => error,
     )
-  t.match(error, { message: 'it was unauthorized', code: 'unauthorized', status: 401, requestId: 'r', billed: 'no' })
+  t.match(error, { message: 'detail of unauthorized', code: 'unauthorized', status: 401, requestId: 'r', billed: 'no' })
   t.match(error, { retryable: false, retryAfterSeconds: 3 })
   t.notMatch(JSON.stringify(error) + error.stack, 'SG_secret')
 })
 
-t.test('what is no JSON though it should be is no answer of the gateway’s', async t => {
-  const { url } = await standIn(t, html(200))
-  await t.rejects(impatient(url).client.usage(), { code: 'unreadable_answer', status: 200, retryable: false })
+t.test('a response that is not JSON is not a valid response', async t => {
+  const { url } = await fakeGateway(t, html(200))
+  await t.rejects(clientOf(url).client.usage(), { code: 'unreadable_answer', status: 200, retryable: false })
 })
 
-t.test('whoever aborts is heard before anything is sent', async t => {
+t.test('an aborted signal sends nothing', async t => {
   const reason = new Error('enough')
-  const { url, received } = await standIn(t, picture)
+  const { url, received } = await fakeGateway(t, picture)
   const client = createClient({ url, key: 'k' })
   const signal = AbortSignal.abort(reason)
   await t.rejects(client.segment(new Uint8Array(9), { prompt: 'dog' }, { signal }), reason)
@@ -111,75 +122,75 @@ t.test('whoever aborts is heard before anything is sent', async t => {
   t.equal(received.length, 0)
 })
 
-t.test('whoever aborts is heard while the gateway thinks', async t => {
+t.test('an abort while waiting for the response throws its reason', async t => {
   const reason = new Error('enough')
-  const leaving = new AbortController()
-  const { url, received } = await standIn(t, () => leaving.abort(reason))
-  const asked = createClient({ url, key: 'k' }).segment(ID, { prompt: 'dog' }, { signal: leaving.signal })
-  await t.rejects(asked, reason)
+  const controller = new AbortController()
+  const { url, received } = await fakeGateway(t, () => controller.abort(reason))
+  const pending = createClient({ url, key: 'k' }).segment(ID, { prompt: 'dog' }, { signal: controller.signal })
+  await t.rejects(pending, reason)
   t.equal(received.length, 1)
 })
 
-t.test('whoever aborts is heard while an answer, or a problem, arrives', async t => {
+t.test('an abort while reading the response throws its reason', async t => {
   const reason = new Error('enough')
   for (const status of [200, 400]) {
-    const leaving = new AbortController()
-    const pull = (arriving: ReadableStreamDefaultController) => {
-      leaving.abort(reason)
-      arriving.error(new Error('torn'))
+    const controller = new AbortController()
+    const pull = (stream: ReadableStreamDefaultController) => {
+      controller.abort(reason)
+      stream.error(new Error('connection lost'))
     }
-    const halfRead = async () => new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), { status })
-    const client = createClient({ url: 'http://gateway', key: 'k', fetch: halfRead })
-    await t.rejects(client.usage(undefined, { signal: leaving.signal }), reason)
+    const readPartially = async () => new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), { status })
+    const client = createClient({ url: 'http://gateway', key: 'k', fetch: readPartially })
+    await t.rejects(client.usage(undefined, { signal: controller.signal }), reason)
   }
 })
 
-t.test('whoever aborts is heard in the middle of a wait', async t => {
+t.test('an abort during a wait throws its reason', async t => {
   const reason = new Error('enough')
   const busy = problem(429, 'rate_limited', { retryable: true }, { 'retry-after': '30' })
   const running = json(202, { status: 'running' }, { 'x-result-id': RESULT, 'retry-after': '30' })
   for (const reply of [busy, running]) {
-    const leaving = new AbortController()
-    const { url, received } = await standIn(t, reply)
+    const controller = new AbortController()
+    const { url, received } = await fakeGateway(t, reply)
     const wait = (ms: number, signal: AbortSignal | undefined) => {
       t.equal(ms, 30_000)
       const waiting = pause(ms, signal)
-      leaving.abort(reason)
+      controller.abort(reason)
       return waiting
     }
     const client = createClient({ url, key: 'k', wait })
-    await t.rejects(client.segment(ID, { prompt: 'dog' }, { signal: leaving.signal }), reason)
+    await t.rejects(client.segment(ID, { prompt: 'dog' }, { signal: controller.signal }), reason)
     t.equal(received.length, 1)
   }
 })
 
-t.test('a wait ends by itself, and not at all for whoever has left', async t => {
+t.test('a wait ends after its time or rejects for an aborted signal', async t => {
   await pause(0, new AbortController().signal)
   const reason = new Error('gone')
   await t.rejects(pause(50_000, AbortSignal.abort(reason)), reason)
 })
 
-t.test('whoever aborts is heard in the middle of an upload', async t => {
+t.test('an abort during an upload throws its reason', async t => {
   const reason = new Error('enough')
   const large = new Uint8Array(20_000_000)
-  const follow =
-    (leaving: AbortController) =>
+  const abortOn =
+    (controller: AbortController) =>
     ({ phase }: Progress) => {
-      if (phase === 'uploading') leaving.abort(reason)
+      if (phase === 'uploading') controller.abort(reason)
     }
-  for (const isFollowed of [true, false]) {
-    const leaving = new AbortController()
+  for (const hasProgress of [true, false]) {
+    const controller = new AbortController()
     let isWhole = false
-    const url = await listening(t, (request, response) => {
+    const url = await startServer(t, (request, response) => {
       if (request.headers['content-type'] === 'application/json')
         return void request.resume().once('end', () => problem(404, 'unknown_image')(response, {} as never))
       request
-        .once('data', () => leaving.abort(reason))
+        .once('data', () => controller.abort(reason))
         .once('end', () => {
           isWhole = true
         })
     })
-    const options = { signal: leaving.signal, ...(isFollowed && { onProgress: follow(leaving) }) }
+    const options = { signal: controller.signal, ...(hasProgress && { onProgress: abortOn(controller) }) }
     await t.rejects(createClient({ url, key: 'k' }).segment(large, { prompt: 'dog' }, options), reason)
     t.equal(isWhole, false)
   }

@@ -1,40 +1,40 @@
 import t from 'tap'
 import { createClient, type Progress, type Selection } from '../../src/client/index.js'
-import { formOf, ID, impatient, picture, problem, standIn } from './stand-in.js'
+import { clientOf, fakeGateway, formOf, ID, picture, problem } from './fake-gateway.js'
 
 const unknown = problem(404, 'unknown_image')
 const busy = problem(503, 'overloaded', { retryable: true }, { 'retry-after': '1' })
 
-t.test('the way of an upload can be followed', async t => {
-  const { url, received } = await standIn(t, unknown, picture)
+t.test('an upload reports its progress', async t => {
+  const { url, received } = await fakeGateway(t, unknown, picture)
   const large = new Uint8Array(300_000)
   const sent: Progress[] = []
-  await impatient(url).client.segment(large, { prompt: 'ä' }, { onProgress: progress => sent.push(progress) })
+  await clientOf(url).client.segment(large, { prompt: 'ä' }, { onProgress: progress => sent.push(progress) })
   const uploads = sent.filter(({ phase }) => phase === 'uploading')
   t.equal(uploads.length, 5)
   t.equal(uploads.at(-1)?.sentBytes, uploads.at(-1)?.totalBytes)
-  const [asked, whole] = received
-  t.ok((asked?.body.length ?? 0) < 200)
-  t.equal(whole?.body.length, uploads.at(-1)?.totalBytes)
-  const form = await formOf(whole!)
+  const [byId, withBytes] = received
+  t.ok((byId?.body.length ?? 0) < 200)
+  t.equal(withBytes?.body.length, uploads.at(-1)?.totalBytes)
+  const form = await formOf(withBytes!)
   t.equal(form.get('prompt'), 'ä')
   t.equal((form.get('image') as File).size, large.length)
-  t.strictSame([...new Set(sent.map(({ phase }) => phase))], ['hashing', 'asking', 'uploading', 'receiving'])
+  t.strictSame([...new Set(sent.map(({ phase }) => phase))], ['hashing', 'requesting', 'uploading', 'receiving'])
 })
 
-t.test('an upload that has to wait is sent whole again', async t => {
+t.test('a retried upload sends the whole form', async t => {
   for (const onProgress of [undefined, () => {}]) {
-    const { url, received } = await standIn(t, unknown, busy, picture)
+    const { url, received } = await fakeGateway(t, unknown, busy, picture)
     const options = onProgress ? { onProgress } : {}
-    const answer = await impatient(url).client.segment(new Uint8Array(100_000).fill(7), { prompt: 'dog' }, options)
+    const answer = await clientOf(url).client.segment(new Uint8Array(100_000).fill(7), { prompt: 'dog' }, options)
     t.equal(answer.isUploaded, true)
     for (const got of received.slice(1)) t.equal(((await formOf(got)).get('image') as File).size, 100_000)
     t.equal(received.length, 3)
   }
 })
 
-t.test('a form has the fields of the question, points as JSON', async t => {
-  const { url, received } = await standIn(t, unknown, picture)
+t.test('a form has the fields of the request, points as JSON', async t => {
+  const { url, received } = await fakeGateway(t, unknown, picture)
   const selection: Selection = {
     coordinates: [[1, 2]],
     removeCoordinates: [[3, 4]],
@@ -42,11 +42,11 @@ t.test('a form has the fields of the question, points as JSON', async t => {
     output: 'mask',
   }
   const options = { cacheControl: 'max-age=60', idempotencyKey: 'k', requestId: 'mine', waitSeconds: 3 }
-  await impatient(url).client.segment(new Uint8Array(9), selection, options)
-  const [asked, whole] = received
+  await clientOf(url).client.segment(new Uint8Array(9), selection, options)
+  const [byId, withBytes] = received
   const fields = { coordinates: [[1, 2]], remove_coordinates: [[3, 4]], overlay_mask: false, output: 'mask' }
-  t.match(JSON.parse(String(asked?.body)), { image: /^sha256:[0-9a-f]{64}$/, ...fields })
-  const { image, ...others } = Object.fromEntries(await formOf(whole!))
+  t.match(JSON.parse(String(byId?.body)), { image: /^sha256:[0-9a-f]{64}$/, ...fields })
+  const { image, ...others } = Object.fromEntries(await formOf(withBytes!))
   t.ok(image instanceof Blob)
   const texts = { coordinates: '[[1,2]]', remove_coordinates: '[[3,4]]', overlay_mask: 'false', output: 'mask' }
   t.strictSame(others, texts)
@@ -54,25 +54,25 @@ t.test('a form has the fields of the question, points as JSON', async t => {
   for (const got of received) t.match(got.headers, { ...headers, 'x-api-key': 'SG_gw' })
 })
 
-t.test('the same bytes are hashed once, of whatever kind they are', async t => {
-  const { url, received } = await standIn(t, picture)
-  const { client } = impatient(url)
+t.test('bytes of any kind are hashed once', async t => {
+  const { url, received } = await fakeGateway(t, picture)
+  const { client } = clientOf(url)
   const bytes = new Uint8Array([0, 1, 2, 3]).subarray(1)
   for (const image of [bytes, new Blob([bytes]), bytes.slice().buffer]) {
     const phases: string[] = []
     const onProgress = ({ phase }: Progress) => phases.push(phase)
     await client.segment(image, { prompt: 'a' }, { onProgress })
     await client.segment(image, { prompt: 'b' }, { onProgress })
-    t.strictSame(phases, ['hashing', 'asking', 'receiving', 'asking', 'receiving'])
+    t.strictSame(phases, ['hashing', 'requesting', 'receiving', 'requesting', 'receiving'])
   }
-  const names = new Set(received.map(({ body }) => JSON.parse(String(body)).image))
-  t.strictSame([...names], ['sha256:039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81'])
+  const ids = new Set(received.map(({ body }) => JSON.parse(String(body)).image))
+  t.strictSame([...ids], ['sha256:039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81'])
 })
 
-t.test('an id or an address is sent as it is, and has no bytes to fall back on', async t => {
+t.test('an id or a URL is sent unchanged, without a fallback to bytes', async t => {
   for (const image of [ID, 'https://example.com/dog.jpg']) {
-    const { url, received } = await standIn(t, unknown)
-    await t.rejects(impatient(url).client.segment(image, { prompt: 'dog' }), { code: 'unknown_image' })
+    const { url, received } = await fakeGateway(t, unknown)
+    await t.rejects(clientOf(url).client.segment(image, { prompt: 'dog' }), { code: 'unknown_image' })
     t.strictSame(
       received.map(({ body }) => JSON.parse(String(body))),
       [{ image, prompt: 'dog' }],
@@ -80,8 +80,8 @@ t.test('an id or an address is sent as it is, and has no bytes to fall back on',
   }
 })
 
-t.test('a browser’s fetch is called as the browser wants it', async t => {
-  const { url } = await standIn(t, picture)
+t.test('the global fetch is called with the this value that browsers require', async t => {
+  const { url } = await fakeGateway(t, picture)
   const { fetch } = globalThis
   t.intercept(globalThis, 'fetch', {
     value(this: unknown, ...given: Parameters<typeof fetch>) {
@@ -92,8 +92,8 @@ t.test('a browser’s fetch is called as the browser wants it', async t => {
   t.equal((await createClient({ url, key: 'k' }).segment(ID, { prompt: 'dog' })).cost, 0.0017)
 })
 
-/** A browser's XMLHttpRequest, as far as it is used here; `script` plays the gateway. */
-function browser(t: import('tap').Test, script: (request: FakeRequest) => void) {
+/** Installs an XMLHttpRequest whose requests `script` completes. */
+function installXhr(t: import('tap').Test, script: (request: FakeRequest) => void) {
   class Requests extends FakeRequest {
     override send(form: FormData) {
       this.form = form
@@ -129,10 +129,10 @@ class FakeRequest {
   }
 }
 
-t.test('in a browser an upload that is followed goes by XMLHttpRequest', async t => {
-  const { url, received } = await standIn(t, unknown)
+t.test('browsers upload with XMLHttpRequest if progress is requested', async t => {
+  const { url, received } = await fakeGateway(t, unknown)
   const requests: FakeRequest[] = []
-  browser(t, request => {
+  installXhr(t, request => {
     requests.push(request)
     request.upload.onprogress?.({ loaded: 5, total: 9 })
     request.status = 200
@@ -141,7 +141,7 @@ t.test('in a browser an upload that is followed goes by XMLHttpRequest', async t
   })
   const sent: Progress[] = []
   const onProgress = (progress: Progress) => sent.push(progress)
-  const answer = await impatient(url).client.segment(new Uint8Array(9), { prompt: 'dog' }, { onProgress })
+  const answer = await clientOf(url).client.segment(new Uint8Array(9), { prompt: 'dog' }, { onProgress })
   t.match(answer, { isUploaded: true, cache: 'hit', contentType: 'image/png', imageId: ID })
   t.equal(String.fromCharCode(...answer.bytes), 'PNG')
   t.match(requests, [{ to: `POST ${url}/segment`, sent: { 'x-api-key': 'SG_gw' } }])
@@ -153,22 +153,22 @@ t.test('in a browser an upload that is followed goes by XMLHttpRequest', async t
   t.equal(received.length, 1)
 })
 
-t.test('not so with a fetch of the caller’s own, or unfollowed', async t => {
-  browser(t, () => t.fail('it was used'))
+t.test('browsers use fetch without progress or with a custom fetch', async t => {
+  installXhr(t, () => t.fail('XMLHttpRequest was used'))
   for (const [more, options] of [[{ fetch }, { onProgress: () => {} }] as const, [{}, {}] as const]) {
-    const { url } = await standIn(t, unknown, picture)
-    t.equal((await impatient(url, more).client.segment(new Uint8Array(9), { prompt: 'dog' }, options)).cost, 0.0017)
+    const { url } = await fakeGateway(t, unknown, picture)
+    t.equal((await clientOf(url, more).client.segment(new Uint8Array(9), { prompt: 'dog' }, options)).cost, 0.0017)
   }
 })
 
-t.test('in a browser an upload can be aborted, and a broken one is tried again', async t => {
+t.test('an upload with XMLHttpRequest can be aborted and is retried after a network failure', async t => {
   const reason = new Error('enough')
-  const leaving = new AbortController()
-  const scripts = [(request: FakeRequest) => request.onerror?.(), (_: FakeRequest) => leaving.abort(reason)]
-  browser(t, request => scripts.shift()?.(request))
-  const { url } = await standIn(t, unknown)
-  const { client, waits } = impatient(url)
-  const options = { signal: leaving.signal, onProgress: () => {} }
+  const controller = new AbortController()
+  const scripts = [(request: FakeRequest) => request.onerror?.(), (_: FakeRequest) => controller.abort(reason)]
+  installXhr(t, request => scripts.shift()?.(request))
+  const { url } = await fakeGateway(t, unknown)
+  const { client, waits } = clientOf(url)
+  const options = { signal: controller.signal, onProgress: () => {} }
   await t.rejects(client.segment(new Uint8Array(9), { prompt: 'dog' }, options), reason)
   t.equal(waits.length, 1)
   t.equal(scripts.length, 0)

@@ -1,8 +1,18 @@
 import t, { type Test } from 'tap'
 import { type AccountsOptions, openAccounts } from '../../src/credits/accounts.js'
-import { memoryRecords } from '../support/memory-records.js'
-import { aCaller } from '../support/team.js'
-import { anEntry, aPlan, ledgerWorld, NOON, ORPHAN_AFTER_MS, startProcess, until, type World } from './ledger-world.js'
+import { memoryRecords } from '../support/doubles/memory-records.js'
+import { aCaller } from '../support/doubles/team.js'
+import {
+  anEntry,
+  aPlan,
+  ledgerWorld,
+  NOON,
+  ORPHAN_AFTER_MS,
+  recordingObserver,
+  startProcess,
+  until,
+  type World,
+} from './ledger-world.js'
 
 function open(t: Test, world: World, changes: Partial<AccountsOptions> = {}) {
   const { store, spool, kill } = startProcess(world)
@@ -12,30 +22,23 @@ function open(t: Test, world: World, changes: Partial<AccountsOptions> = {}) {
     records: memoryRecords(),
     spool,
     isSpoolDurable: true,
-    isStoreUp: () => world.weather === 'up',
+    isStoreUp: () => world.storeMode === 'up',
     orphanAfterMs: ORPHAN_AFTER_MS,
     shareSeconds: 60,
     priceEstimate: 100,
     reserve: 0,
     timeZone: 'UTC',
     whenStoreIsDown: 'closed',
-    askBalance: async () => 1,
+    requestBalance: async () => 1,
     now: () => world.now,
-    onBooked: (team, outcome, cost) => world.said.push(`${team} ${outcome} ${cost}`),
-    onAnswered: () => {},
-    onCreditState: () => {},
-    onAccountEvent: () => {},
-    onAskFailure: () => {},
-    onStoreFailure: (_error, doing) => world.said.push(doing),
-    onStepLost: step => world.said.push(`lost ${step.kind}`),
-    onOrphan: ({ callId }, fate) => world.said.push(`orphan ${callId} ${fate}`),
+    observer: recordingObserver(event => world.events.push(event)),
     ...changes,
   })
   t.teardown(() => accounts.close())
   return accounts
 }
 
-t.test('opening the books writes what an earlier process could not', async t => {
+t.test('the ledger steps that an earlier process spooled are written at the start', async t => {
   const world = ledgerWorld()
   const { state: _reserved, ...call } = anEntry('c1')
   world.spooled.push({ id: 'x', step: { kind: 'reserve', call } })
@@ -43,7 +46,7 @@ t.test('opening the books writes what an earlier process could not', async t => 
   await until(() => world.entries.has('c1') && world.spooled.length === 0)
 })
 
-t.test('orphans are ended once somebody can poll jobs, and what that books shows in the allowance', async t => {
+t.test('recovery ends orphaned calls, and its bookings show in the allowance', async t => {
   const world = ledgerWorld()
   world.now = NOON + ORPHAN_AFTER_MS
   const accounts = open(t, world)
@@ -59,8 +62,8 @@ t.test('orphans are ended once somebody can poll jobs, and what that books shows
   await recovery.sweep()
   await until(() => world.entries.get('c1')?.state === 'charged')
   t.equal(world.entries.get('c2')?.state, 'unknown')
-  await until(() => world.said.length === 6)
-  t.same(world.said.toSorted(), [
+  await until(() => world.events.length === 6)
+  t.same(world.events.toSorted(), [
     'orphan c1 resumed',
     'orphan c2 unknown',
     'orphan c3 unknown',
@@ -71,7 +74,7 @@ t.test('orphans are ended once somebody can poll jobs, and what that books shows
   t.equal(await accounts.allowance.remaining(team), 1000 - 107)
 })
 
-t.test('calls under way here are no orphans', async t => {
+t.test('calls in flight in this process are not orphans', async t => {
   const world = ledgerWorld()
   world.now = NOON + ORPHAN_AFTER_MS
   const accounts = open(t, world)
@@ -80,14 +83,14 @@ t.test('calls under way here are no orphans', async t => {
   t.equal(world.entries.get('c1')?.state, 'reserved')
 })
 
-t.test('closing writes what it can, and tells what waits even so', async t => {
+t.test('closing writes the waiting steps and counts those that remain', async t => {
   for (const isSpoolDurable of [true, false]) {
     const world = ledgerWorld()
     const accounts = open(t, world, { isSpoolDurable })
-    world.weather = 'down'
+    world.storeMode = 'down'
     await (await accounts.ledger.reserve(aPlan('c1'))).settle({ cost: 7 })
     t.same(await accounts.close(), isSpoolDurable ? { kept: 2, lost: 0 } : { kept: 0, lost: 2 })
-    world.weather = 'up'
+    world.storeMode = 'up'
     t.same(await accounts.close(), { kept: 0, lost: 0 })
     t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 7 } })
   }

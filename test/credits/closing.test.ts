@@ -1,14 +1,15 @@
 import t from 'tap'
+import type { AuditActor } from '../../src/contracts/records.js'
+import type { RecordStore } from '../../src/contracts/store.js'
 import { type Closing, Closings } from '../../src/credits/closing.js'
-import { type ClosedBy, statementOf } from '../../src/credits/statement.js'
-import type { RecordStore } from '../../src/storage.js'
-import { memoryRecords } from '../support/memory-records.js'
-import { realStores } from '../support/real-stores.js'
-import { usageDay } from '../support/usage.js'
+import { statementOf } from '../../src/credits/statement.js'
+import { memoryRecords } from '../support/doubles/memory-records.js'
+import { usageDay } from '../support/doubles/usage.js'
+import { realStores } from '../support/programs/real-stores.js'
 
 const MONTH = '2026-10'
 
-function closingAt(at: number, by: ClosedBy, charged: number, month = MONTH): Closing {
+function closingAt(at: number, by: AuditActor, charged: number, month = MONTH): Closing {
   return {
     at,
     by,
@@ -16,7 +17,10 @@ function closingAt(at: number, by: ClosedBy, charged: number, month = MONTH): Cl
   }
 }
 
-/** Records on which the first writes of `key` wait for each other: as many processes have looked, none has written. */
+/**
+ * Records on which the first writes of `key` wait for each other, so that all processes have read
+ * before one writes.
+ */
 function meeting(records: RecordStore, key: string, count: number) {
   let waiting = 0
   let meet = () => {}
@@ -42,7 +46,7 @@ function meeting(records: RecordStore, key: string, count: number) {
 }
 
 for (const [technology, open] of Object.entries(await realStores(t))) {
-  t.test(`${technology}: a closed month is found as it was frozen, and closing it again changes nothing`, async t => {
+  t.test(`${technology}: a closed month stays as it was frozen, and closing it again changes nothing`, async t => {
     const { records } = await open(t)
     const closings = new Closings(records)
     t.equal(await closings.find(MONTH), undefined)
@@ -54,7 +58,7 @@ for (const [technology, open] of Object.entries(await realStores(t))) {
     t.strictSame(await closings.history(), [{ month: MONTH, what: 'closed', at: 1000, by: 'cli', closedAt: 1000 }])
   })
 
-  t.test(`${technology}: of two who close at once one does, and both are told the same`, async t => {
+  t.test(`${technology}: of two concurrent closings one succeeds, and both return it`, async t => {
     const { records } = await open(t)
     const closings = new Closings(meeting(records, `closing:${MONTH}`, 2))
     const [one, other] = await Promise.all([
@@ -69,7 +73,7 @@ for (const [technology, open] of Object.entries(await realStores(t))) {
     )
   })
 
-  t.test(`${technology}: of two who reopen at once one does, and the other finds the month open`, async t => {
+  t.test(`${technology}: of two concurrent reopenings one succeeds, and the other finds the month open`, async t => {
     const { records } = await open(t)
     const closing = closingAt(1000, 'cli', 17)
     await new Closings(records).close(MONTH, async () => closing)
@@ -88,27 +92,30 @@ for (const [technology, open] of Object.entries(await realStores(t))) {
     )
   })
 
-  t.test(`${technology}: a month that is closed anew while it is reopened is reopened as it is then`, async t => {
-    const { records } = await open(t)
-    const plain = new Closings(records)
-    await plain.close(MONTH, async () => closingAt(1000, 'cli', 17))
-    let isFirst = true
-    const closings = new Closings({
-      ...records,
-      async delete(name, seen) {
-        if (isFirst) {
-          isFirst = false
-          await plain.reopen(MONTH, { at: 1500, by: 'cli' })
-          await plain.close(MONTH, async () => closingAt(1600, 'cli', 19))
-        }
-        return records.delete(name, seen)
-      },
-    })
-    t.match(await closings.reopen(MONTH, { at: 2000, by: 'operator' }), { at: 1600 })
-    t.equal(await closings.find(MONTH), undefined)
-  })
+  t.test(
+    `${technology}: a month that is closed again during a reopening is reopened from its latest closing`,
+    async t => {
+      const { records } = await open(t)
+      const plain = new Closings(records)
+      await plain.close(MONTH, async () => closingAt(1000, 'cli', 17))
+      let isFirst = true
+      const closings = new Closings({
+        ...records,
+        async delete(name, seen) {
+          if (isFirst) {
+            isFirst = false
+            await plain.reopen(MONTH, { at: 1500, by: 'cli' })
+            await plain.close(MONTH, async () => closingAt(1600, 'cli', 19))
+          }
+          return records.delete(name, seen)
+        },
+      })
+      t.match(await closings.reopen(MONTH, { at: 2000, by: 'operator' }), { at: 1600 })
+      t.equal(await closings.find(MONTH), undefined)
+    },
+  )
 
-  t.test(`${technology}: two who write the history at once lose nothing; the last hundred steps are kept`, async t => {
+  t.test(`${technology}: concurrent history writes lose nothing, and the last hundred steps are kept`, async t => {
     const { records } = await open(t)
     const months = Array.from({ length: 60 }, (_, index) => `${2100 + index}-01`)
     const close = (month: string, index: number, closings: Closings) =>
@@ -123,41 +130,38 @@ for (const [technology, open] of Object.entries(await realStores(t))) {
     const history = await closings.history()
     t.equal(history.length, 100)
     t.match(history.at(-1), { month: '2159-01', what: 'reopened', at: 5059, by: 'operator', closedAt: 1059 })
-    t.match(history[0], { month: '2120-01', what: 'closed' }, 'the oldest are gone')
+    t.match(history[0], { month: '2120-01', what: 'closed' }, 'the oldest steps are dropped')
   })
 }
 
-t.test(
-  'a history that was not written is made up for by closing again; a reopening is on record before it happens',
-  async t => {
-    const records = memoryRecords()
-    const isBroken = { history: true, deletion: true }
-    const closings = new Closings({
-      get: records.get,
-      put: async (key, value, seen) => {
-        if (key === 'closings' && isBroken.history) throw new Error('killed')
-        return records.put(key, value, seen)
-      },
-      delete: async (key, seen) => {
-        if (isBroken.deletion) throw new Error('killed')
-        return records.delete(key, seen)
-      },
-    })
-    await t.rejects(closings.close(MONTH, async () => closingAt(1000, 'cli', 17)))
-    t.match(await closings.find(MONTH), { at: 1000 })
-    isBroken.history = false
-    await closings.close(MONTH, async () => closingAt(2000, 'cli', 18))
-    t.match(await closings.history(), [{ what: 'closed', at: 1000 }])
-    await t.rejects(closings.reopen(MONTH, { at: 3000, by: 'cli' }))
-    t.match(await closings.history(), [{ what: 'closed' }, { what: 'reopened', at: 3000 }])
-    isBroken.deletion = false
-    await closings.reopen(MONTH, { at: 4000, by: 'cli' })
-    t.strictSame(
-      (await closings.history()).map(({ what, at }) => [what, at]),
-      [
-        ['closed', 1000],
-        ['reopened', 4000],
-      ],
-    )
-  },
-)
+t.test('closing again writes a missing history step, and a reopening is recorded before it happens', async t => {
+  const records = memoryRecords()
+  const isBroken = { history: true, deletion: true }
+  const closings = new Closings({
+    get: records.get,
+    put: async (key, value, seen) => {
+      if (key === 'closings' && isBroken.history) throw new Error('killed')
+      return records.put(key, value, seen)
+    },
+    delete: async (key, seen) => {
+      if (isBroken.deletion) throw new Error('killed')
+      return records.delete(key, seen)
+    },
+  })
+  await t.rejects(closings.close(MONTH, async () => closingAt(1000, 'cli', 17)))
+  t.match(await closings.find(MONTH), { at: 1000 })
+  isBroken.history = false
+  await closings.close(MONTH, async () => closingAt(2000, 'cli', 18))
+  t.match(await closings.history(), [{ what: 'closed', at: 1000 }])
+  await t.rejects(closings.reopen(MONTH, { at: 3000, by: 'cli' }))
+  t.match(await closings.history(), [{ what: 'closed' }, { what: 'reopened', at: 3000 }])
+  isBroken.deletion = false
+  await closings.reopen(MONTH, { at: 4000, by: 'cli' })
+  t.strictSame(
+    (await closings.history()).map(({ what, at }) => [what, at]),
+    [
+      ['closed', 1000],
+      ['reopened', 4000],
+    ],
+  )
+})

@@ -1,18 +1,18 @@
 import t, { type Test } from 'tap'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
-import { aCaller } from '../support/team.js'
+import { aCaller } from '../support/doubles/team.js'
 import { aPlan, ESTIMATE, ledgerWorld, startProcess } from './ledger-world.js'
 
 const HOUR_MS = 3_600_000
 
-/** Days of Berlin on which the clock is put forward and back, and an ordinary one: where they begin and how long they and their months are. */
+/** Days in Berlin with and without a clock change: start, hours of the day, hours of the month. */
 const DAYS = [
   { day: '2026-03-29', begins: '2026-03-28T23:00:00Z', hours: 23, month: '2026-03', monthHours: 31 * 24 - 1 },
   { day: '2026-10-25', begins: '2026-10-24T22:00:00Z', hours: 25, month: '2026-10', monthHours: 31 * 24 + 1 },
   { day: '2026-07-01', begins: '2026-06-30T22:00:00Z', hours: 24, month: '2026-07', monthHours: 31 * 24 },
 ]
 
-/** The ledger over a real store, which keeps the windows apart. */
+/** A ledger over a real store, which keeps the windows apart. */
 async function openLedger(t: Test) {
   const store = await openEmbeddedStore({ dir: t.testdir(), maxBytes: 1e6 })
   const { ledger, kill } = startProcess(ledgerWorld(), { store: store.ledger, timeZone: 'Europe/Berlin' })
@@ -23,7 +23,7 @@ async function openLedger(t: Test) {
   let calls = 0
   return {
     books: store.ledger,
-    /** Reserves one call; where it is refused, answers the seconds after which it may be let through. */
+    /** Reserves one call. If it is refused, returns the `Retry-After` in seconds. */
     async reserve(at: number, budget: { daily?: number; monthly?: number }): Promise<'booked' | number> {
       try {
         await ledger.reserve(aPlan(`call-${++calls}`, aCaller({ budget }), { at }))
@@ -38,19 +38,19 @@ async function openLedger(t: Test) {
 }
 
 for (const { day, begins, hours, month } of DAYS) {
-  t.test(`the budget of ${day} is one for all of its ${hours} hours, and a refusal leads to its end`, async t => {
+  t.test(`the budget of ${day} covers all of its ${hours} hours, and a refusal names its end`, async t => {
     const { reserve, books } = await openLedger(t)
     const start = Date.parse(begins)
     const end = start + hours * HOUR_MS
     const daily = { daily: ESTIMATE }
-    t.equal(await reserve(start - 1, daily), 'booked', 'the last moment of the day before is of that day')
+    t.equal(await reserve(start - 1, daily), 'booked', 'the last millisecond of the previous day belongs to that day')
     t.equal(await reserve(start, daily), 'booked')
     for (let hour = 0; hour < hours; hour++) {
       const at = start + hour * HOUR_MS
       t.equal(await reserve(at, daily), (hours - hour) * 3_600, `${hour} hours after midnight`)
     }
     t.equal(await reserve(end - 1, daily), 1)
-    t.equal(await reserve(end - 1_500, daily), 2, 'rounded up: who waits so long is let through')
+    t.equal(await reserve(end - 1_500, daily), 2, 'rounded up, so that a retry after that time succeeds')
     t.equal(await reserve(end, daily), 'booked', 'the next day begins')
     t.same(await books.booked('vision', { day, month }), {
       daily: ESTIMATE,
@@ -64,13 +64,13 @@ for (const { day, begins, hours, month } of DAYS) {
 }
 
 for (const { month, monthHours } of DAYS) {
-  t.test(`a refusal by the budget of ${month} leads to the end of its ${monthHours} hours`, async t => {
+  t.test(`a refusal by the budget of ${month} names the end of its ${monthHours} hours`, async t => {
     const { reserve, books } = await openLedger(t)
     const { begins, day, hours } = DAYS.find(of => of.month === month) as (typeof DAYS)[number]
     const start = Date.parse(begins) - hoursBefore(day) * HOUR_MS
     const end = start + monthHours * HOUR_MS
     const monthly = { monthly: ESTIMATE }
-    t.equal(await reserve(start - 1, monthly), 'booked', 'the month before')
+    t.equal(await reserve(start - 1, monthly), 'booked', 'the previous month')
     t.equal(await reserve(start, monthly), 'booked')
     t.equal(await reserve(start, monthly), monthHours * 3_600)
     t.equal(
@@ -83,14 +83,14 @@ for (const { month, monthHours } of DAYS) {
   })
 }
 
-t.test('the hour that comes twice is of one day, both times', async t => {
+t.test('the hour that occurs twice belongs to the same day both times', async t => {
   const { reserve } = await openLedger(t)
   const halfPastTwo = Date.parse('2026-10-25T00:30:00Z')
   t.equal(await reserve(halfPastTwo, { daily: ESTIMATE }), 'booked')
   t.equal(await reserve(halfPastTwo + HOUR_MS, { daily: ESTIMATE }), 21.5 * 3_600)
 })
 
-t.test('the day is named before the month, each with its own end', async t => {
+t.test('an exhausted day is reported before an exhausted month, each with its own end', async t => {
   const { reserve } = await openLedger(t)
   const noon = Date.parse('2026-10-25T11:00:00Z')
   await reserve(noon, {})
@@ -98,7 +98,9 @@ t.test('the day is named before the month, each with its own end', async t => {
   t.equal(await reserve(noon, { daily: 2 * ESTIMATE, monthly: ESTIMATE }), (12 + 6 * 24) * 3_600)
 })
 
-/** Hours from the beginning of a day's month to that day, none of which is odd. */
+/**
+ * Hours from the start of the month to the start of the day. No clock change falls between them.
+ */
 function hoursBefore(day: string): number {
   return (Number(day.slice(-2)) - 1) * 24
 }

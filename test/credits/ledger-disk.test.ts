@@ -4,20 +4,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
+import { type LedgerStore, type Store, StoreError } from '../../src/contracts/store.js'
 import type { Reservation } from '../../src/segment/ports.js'
-import { type LedgerStore, type Store, StoreError } from '../../src/storage.js'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
 import { openDiskSpool } from '../../src/store/embedded/spool.js'
-import { aCaller } from '../support/team.js'
-import { aPlan, ledgerWorld, NOON, ORPHAN_AFTER_MS, startProcess, type Weather, type World } from './ledger-world.js'
+import { aCaller } from '../support/doubles/team.js'
+import { aPlan, ledgerWorld, NOON, ORPHAN_AFTER_MS, type StoreMode, startProcess, type World } from './ledger-world.js'
 
 const command = fc.record({
-  weather: fc.constantFrom<Weather>('up', 'up', 'up', 'down', 'cut', 'frozen'),
+  storeMode: fc.constantFrom<StoreMode>('up', 'up', 'up', 'down', 'cut', 'frozen'),
   what: fc.constantFrom('call', 'call', 'submitted', 'settle', 'unknown', 'release', 'flush', 'kill'),
   call: fc.nat(7),
 })
 
-t.test('with a real store and a spool on disk, the totals are those of the entries', async t => {
+t.test('with a real store and a spool on disk, the totals match the entries', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'ledger-disk-'))
   const store = await openEmbeddedStore({ dir: join(dir, 'store'), maxBytes: 1e6 })
   const spool = openDiskSpool({ dir: join(dir, 'spool') })
@@ -29,14 +29,14 @@ t.test('with a real store and a spool on disk, the totals are those of the entri
   await fc.assert(
     fc.asyncProperty(fc.array(command, { maxLength: 25 }), async commands => {
       const world = ledgerWorld()
-      // Each run has its own team, and with it its own books.
+      // Each run has its own team, and so its own totals.
       const team = `team-${++runs}`
-      const start = () => startProcess(world, { store: inWeather(store.ledger, world), spool })
+      const start = () => startProcess(world, { store: inStoreMode(store.ledger, world), spool })
       const made: { callId: string; reservation: Reservation; end?: string }[] = []
       let process = start()
-      for (const { weather, what, call: index } of commands) {
-        if (world.weather === 'frozen') world.thaw()
-        world.weather = weather
+      for (const { storeMode, what, call: index } of commands) {
+        if (world.storeMode === 'frozen') world.thaw()
+        world.storeMode = storeMode
         const call = made[index]
         if (what === 'call') {
           const callId = `${team}-${made.length}`
@@ -66,19 +66,19 @@ t.test('with a real store and a spool on disk, the totals are those of the entri
     }),
     { numRuns: 60 },
   )
-  t.same(await store.ledger.open(NOON + ORPHAN_AFTER_MS, 10), [])
+  t.same(await store.ledger.reservedBefore(NOON + ORPHAN_AFTER_MS, 10), [])
 })
 
-/** The store's steps as the world's weather lets them through. */
-function inWeather(ledger: LedgerStore, world: World): Partial<LedgerStore> {
+/** Applies the world's store mode to the real store. */
+function inStoreMode(ledger: LedgerStore, world: World): Partial<LedgerStore> {
   const reach = async <T>(step: () => Promise<T>): Promise<T> => {
-    if (world.weather === 'down') throw new StoreError('down', { mayHaveHappened: false })
-    if (world.weather === 'frozen') {
+    if (world.storeMode === 'down') throw new StoreError('down', { mayHaveHappened: false })
+    if (world.storeMode === 'frozen') {
       world.late.push(step)
       throw new StoreError('frozen')
     }
     const answer = await step()
-    if (world.weather === 'cut') throw new StoreError('cut')
+    if (world.storeMode === 'cut') throw new StoreError('cut')
     return answer
   }
   return {
@@ -87,7 +87,7 @@ function inWeather(ledger: LedgerStore, world: World): Partial<LedgerStore> {
     settle: (...of) => reach(() => ledger.settle(...of)),
     release: (...of) => reach(() => ledger.release(...of)),
     entry: (...of) => reach(() => ledger.entry(...of)),
-    open: (...of) => reach(() => ledger.open(...of)),
+    reservedBefore: (...of) => reach(() => ledger.reservedBefore(...of)),
   }
 }
 
@@ -98,7 +98,7 @@ async function endBy(reservation: Reservation, what: string): Promise<string> {
   return what === 'unknown' ? 'unknown' : 'gone'
 }
 
-/** Entries, the day's totals and what counts against the budgets all say the same. */
+/** Checks that entries, totals of the day and booked budgets agree. */
 async function check({ ledger }: Store, team: string, wanted: Map<string, string>): Promise<void> {
   const entries = (await ledger.entries('2026-11-22')).filter(entry => entry.team === team)
   const stand = entries.map(({ callId, state, settled }) => [

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
+import type { LedgerEntry } from '../../src/contracts/store.js'
 import type { Reservation } from '../../src/segment/ports.js'
-import type { LedgerEntry } from '../../src/storage.js'
-import { aCaller } from '../support/team.js'
+import { aCaller } from '../support/doubles/team.js'
 import {
   aPlan,
   ESTIMATE,
@@ -10,8 +10,8 @@ import {
   NOON,
   ORPHAN_AFTER_MS,
   quiet,
+  type StoreMode,
   startProcess,
-  type Weather,
 } from './ledger-world.js'
 
 type End = { kind: 'charged'; cost: number } | { kind: 'unknown' } | { kind: 'released' }
@@ -21,12 +21,12 @@ type Command =
   | { do: 'note'; call: number }
   | { do: 'end'; call: number; how: End }
   | { do: 'flush'; process: number }
-  | { do: 'weather'; weather: Weather }
+  | { do: 'storeMode'; storeMode: StoreMode }
   | { do: 'kill'; process: number }
   | { do: 'wait'; steps: number }
 
-/** One paid call, as the one who makes it sees it. */
-interface Made {
+/** One call, as its process sees it. */
+interface PlannedCall {
   estimate?: number
   team: 'free' | 'capped'
   process: ReturnType<typeof startProcess>
@@ -48,12 +48,12 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('note' as const), call: fc.nat(9) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('end' as const), call: fc.nat(9), how: anEnd() }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('flush' as const), process: fc.nat(1) }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('weather' as const), weather: aWeather() }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('storeMode' as const), storeMode: aStoreMode() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('kill' as const), process: fc.nat(1) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('wait' as const), steps: fc.integer({ min: 1, max: 8 }) }) },
 )
 
-t.test('whatever fails and whoever dies: what was called is booked once, and no budget is overspent', async t => {
+t.test('under any sequence of failures, each call is booked once and no budget is overspent', async t => {
   await fc.assert(
     fc.asyncProperty(fc.array(command, { maxLength: 40 }), fc.infiniteStream(fc.nat(999)), async (commands, luck) => {
       const scene = stage(luck)
@@ -63,14 +63,16 @@ t.test('whatever fails and whoever dies: what was called is booked once, and no 
       }
       await scene.finish()
       scene.checkBudget()
-      scene.checkBooks()
+      scene.checkEntries()
     }),
     { numRuns: 400 },
   )
-  t.pass('every run was right')
+  t.pass('all runs passed')
 })
 
-/** Two processes over one store and one spool; what each does stops at every step until luck lets it go on. */
+/**
+ * Two processes over one store and one spool. Each step pauses until `luck` picks it to continue.
+ */
 function stage(luck: Iterator<number>) {
   const stopped: (() => void)[] = []
   const world = ledgerWorld({ pause: () => new Promise(resolve => stopped.push(resolve)) })
@@ -81,9 +83,9 @@ function stage(luck: Iterator<number>) {
     return process
   }
   const processes = [start(), start()]
-  const calls: Made[] = []
+  const calls: PlannedCall[] = []
 
-  const goOn = async (steps: number) => {
+  const resume = async (steps: number) => {
     for (let step = 0; step < steps; step++) {
       await quiet()
       const index = (luck.next().value as number) % Math.max(1, stopped.length)
@@ -92,7 +94,7 @@ function stage(luck: Iterator<number>) {
     await quiet()
   }
   const untilIdle = async () => {
-    for (await quiet(); stopped.length > 0; await quiet()) await goOn(1)
+    for (await quiet(); stopped.length > 0; await quiet()) await resume(1)
   }
   const kill = (index: number) => {
     processes[index]?.kill()
@@ -102,7 +104,7 @@ function stage(luck: Iterator<number>) {
   const steps: { [Name in Command['do']]: (command: Extract<Command, { do: Name }>) => void | Promise<void> } = {
     call({ team, process: index }) {
       const process = processes[index]!
-      const call: Made = { team, process, isRefused: false, hasEnded: false }
+      const call: PlannedCall = { team, process, isRefused: false, hasEnded: false }
       process.ledger.reserve(aPlan(`c${calls.push(call)}`, TEAMS[team])).then(
         async reservation => Object.assign(call, { estimate: await reservation.costOf({}), reservation }),
         () => Object.assign(call, { isRefused: true }),
@@ -116,17 +118,17 @@ function stage(luck: Iterator<number>) {
       void endOf(call.reservation, call.end).then(() => Object.assign(call, { hasEnded: true }))
     },
     flush: ({ process }) => void processes[process]!.unsaved.flush(),
-    weather({ weather }) {
-      if (world.weather === 'frozen') world.thaw()
-      world.weather = weather
+    storeMode({ storeMode }) {
+      if (world.storeMode === 'frozen') world.thaw()
+      world.storeMode = storeMode
     },
     kill: ({ process }) => kill(process),
-    wait: ({ steps }) => goOn(steps),
+    wait: ({ steps }) => resume(steps),
   }
 
   return {
     run: (command: Command) => (steps[command.do] as (command: Command) => void | Promise<void>)(command),
-    /** All processes die, the store is back, two others start over it, and time passes. */
+    /** Kills both processes, brings the store back, starts two new processes and sweeps. */
     async finish() {
       kill(0)
       kill(1)
@@ -139,20 +141,20 @@ function stage(luck: Iterator<number>) {
       for (const { kill } of processes) kill()
     },
     checkBudget() {
-      if (world.booked('capped') > LIMIT) throw new Error('more is booked than the budget')
+      if (world.booked('capped') > LIMIT) throw new Error('booked more than the budget')
       const spent = calls.filter(({ team }) => team === 'capped').map(spentOn)
-      if (spent.reduce((sum, cost) => sum + cost, 0) > LIMIT) throw new Error('overspent')
+      if (spent.reduce((sum, cost) => sum + cost, 0) > LIMIT) throw new Error('spent more than the budget')
     },
-    checkBooks() {
-      if (world.spooled.length > 0) throw new Error('steps are left over')
+    checkEntries() {
+      if (world.spooled.length > 0) throw new Error('steps remain in the spool')
       const wanted = new Set<string>()
       for (const [index, call] of calls.entries()) {
         const callId = `c${index + 1}`
-        const stands = standsOf(world.entries.get(callId))
-        if (!possible(call).includes(stands)) throw new Error(`${callId} stands as ${stands}`)
+        const state = stateOf(world.entries.get(callId))
+        if (!possible(call).includes(state)) throw new Error(`unexpected state of ${callId}: ${state}`)
         wanted.add(callId)
       }
-      if ([...world.entries.keys()].some(callId => !wanted.has(callId))) throw new Error('an entry of no call')
+      if ([...world.entries.keys()].some(callId => !wanted.has(callId))) throw new Error('an entry without a call')
     },
   }
 }
@@ -163,23 +165,23 @@ function endOf(reservation: Reservation, how: End): Promise<unknown> {
   return reservation.settle({ cost: how.cost })
 }
 
-/** What Segmind may have billed at most. */
-function spentOn({ reservation, estimate = 0, end }: Made): number {
+/** Returns the largest amount that Segmind may have billed. */
+function spentOn({ reservation, estimate = 0, end }: PlannedCall): number {
   if (!reservation || end?.kind === 'released') return 0
   return end?.kind === 'charged' ? end.cost : estimate
 }
 
-/** How a call may stand when all is over. */
-function possible({ reservation, isRefused, end, hasEnded }: Made): string[] {
+/** Lists the states a call may have at the end. */
+function possible({ reservation, isRefused, end, hasEnded }: PlannedCall): string[] {
   if (isRefused) return ['gone']
-  // Killed while it reserved: no call was made, but nobody knows that.
+  // Killed during the reservation: no call was made, but no process can know that.
   if (!reservation) return ['gone', 'unknown']
   if (!end) return ['unknown']
   const ended = end.kind === 'released' ? 'gone' : end.kind === 'charged' ? `charged ${end.cost}` : 'unknown'
   return hasEnded ? [ended] : [ended, 'unknown']
 }
 
-function standsOf(entry: LedgerEntry | undefined): string {
+function stateOf(entry: LedgerEntry | undefined): string {
   if (!entry) return 'gone'
   return entry.state === 'charged' ? `charged ${entry.settled?.cost}` : entry.state
 }
@@ -188,8 +190,8 @@ function teamName(): fc.Arbitrary<'free' | 'capped'> {
   return fc.constantFrom('free' as const, 'capped' as const)
 }
 
-function aWeather(): fc.Arbitrary<Weather> {
-  return fc.constantFrom<Weather>('up', 'up', 'down', 'cut', 'frozen')
+function aStoreMode(): fc.Arbitrary<StoreMode> {
+  return fc.constantFrom<StoreMode>('up', 'up', 'down', 'cut', 'frozen')
 }
 
 function anEnd(): fc.Arbitrary<End> {

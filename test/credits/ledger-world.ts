@@ -1,59 +1,80 @@
-import { PriceEstimate } from '../../src/credits/account/price.js'
-import { Ledger } from '../../src/credits/ledger.js'
-import { type OrphanFate, Recovery, type RecoveryOptions } from '../../src/credits/recovery.js'
-import { UnsavedSteps } from '../../src/credits/unsaved.js'
-import { createBudgetCalendar } from '../../src/credits/windows.js'
-import type { PlannedCall } from '../../src/segment/ports.js'
-import type { Caller } from '../../src/segment/types.js'
 import {
-  type AccountBook,
   type CallEntry,
   type LedgerEntry,
   type LedgerStep,
   type LedgerStore,
+  type LedgerTotals,
   type StepSpool,
   StoreError,
-} from '../../src/storage.js'
-import { aCaller } from '../support/team.js'
+} from '../../src/contracts/store.js'
+import type { Caller } from '../../src/contracts/types.js'
+import { PriceEstimate } from '../../src/credits/account/price.js'
+import { CreditLedger } from '../../src/credits/ledger.js'
+import type { CreditsObserver } from '../../src/credits/observer.js'
+import { Recovery, type RecoveryOptions } from '../../src/credits/recovery.js'
+import { UnsavedSteps } from '../../src/credits/unsaved.js'
+import { createBudgetCalendar } from '../../src/credits/windows.js'
+import type { PlannedCall } from '../../src/segment/ports.js'
+import { aCaller } from '../support/doubles/team.js'
+import { eventually } from '../support/eventually.js'
 
 export const NOON = Date.parse('2026-11-22T12:00:00Z')
 export const ESTIMATE = 100
 export const ORPHAN_AFTER_MS = 600_000
 
-/** How the store is: `cut` does a step and loses the answer, `frozen` does it when it goes on. */
-export type Weather = 'up' | 'down' | 'cut' | 'frozen'
+/**
+ * Behaviour of the store: `cut` applies a step and loses its response, `frozen` applies it after
+ * `thaw`.
+ */
+export type StoreMode = 'up' | 'down' | 'cut' | 'frozen'
 
-/** One store and one spool, and the processes that use them. */
+/** One store and one spool for several processes. */
 export function ledgerWorld(changes: { pause?: () => Promise<void> } = {}) {
   const world = {
     /** By call id. */
     entries: new Map<string, LedgerEntry>(),
     spooled: [] as { id: string; step: LedgerStep }[],
-    /** Calls whose reservation books nothing when it arrives. */
+    /** Calls released with `mayStillArrive`, whose late reservation books nothing. */
     marks: new Set<string>(),
     nextStep: 0,
     isSpoolBroken: false,
     now: NOON,
-    weather: 'up' as Weather,
+    storeMode: 'up' as StoreMode,
     late: [] as (() => void)[],
     /** Steps that arrived at the store, in order. */
     arrived: [] as string[],
-    /** What is thrown for a step by the store itself, though it is up. */
+    /** Error the store throws for a step although it is up. */
     refuse: (_kind: string, _callId: string): Error | undefined => undefined,
     pause: changes.pause ?? (async () => {}),
     thaw() {
       for (const step of world.late.splice(0)) step()
-      world.weather = 'up'
+      world.storeMode = 'up'
     },
     booked: (team: string) => sum([...world.entries.values()].filter(entry => entry.team === team).map(amountOf)),
-    said: [] as string[],
+    events: [] as string[],
   }
   return world
 }
 
 export type World = ReturnType<typeof ledgerWorld>
 
-/** A gateway process over the world's store and spool; one that is killed does nothing any more. */
+/** Records the ends of calls and failures, and ignores the other events. */
+export function recordingObserver(record: (event: string) => void): CreditsObserver {
+  return {
+    storeFailed: (_error, operation) => record(`failed ${operation}`),
+    callBooked: (team, outcome, cost) => record(`${team} ${outcome} ${cost}`),
+    ledgerStepLost: step => record(`lost ${step.kind} ${step.call.callId}`),
+    orphanSettled: (entry, fate) => record(`orphan ${entry.callId} ${fate}`),
+    creditStateChanged: () => {},
+    accountEventRecorded: () => {},
+    balanceRequestFailed: () => {},
+  }
+}
+
+/**
+ * Starts a gateway process over the world's store and spool. A killed process stops at its next
+ * step.
+ */
 export function startProcess(world: World, changes: ProcessChanges = {}) {
   const life = { isAlive: true }
   const pass = async () => {
@@ -63,34 +84,32 @@ export function startProcess(world: World, changes: ProcessChanges = {}) {
   const store = { ...modelStore(world, pass), ...mortal(changes.store ?? {}, life) }
   const spool = { ...modelSpool(world, pass), ...mortal(changes.spool ?? {}, life) }
   const price = new PriceEstimate(ESTIMATE)
-  const say = (what: string) => world.said.push(what)
+  const record = (event: string) => world.events.push(event)
+  const observer = recordingObserver(record)
   const now = () => world.now + (changes.clockAheadMs ?? 0)
   const unsaved = new UnsavedSteps({
     store,
     spool,
     isSpoolDurable: changes.isSpoolDurable ?? true,
     retryMs: changes.retryMs ?? 2 ** 31 - 1,
-    isStoreUp: () => world.weather === 'up' || world.weather === 'cut',
-    onFailure: (_error, doing) => say(`failed ${doing}`),
-    onLost: step => say(`lost ${step.kind} ${step.call.callId}`),
+    isStoreUp: () => world.storeMode === 'up' || world.storeMode === 'cut',
+    observer,
   })
-  const onBooked = (team: string, outcome: string, cost: number) => say(`${team} ${outcome} ${cost}`)
-  const ledger = new Ledger({
+  const ledger = new CreditLedger({
     store,
     unsaved,
     account: {
       price,
-      gate: { admit: () => {}, refusal: () => undefined },
+      gate: { refusal: () => undefined },
       balance: { latest: undefined },
-      answered: async ({ remaining }) => void say(`balance ${remaining}`),
+      balanceReported: async ({ remaining }) => void record(`balance ${remaining}`),
       costFromBalance: async () => undefined,
     },
     reserve: 0,
     now,
     calendar: createBudgetCalendar(changes.timeZone ?? 'UTC'),
     whenStoreIsDown: changes.whenStoreIsDown ?? 'closed',
-    onBooked,
-    onStoreFailure: (_error, doing) => say(`failed ${doing}`),
+    observer,
   })
   const recovery = new Recovery({
     store,
@@ -100,9 +119,7 @@ export function startProcess(world: World, changes: ProcessChanges = {}) {
     everyMs: 1,
     resume: changes.resume ?? (async () => {}),
     now,
-    onBooked,
-    onOrphan: (entry: LedgerEntry, fate: OrphanFate) => say(`orphan ${entry.callId} ${fate}`),
-    onFailure: (_error, doing) => say(`failed ${doing}`),
+    observer,
   })
   const kill = () => {
     life.isAlive = false
@@ -127,24 +144,24 @@ export function aPlan(callId: string, caller: Caller = aCaller(), changes: Parti
   return { callId, at: NOON, caller, requestId: 'r', cacheKey: 'k', purchase: 'first', ...changes }
 }
 
-/** An entry as a process that is gone has left it. */
+/** Returns a reserved entry, as a dead process leaves it. */
 export function anEntry(callId: string, changes: Partial<LedgerEntry> = {}): LedgerEntry {
   const windows = { at: NOON, day: '2026-11-22', month: '2026-11' }
   const call = { callId, team: 'vision', keyId: 'k1', requestId: 'r', resultId: 'k', estimate: ESTIMATE, ...windows }
   return { ...call, state: 'reserved', ...changes }
 }
 
-/** Resolves once what is ready to run has run. */
+/** Resolves once all pending callbacks have run. */
 export function quiet(): Promise<void> {
   return new Promise(resolve => setImmediate(resolve))
 }
 
-/** Resolves once a condition holds that only a timer can bring about. */
+/** Polls until a condition holds. */
 export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise(resolve => setTimeout(resolve, 1))
+  await eventually('the condition never held', holds)
 }
 
-/** A promise that the test resolves. */
+/** Creates a promise that the test resolves. */
 export function gate() {
   let open = () => {}
   const passed = new Promise<void>(resolve => {
@@ -153,7 +170,7 @@ export function gate() {
   return { passed, open }
 }
 
-/** The same methods, which do nothing any more, for ever, once the process is dead. */
+/** Wraps methods so that they never resolve once the process is dead. */
 function mortal<T extends object>(methods: T, life: { isAlive: boolean }): T {
   const mortals = Object.entries(methods).map(([name, method]) => [
     name,
@@ -162,24 +179,30 @@ function mortal<T extends object>(methods: T, life: { isAlive: boolean }): T {
   return Object.fromEntries(mortals)
 }
 
-/** What these tests do not ask about. */
-const EMPTY: AccountBook = {
-  ...{ sequence: 0, spent: 0, reserved: 0, reservedCalls: 0, calls: 0, estimatedCalls: 0, unknownAt: 0 },
+/** These tests do not check totals. */
+const EMPTY: LedgerTotals = {
+  sequence: 0,
+  spent: 0,
+  reserved: 0,
+  reservedCalls: 0,
+  calls: 0,
+  estimatedCalls: 0,
+  unknownAt: 0,
 }
 
-/** The contract of `LedgerStore`, in plain objects. */
+/** Implements `LedgerStore` with plain objects. */
 function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
   const { entries } = world
   const reach = async <T>(what: string, callId: string, step: () => T): Promise<T> => {
     await pass()
-    if (world.weather === 'down') throw new StoreError('down', { mayHaveHappened: false })
+    if (world.storeMode === 'down') throw new StoreError('down', { mayHaveHappened: false })
     const refusal = world.refuse(what, callId)
     if (refusal) throw refusal
-    if (world.weather === 'frozen') {
+    if (world.storeMode === 'frozen') {
       world.late.push(step)
       throw new StoreError('frozen')
     }
-    const wasCut = world.weather === 'cut'
+    const wasCut = world.storeMode === 'cut'
     const answer = step()
     world.arrived.push(`${what} ${callId}`)
     if (wasCut) throw new StoreError('cut')
@@ -193,15 +216,14 @@ function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
     reserve: (call, limits) =>
       reach('reserve', call.callId, () => {
         const before = booked(call)
-        if (entries.has(call.callId) || world.marks.has(call.callId))
-          return { ok: true, booked: before, account: EMPTY }
+        if (entries.has(call.callId) || world.marks.has(call.callId)) return { ok: true, booked: before, totals: EMPTY }
         for (const window of ['daily', 'monthly'] as const) {
           const limit = limits[window]
           if (limit !== undefined && before[window] + call.estimate > limit)
-            return { ok: false, window, booked: before, account: EMPTY }
+            return { ok: false, window, booked: before, totals: EMPTY }
         }
         put(call, { state: 'reserved' })
-        return { ok: true, booked: booked(call), account: EMPTY }
+        return { ok: true, booked: booked(call), totals: EMPTY }
       }),
     note: call =>
       reach('note', call.callId, () => {
@@ -227,15 +249,15 @@ function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
         const entry = entries.get(callId)
         return entry?.day === day ? entry : undefined
       }),
-    open: (before, limit) =>
+    reservedBefore: (before, limit) =>
       reach('open', '', () =>
         [...entries.values()]
           .filter(({ state, at }) => state === 'reserved' && at <= before)
           .sort((one, other) => one.at - other.at)
           .slice(0, limit),
       ),
-    unknown: async () => [],
-    account: async () => EMPTY,
+    unknownSince: async () => [],
+    totals: async () => EMPTY,
     recentCosts: async () => [],
     share: async () => {},
     booked: async team => booked({ team }),

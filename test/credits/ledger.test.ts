@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
-import { GatewayError } from '../../src/errors.js'
-import { StoreError } from '../../src/storage.js'
-import { aCaller } from '../support/team.js'
+import { GatewayError } from '../../src/contracts/errors.js'
+import { StoreError } from '../../src/contracts/store.js'
+import { aCaller } from '../support/doubles/team.js'
 import { anEntry, aPlan, gate, ledgerWorld, NOON, type ProcessChanges, quiet, startProcess } from './ledger-world.js'
 
 function books(t: Test, changes: ProcessChanges = {}) {
@@ -13,7 +13,7 @@ function books(t: Test, changes: ProcessChanges = {}) {
 
 const budgeted = aCaller({ budget: { daily: 1e9 } })
 
-t.test('a reservation is written before the call, and replaced by what it cost', async t => {
+t.test('a reservation is written before the call and replaced by its cost', async t => {
   const { ledger, world } = books(t)
   const reservation = await ledger.reserve(aPlan('c1'))
   t.strictSame(world.entries.get('c1'), anEntry('c1'))
@@ -25,39 +25,39 @@ t.test('a reservation is written before the call, and replaced by what it cost',
       settled: { outcome: 'charged', cost: 70, costSource: 'header', settledAt: NOON, upstreamRequestId: 'u' },
     }),
   )
-  t.same(world.said, ['vision charged 70', 'balance 5'])
+  t.same(world.events, ['vision charged 70', 'balance 5'])
 })
 
-t.test('a call is booked in the windows of the time it was planned at, with why it was bought', async t => {
+t.test('a call is booked in the windows of its planned time, with its purchase kind', async t => {
   const { ledger, world } = books(t)
   const at = Date.parse('2026-10-31T23:59:59.999Z')
   await ledger.reserve(aPlan('c1', aCaller(), { at, purchase: 'takeover' }))
   t.match(world.entries.get('c1'), { at, day: '2026-10-31', month: '2026-10', purchase: 'takeover' })
 })
 
-t.test('an answer that does not say what it cost is booked with the estimate', async t => {
+t.test('a call without a reported cost is booked with the estimate', async t => {
   const { ledger, world } = books(t)
   t.equal(await (await ledger.reserve(aPlan('c1'))).settle({}), 100)
   t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 100, costSource: 'estimate' } })
 })
 
-t.test('costOf says what settle would book, and books nothing', async t => {
+t.test('costOf returns the cost that settle would book, and books nothing', async t => {
   const { ledger, world, price } = books(t)
   const reservation = await ledger.reserve(aPlan('c1'))
   for (let bill = 0; bill < 20; bill++) t.equal(await reservation.costOf({ cost: 7 }), 7)
   t.equal(await reservation.costOf({ remaining: 7 }), 100)
-  t.equal(price.current(), 100, 'nothing is learned')
+  t.equal(price.current(), 100, 'the price estimate is unchanged')
   t.strictSame(world.entries.get('c1'), anEntry('c1'))
 })
 
-t.test('release takes it out, unknown leaves it booked', async t => {
+t.test('release removes the entry, unknown keeps it booked', async t => {
   const { ledger, world } = books(t)
   await (await ledger.reserve(aPlan('c1'))).release()
   t.equal(world.entries.size, 0)
   t.equal(world.marks.size, 0)
   await (await ledger.reserve(aPlan('c2'))).unknown()
   t.match(world.entries.get('c2'), { state: 'unknown', settled: { cost: 100, costSource: 'estimate' } })
-  t.same(world.said, ['vision unknown 100'])
+  t.same(world.events, ['vision unknown 100'])
 })
 
 t.test('only the first end of a reservation counts', async t => {
@@ -69,11 +69,11 @@ t.test('only the first end of a reservation counts', async t => {
   await reservation.submitted('job')
   t.equal(await reservation.settle({ cost: 99 }), 1)
   t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 1 } })
-  t.same(world.said, ['vision charged 1'])
+  t.same(world.events, ['vision charged 1'])
   t.same(world.arrived, ['reserve c1', 'settle c1'])
 })
 
-t.test('a spent budget is refused with the window, and with the seconds until it ends', async t => {
+t.test('an exhausted budget is refused with the window and the seconds until it ends', async t => {
   const { ledger, world } = books(t)
   const daily = aCaller({ budget: { daily: 100 } })
   await ledger.reserve(aPlan('c1', daily))
@@ -84,18 +84,18 @@ t.test('a spent budget is refused with the window, and with the seconds until it
   })
   const monthly = aCaller({ id: 'other', budget: { monthly: 1 } })
   await t.rejects(ledger.reserve(aPlan('c3', monthly)), { code: 'budget_exhausted', retryAfterSeconds: 8.5 * 86_400 })
-  t.same(world.said, [], 'that is no failure of the store')
+  t.same(world.events, [], 'a refusal is not a store failure')
   t.equal(ledger.isOwn('c1'), true)
   t.equal(ledger.isOwn('c2'), false)
 })
 
-t.test('GatewayError of an exhausted budget says that nothing was billed', async t => {
+t.test('the error of an exhausted budget states that nothing was billed', async t => {
   const { ledger } = books(t)
   const error = await ledger.reserve(aPlan('c1', aCaller({ budget: { daily: 0 } }))).catch((e: unknown) => e)
   t.ok(error instanceof GatewayError && error.billed === 'no')
 })
 
-t.test('an error that is not the store being down is not taken for one', async t => {
+t.test('only a StoreError counts as a store failure', async t => {
   const { ledger, unsaved, world } = books(t)
   world.refuse = () => new TypeError('a bug')
   await t.rejects(ledger.reserve(aPlan('c1')), TypeError)
@@ -103,42 +103,42 @@ t.test('an error that is not the store being down is not taken for one', async t
   t.equal(unsaved.size, 0)
 })
 
-t.test('a refused or lost call may still say what the account holds', async t => {
+t.test('a refused or lost call may still report the balance', async t => {
   const { ledger, world } = books(t)
   await (await ledger.reserve(aPlan('c1'))).release({ remaining: 100 })
   await (await ledger.reserve(aPlan('c2'))).unknown({ remaining: 90, cost: 5 })
-  t.same(world.said, ['balance 100', 'vision unknown 100', 'balance 90'])
+  t.same(world.events, ['balance 100', 'vision unknown 100', 'balance 90'])
   t.match(world.entries.get('c2'), { settled: { cost: 100, costSource: 'estimate' } }, 'booked with the estimate')
 })
 
-t.test('with the store down, a call without a budget is written down before it is made', async t => {
+t.test('while the store is down, the call of a team without a budget is spooled before it is made', async t => {
   const written = gate()
   const world = ledgerWorld()
   const spool = { add: async (step: object) => written.passed.then(() => void Object.assign(world, { kept: step })) }
   const { ledger, kill } = startProcess(world, { spool })
   t.teardown(kill)
-  world.weather = 'down'
+  world.storeMode = 'down'
   let isReserved = false
   const reserving = ledger.reserve(aPlan('c1')).then(() => {
     isReserved = true
   })
   await quiet()
-  t.equal(isReserved, false, 'the call waits for the disk')
+  t.equal(isReserved, false, 'the call waits for the spool')
   written.open()
   await reserving
   const { state: _reserved, ...call } = anEntry('c1')
   t.strictSame((world as { kept?: object }).kept, { kind: 'reserve', call })
 })
 
-t.test('a process that is killed while the store is down leaves its calls to the next one', async t => {
+t.test('calls of a process killed while the store is down are written by the next process', async t => {
   const world = ledgerWorld()
-  world.weather = 'down'
+  world.storeMode = 'down'
   const first = startProcess(world)
   await first.ledger.reserve(aPlan('c1'))
   const answered = await first.ledger.reserve(aPlan('c2'))
   await answered.settle({ cost: 7 })
   first.kill()
-  world.weather = 'up'
+  world.storeMode = 'up'
   world.now += 3_600_000
   const second = startProcess(world)
   t.teardown(() => second.kill())
@@ -150,42 +150,39 @@ t.test('a process that is killed while the store is down leaves its calls to the
   t.same(world.spooled, [])
 })
 
-t.test('BUDGET_FAIL=open lets budgeted teams go on', async t => {
+t.test('BUDGET_FAIL=open lets teams with a budget continue', async t => {
   const { ledger, world } = books(t, { whenStoreIsDown: 'open' })
-  world.weather = 'down'
+  world.storeMode = 'down'
   t.ok(await ledger.reserve(aPlan('c1', aCaller({ budget: { daily: 1 } }))))
   t.match(world.spooled, [{ step: { kind: 'reserve' } }])
 })
 
-t.test(
-  'with the store down, a team with a budget is refused, and what may have been reserved is taken back',
-  async t => {
-    const { ledger, unsaved, world } = books(t)
-    world.weather = 'frozen'
-    await t.rejects(ledger.reserve(aPlan('c1', budgeted)), { code: 'store_unavailable', retryAfterSeconds: 5 })
-    t.match(world.spooled, [{ step: { kind: 'release', mayStillArrive: true, call: { callId: 'c1' } } }])
-    t.equal(ledger.isOwn('c1'), false)
-    world.weather = 'up'
-    await unsaved.flush()
-    world.thaw()
-    t.equal(world.entries.size, 0, 'the reservation came after its release')
-  },
-)
-
-t.test('a refusal while the store surely did nothing leaves nothing to take back', async t => {
+t.test('while the store is down, a team with a budget is refused and its uncertain reservation released', async t => {
   const { ledger, unsaved, world } = books(t)
-  world.weather = 'down'
+  world.storeMode = 'frozen'
+  await t.rejects(ledger.reserve(aPlan('c1', budgeted)), { code: 'store_unavailable', retryAfterSeconds: 5 })
+  t.match(world.spooled, [{ step: { kind: 'release', mayStillArrive: true, call: { callId: 'c1' } } }])
+  t.equal(ledger.isOwn('c1'), false)
+  world.storeMode = 'up'
+  await unsaved.flush()
+  world.thaw()
+  t.equal(world.entries.size, 0, 'the reservation arrived after its release')
+})
+
+t.test('nothing is released if the reservation certainly did not happen', async t => {
+  const { ledger, unsaved, world } = books(t)
+  world.storeMode = 'down'
   for (let request = 0; request < 100; request++) {
     await t.rejects(ledger.reserve(aPlan(`c${request}`, budgeted)), { code: 'store_unavailable' })
   }
   t.equal(unsaved.size, 0)
 })
 
-t.test('a release waits behind its own reservation, though the store is back meanwhile', async t => {
+t.test('a release waits behind its spooled reservation, even if the store is back', async t => {
   const { ledger, unsaved, world } = books(t)
-  world.weather = 'down'
+  world.storeMode = 'down'
   const reservation = await ledger.reserve(aPlan('c1'))
-  world.weather = 'up'
+  world.storeMode = 'up'
   await reservation.release()
   t.match(world.spooled, [{ step: { kind: 'reserve' } }, { step: { kind: 'release', mayStillArrive: true } }])
   await unsaved.flush()
@@ -193,14 +190,14 @@ t.test('a release waits behind its own reservation, though the store is back mea
   t.same(world.spooled, [])
 })
 
-t.test('a release that comes while its reservation is being written is written after it', async t => {
+t.test('a release during the write of its reservation is written after it', async t => {
   const arriving = gate()
   const world = ledgerWorld()
   const { ledger, unsaved, kill } = startProcess(world)
   t.teardown(kill)
-  world.weather = 'down'
+  world.storeMode = 'down'
   const reservation = await ledger.reserve(aPlan('c1'))
-  world.weather = 'up'
+  world.storeMode = 'up'
   world.pause = () => arriving.passed
   const flushing = unsaved.flush()
   const releasing = reservation.release()
@@ -213,9 +210,9 @@ t.test('a release that comes while its reservation is being written is written a
   t.same(world.spooled, [])
 })
 
-t.test('a reservation that another process brings late does not come back to life', async t => {
+t.test('a reservation written late by another process does not restore a released call', async t => {
   const world = ledgerWorld()
-  world.weather = 'down'
+  world.storeMode = 'down'
   const here = startProcess(world)
   const late = gate()
   const there = startProcess(world, {
@@ -228,7 +225,7 @@ t.test('a reservation that another process brings late does not come back to lif
   })
   t.teardown(() => [here.kill(), there.kill()])
   const reservation = await here.ledger.reserve(aPlan('c1'))
-  world.weather = 'up'
+  world.storeMode = 'up'
   const flushingThere = there.unsaved.flush()
   await quiet()
   await here.unsaved.flush()
@@ -241,7 +238,7 @@ t.test('a reservation that another process brings late does not come back to lif
   t.equal(world.entries.size, 0)
 })
 
-t.test('the job of a call is noted before it is polled, and stays known when it ends', async t => {
+t.test('the job of a call is noted before it is polled, and kept in the ended entry', async t => {
   const { ledger, world } = books(t)
   const reservation = await ledger.reserve(aPlan('c1'))
   await reservation.submitted('job-1')
@@ -250,7 +247,7 @@ t.test('the job of a call is noted before it is polled, and stays known when it 
   t.match(world.entries.get('c1'), { state: 'unknown', jobId: 'job-1' })
 })
 
-t.test('a release is written after the note that is on its way', async t => {
+t.test('a release is written after the note in progress', async t => {
   const noted = gate()
   const world = ledgerWorld()
   const inner = startProcess(world)
@@ -266,57 +263,57 @@ t.test('a release is written after the note that is on its way', async t => {
   t.equal(world.entries.size, 0)
 })
 
-t.test('a note the store does not take waits, and the end of its call behind it', async t => {
+t.test('a note that the store refuses is spooled, and the end of its call behind it', async t => {
   const { ledger, unsaved, world } = books(t)
   const reservation = await ledger.reserve(aPlan('c1'))
-  world.weather = 'frozen'
+  world.storeMode = 'frozen'
   await reservation.submitted('job-1')
-  world.weather = 'up'
+  world.storeMode = 'up'
   await reservation.release()
   t.match(world.spooled, [{ step: { kind: 'note' } }, { step: { kind: 'release', mayStillArrive: true } }])
   await unsaved.flush()
   world.thaw()
   t.equal(world.entries.size, 0)
-  t.same(world.said, ['failed note'])
+  t.same(world.events, ['failed ledger: note'])
 })
 
-t.test('a spool that fails keeps no request from its answer', async t => {
+t.test('a failing spool does not fail a request', async t => {
   const { ledger, unsaved, world } = books(t)
-  world.weather = 'down'
+  world.storeMode = 'down'
   world.isSpoolBroken = true
   const reservation = await ledger.reserve(aPlan('c1'))
   world.isSpoolBroken = false
   t.equal(await reservation.settle({ cost: 7 }), 7)
-  t.same(world.said, ['failed reserve', 'failed spool', 'vision charged 7'])
+  t.same(world.events, ['failed ledger: reserve', 'failed ledger: spool', 'vision charged 7'])
   t.equal(unsaved.size, 2)
-  t.same(world.spooled, [], 'the second waits behind the first')
-  world.weather = 'up'
+  t.same(world.spooled, [], 'the second step waits behind the first')
+  world.storeMode = 'up'
   await unsaved.flush()
   t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 7 } })
   t.same(world.arrived, ['reserve c1', 'settle c1'])
   t.equal(unsaved.size, 0)
 })
 
-t.test('find tells how an earlier call stands, and nothing of one that never reserved', async t => {
+t.test('find returns the state of an earlier call, and nothing for one that never reserved', async t => {
   const { ledger, world } = books(t)
   const at = Date.parse('2026-10-31T23:59:59.999Z')
   world.entries.set('c1', anEntry('c1', { at, day: '2026-10-31', month: '2026-10', jobId: 'job-1' }))
   t.match(await ledger.find('c1', at), { state: 'reserved', at, team: 'vision', jobId: 'job-1' })
-  t.equal(await ledger.find('c1', at + 1), undefined, 'it is looked for in the windows it was planned in')
+  t.equal(await ledger.find('c1', at + 1), undefined, 'the call is looked up in the window of its planned time')
   t.equal(await ledger.find('c2', at), undefined)
-  world.weather = 'down'
+  world.storeMode = 'down'
   await t.rejects(ledger.find('c1', at), StoreError)
 })
 
-t.test('find sees what still waits to be written', async t => {
+t.test('find includes steps that are still spooled', async t => {
   const { ledger, world } = books(t)
-  world.weather = 'down'
+  world.storeMode = 'down'
   await (await ledger.reserve(aPlan('c1'))).unknown()
-  world.weather = 'up'
+  world.storeMode = 'up'
   t.match(await ledger.find('c1', NOON), { state: 'unknown' })
 })
 
-t.test('a successor ends the entry of the one before it', async t => {
+t.test('a successor ends the entry of its predecessor', async t => {
   const { ledger, world, price } = books(t)
   for (const callId of ['c1', 'c2', 'c3'])
     world.entries.set(callId, anEntry(callId, { jobId: 'job', purchase: 'takeover' }))
@@ -325,7 +322,7 @@ t.test('a successor ends the entry of the one before it', async t => {
   t.equal(await first.costOf({}), 100)
   for (let bill = 0; bill < 9; bill++) price.learn(70)
   t.equal(await first.settle({ cost: 70 }), 70)
-  t.equal(price.current(), 70, 'the price is learned')
+  t.equal(price.current(), 70, 'the price estimate includes the cost')
   await (await find('c2')).unknown()
   await (await find('c3')).release()
   t.match(world.entries.get('c1'), {
@@ -337,17 +334,17 @@ t.test('a successor ends the entry of the one before it', async t => {
   })
   t.match(world.entries.get('c2'), { state: 'unknown', settled: { cost: 100 } })
   t.equal(world.entries.has('c3'), false)
-  t.same(world.said, ['vision charged 70', 'vision unknown 100'])
+  t.same(world.events, ['vision charged 70', 'vision unknown 100'])
 })
 
-t.test('what an earlier holder has sent does not come after the release of its successor', async t => {
+t.test('a late step of an earlier leader books nothing after the release of its successor', async t => {
   const { ledger, world } = books(t)
   world.entries.set('c1', anEntry('c1'))
   await (await ledger.find('c1', NOON))!.reservation.release()
   t.ok(world.marks.has('c1'))
 })
 
-t.test('a call that is charged stays so, and is not counted again', async t => {
+t.test('a charged call stays charged and is not counted again', async t => {
   const { ledger, world } = books(t)
   await (await ledger.reserve(aPlan('c1'))).settle({ cost: 70 })
   const earlier = await ledger.find('c1', NOON)
@@ -356,27 +353,27 @@ t.test('a call that is charged stays so, and is not counted again', async t => {
   t.equal(await earlier?.reservation.settle({ cost: 99 }), 70)
   await earlier?.reservation.release()
   t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 70 } })
-  t.same(world.said, ['vision charged 70'])
+  t.same(world.events, ['vision charged 70'])
 })
 
-t.test('a call that is unknown is not counted as unknown again, but may still be charged or released', async t => {
+t.test('an unknown call is not counted again, but may still be charged or released', async t => {
   const { ledger, world } = books(t)
   for (const callId of ['c1', 'c2']) await (await ledger.reserve(aPlan(callId))).unknown()
-  world.said.splice(0)
+  world.events.splice(0)
   await (await ledger.find('c1', NOON))!.reservation.unknown({ remaining: 5 })
-  t.same(world.said, ['balance 5'])
+  t.same(world.events, ['balance 5'])
   await (await ledger.find('c1', NOON))!.reservation.settle({ cost: 70 })
   await (await ledger.find('c2', NOON))!.reservation.release()
   t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 70 } })
   t.equal(world.entries.has('c2'), false)
-  t.same(world.said, ['balance 5', 'vision charged 70'])
+  t.same(world.events, ['balance 5', 'vision charged 70'])
 })
 
-t.test('a call is own until its end is written', async t => {
+t.test('a call belongs to its process until its end is written', async t => {
   const { ledger, world } = books(t)
   const reservation = await ledger.reserve(aPlan('c1'))
   t.equal(ledger.isOwn('c1'), true)
-  t.match(ledger.underWay(), [{ callId: 'c1', team: 'vision', requestId: 'r', resultId: 'k' }])
+  t.match(ledger.callsInFlight(), [{ callId: 'c1', team: 'vision', requestId: 'r', resultId: 'k' }])
   const writing = gate()
   world.pause = () => writing.passed
   const ended = reservation.release()
@@ -385,15 +382,15 @@ t.test('a call is own until its end is written', async t => {
   writing.open()
   await ended
   t.equal(ledger.isOwn('c1'), false)
-  t.same(ledger.underWay(), [])
+  t.same(ledger.callsInFlight(), [])
 })
 
-t.test('what a team would be refused with is told, and nothing is held', async t => {
+t.test('wouldRefuse returns the error of a purchase and reserves nothing', async t => {
   const rows: [why: string, budget: { daily?: number; monthly?: number } | undefined, code: string | undefined][] = [
     ['no budget', undefined, undefined],
     ['room for one more', { daily: 200, monthly: 200 }, undefined],
-    ['the day is full', { daily: 199, monthly: 1_000 }, 'budget_exhausted'],
-    ['the month is full', { daily: 1_000, monthly: 199 }, 'budget_exhausted'],
+    ['the daily budget is full', { daily: 199, monthly: 1_000 }, 'budget_exhausted'],
+    ['the monthly budget is full', { daily: 1_000, monthly: 199 }, 'budget_exhausted'],
   ]
   for (const [why, budget, code] of rows) {
     const { ledger, world } = books(t)
@@ -405,6 +402,6 @@ t.test('what a team would be refused with is told, and nothing is held', async t
   }
   const { ledger, world } = books(t, { store: { booked: async () => Promise.reject(new StoreError('down')) } })
   t.equal((await ledger.wouldRefuse(budgeted.team))?.code, 'store_unavailable')
-  t.equal(await ledger.wouldRefuse(aCaller().team), undefined, 'a team without a budget is not held up')
+  t.equal(await ledger.wouldRefuse(aCaller().team), undefined, 'a team without a budget is not refused')
   t.equal(world.entries.size, 0)
 })

@@ -1,9 +1,9 @@
 import t from 'tap'
+import type { UsageDay } from '../../src/contracts/store.js'
 import { MonthStatements, type MonthStatementsOptions } from '../../src/credits/month-statements.js'
 import { createBudgetCalendar } from '../../src/credits/windows.js'
-import type { UsageDay } from '../../src/storage.js'
-import { memoryRecords } from '../support/memory-records.js'
-import { ACCOUNT, usageDay } from '../support/usage.js'
+import { memoryRecords } from '../support/doubles/memory-records.js'
+import { ACCOUNT, usageDay } from '../support/doubles/usage.js'
 
 const MONTH = '2026-11'
 const charged = usageDay('2026-11-01', 'a', { requests: 1, paidCalls: 1, charged: 3_400_000, shared: -850_000 })
@@ -23,7 +23,7 @@ function world(changes: Partial<MonthStatementsOptions> = {}) {
   return { state, statements: new MonthStatements(options), options }
 }
 
-t.test('an open month is told as the books have it now; one team without the account', async t => {
+t.test('the statement of an open month follows the ledger, and one of a single team has no account', async t => {
   const { state, statements } = world()
   t.match(await statements.read(MONTH), { totals: { billed: 5_400_000 }, account: { drift: 5_010_000_000 } })
   state.usage = [charged]
@@ -33,7 +33,7 @@ t.test('an open month is told as the books have it now; one team without the acc
   for (const absent of ['account', 'closed', 'sinceClosed']) t.notOk(absent in own, absent)
 })
 
-t.test('a closed month stays as it was, and what was booked to it since is told beside it', async t => {
+t.test('a closed month stays as it was and lists later bookings apart', async t => {
   const { state, statements, options } = world()
   const closed = await statements.close(MONTH, 'operator')
   t.match(closed, { totals: { billed: 5_400_000 }, closed: { at: state.now, by: 'operator' }, sinceClosed: [] })
@@ -51,10 +51,10 @@ t.test('a closed month stays as it was, and what was booked to it since is told 
     sinceClosed: [billed],
   })
   t.match(await statements.read(MONTH, 'a'), { teams: [{ team: 'a' }], sinceClosed: [], closed: {} })
-  t.notOk((await statements.read('2026-12')).closed, 'other months are not closed by it')
+  t.notOk((await statements.read('2026-12')).closed, 'other months stay open')
 })
 
-t.test('a month is closed once it is over where budgets are counted', async t => {
+t.test('a month can be closed once it is over in the time zone of the budgets', async t => {
   const { state, statements } = world({ calendar: createBudgetCalendar('America/New_York') })
   const tooEarly = { code: 'invalid_request', message: /2026-11 cannot be closed yet: it is not over/ }
   state.now = Date.parse('2026-12-01T04:59:59Z')
@@ -64,7 +64,7 @@ t.test('a month is closed once it is over where budgets are counted', async t =>
   t.match(await statements.close(MONTH, 'cli'), { closed: { by: 'cli' } })
 })
 
-t.test('a month with pending calls is not closed, and how many there are is said', async t => {
+t.test('a month with pending calls cannot be closed, and the error counts them', async t => {
   const { state, statements } = world()
   state.usage = [
     charged,
@@ -77,7 +77,7 @@ t.test('a month with pending calls is not closed, and how many there are is said
   await statements.close(MONTH, 'cli')
 })
 
-t.test('reopening answers what the month was, and it is open again', async t => {
+t.test('reopening returns the closed statement and opens the month', async t => {
   const { state, statements } = world()
   await t.rejects(statements.reopen(MONTH, 'cli'), { code: 'not_found' })
   const { sinceClosed: _none, ...closed } = await statements.close(MONTH, 'cli')

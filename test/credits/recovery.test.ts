@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { type LedgerEntry, StoreError } from '../../src/storage.js'
+import { type LedgerEntry, StoreError } from '../../src/contracts/store.js'
 import {
   anEntry,
   aPlan,
@@ -23,19 +23,19 @@ function sweeper(t: Test, changes: ProcessChanges = {}) {
   return { world, ...process }
 }
 
-t.test('an entry that nobody can own any more is ended as unknown, with its estimate', async t => {
+t.test('an orphaned entry is ended as unknown with its estimate', async t => {
   const { recovery, world } = sweeper(t)
   world.entries.set('c1', anEntry('c1'))
   world.entries.set('c2', anEntry('c2', { at: NOON + 1 }))
   t.equal(await recovery.sweep(), 1)
   const settled = { outcome: 'unknown' as const, cost: 100, costSource: 'estimate' as const, settledAt: LONG_AFTER }
   t.strictSame(world.entries.get('c1'), anEntry('c1', { state: 'unknown', settled }))
-  t.equal(world.entries.get('c2')?.state, 'reserved', 'its process may still be at it')
-  t.same(world.said, ['vision unknown 100', 'orphan c1 unknown'])
+  t.equal(world.entries.get('c2')?.state, 'reserved', 'its process may still be alive')
+  t.same(world.events, ['vision unknown 100', 'orphan c1 unknown'])
   t.equal(await recovery.sweep(), 0)
 })
 
-t.test('a call that is under way in this process is left alone, however old it is', async t => {
+t.test('a call in flight in this process is never swept', async t => {
   const { ledger, recovery, world } = sweeper(t)
   const reservation = await ledger.reserve(aPlan('c1'))
   t.equal(await recovery.sweep(), 0)
@@ -44,7 +44,7 @@ t.test('a call that is under way in this process is left alone, however old it i
   t.match(world.entries.get('c1'), { state: 'charged' })
 })
 
-t.test('a call whose end still waits to be written is left alone', async t => {
+t.test('a call whose end is spooled is not swept', async t => {
   const { ledger, recovery, world } = sweeper(t)
   const reservation = await ledger.reserve(aPlan('c1'))
   world.refuse = kind => (kind === 'settle' ? new StoreError('full') : undefined)
@@ -53,10 +53,10 @@ t.test('a call whose end still waits to be written is left alone', async t => {
   world.refuse = () => undefined
   t.equal(await recovery.sweep(), 0)
   t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 7 } })
-  t.notOk(world.said.includes('vision unknown 100'))
+  t.notOk(world.events.includes('vision unknown 100'))
 })
 
-t.test('a call that ends while the sweep reads is not ended by it', async t => {
+t.test('a call that ends during the sweep is not swept', async t => {
   const world = ledgerWorld()
   world.now = LONG_AFTER
   const owner = startProcess(world)
@@ -64,8 +64,8 @@ t.test('a call that ends while the sweep reads is not ended by it', async t => {
   const { store } = owner
   const sweeping = startProcess(world, {
     store: {
-      open: async (before, limit) => {
-        const open = await store.open(before, limit)
+      reservedBefore: async (before, limit) => {
+        const open = await store.reservedBefore(before, limit)
         await reservation.release()
         return open
       },
@@ -74,7 +74,7 @@ t.test('a call that ends while the sweep reads is not ended by it', async t => {
   t.teardown(() => [owner.kill(), sweeping.kill()])
   t.equal(await sweeping.recovery.sweep(), 0)
   t.equal(world.entries.size, 0)
-  t.same(world.said, [])
+  t.same(world.events, [])
 })
 
 t.test('two replicas that sweep at once count an orphan once', async t => {
@@ -83,28 +83,28 @@ t.test('two replicas that sweep at once count an orphan once', async t => {
   world.entries.set('c1', anEntry('c1'))
   const one = startProcess(world)
   const oneHasSwept = gate()
-  let looks = 0
+  let reads = 0
   const other = startProcess(world, {
     clockAheadMs: 1,
     store: {
       entry: async (day, callId) => {
         const entry = await one.store.entry(day, callId)
-        if (++looks === 1) await oneHasSwept.passed
+        if (++reads === 1) await oneHasSwept.passed
         return entry
       },
     },
   })
   t.teardown(() => [one.kill(), other.kill()])
   const sweeping = other.recovery.sweep()
-  await until(() => looks === 1)
+  await until(() => reads === 1)
   t.equal(await one.recovery.sweep(), 1)
   oneHasSwept.open()
   t.equal(await sweeping, 0)
-  t.equal(looks, 2, 'it had seen the entry reserved')
-  t.same(world.said, ['vision unknown 100', 'orphan c1 unknown'])
+  t.equal(reads, 2, 'the second replica had read the entry as reserved')
+  t.same(world.events, ['vision unknown 100', 'orphan c1 unknown'])
 })
 
-t.test('a late end of a process that was slow, not dead, is right over the sweep', async t => {
+t.test('the late end of a slow process replaces the end of the sweep', async t => {
   const world = ledgerWorld()
   const slow = startProcess(world)
   const charged = await slow.ledger.reserve(aPlan('c1'))
@@ -119,18 +119,18 @@ t.test('a late end of a process that was slow, not dead, is right over the sweep
   t.equal(world.entries.has('c2'), false)
 })
 
-t.test('an entry with a job is resumed while Segmind knows the job, then given up', async t => {
+t.test('an entry with a job is resumed while Segmind keeps the job, then ended as unknown', async t => {
   const resumed: string[] = []
   const { recovery, world } = sweeper(t, { resume: async ({ callId }) => void resumed.push(callId) })
   world.entries.set('c1', anEntry('c1', { jobId: 'job-1' }))
   t.equal(await recovery.sweep(), 1)
   await quiet()
   t.same(resumed, ['c1'])
-  t.same(world.said, [], 'it goes on: nothing has been ended')
+  t.same(world.events, [], 'the job is still running')
   world.now = NOON + 55 * 60_000 - 1
   await recovery.sweep()
   await quiet()
-  t.same(resumed, ['c1', 'c1'], 'not ended yet, so asked again')
+  t.same(resumed, ['c1', 'c1'], 'the entry has not ended, so it is resumed again')
   world.now = NOON + 55 * 60_000
   t.equal(await recovery.sweep(), 1)
   t.same(resumed, ['c1', 'c1'])
@@ -146,10 +146,10 @@ t.test('a resumed call is ended through the ledger', async t => {
   await process.recovery.sweep()
   await quiet()
   t.match(process.world.entries.get('c1'), { state: 'charged', jobId: 'job-1', settled: { cost: 7 } })
-  t.same(process.world.said, ['vision charged 7', 'orphan c1 resumed'])
+  t.same(process.world.events, ['vision charged 7', 'orphan c1 resumed'])
 })
 
-t.test('few jobs are polled at once, and none twice; the sweep waits for none of them', async t => {
+t.test('a bounded number of jobs is polled at once, each once, and the sweep does not wait for them', async t => {
   const polling = new Map<string, () => void>()
   const resume = ({ callId }: LedgerEntry) =>
     new Promise<void>(resolve => {
@@ -164,7 +164,7 @@ t.test('few jobs are polled at once, and none twice; the sweep waits for none of
   world.entries.set('c7', anEntry('c7'))
   t.equal(await recovery.sweep(), 5)
   t.same([...polling.keys()], ['c1', 'c2', 'c3', 'c4'])
-  t.equal(world.entries.get('c7')?.state, 'unknown', 'those behind do not wait')
+  t.equal(world.entries.get('c7')?.state, 'unknown', 'entries without a job do not wait')
   t.equal(await recovery.sweep(), 0)
   polling.get('c2')?.()
   await quiet()
@@ -172,7 +172,7 @@ t.test('few jobs are polled at once, and none twice; the sweep waits for none of
   t.same([...polling.keys()], ['c1', 'c2', 'c3', 'c4', 'c5'])
 })
 
-t.test('a resume that rejects is told, and asked again by the next sweep', async t => {
+t.test('a resume that rejects is reported and repeated by the next sweep', async t => {
   let attempts = 0
   const resume = async () => {
     attempts++
@@ -185,30 +185,30 @@ t.test('a resume that rejects is told, and asked again by the next sweep', async
   await recovery.sweep()
   await quiet()
   t.equal(attempts, 2)
-  t.same(world.said, ['failed resume', 'failed resume'])
+  t.same(world.events, ['failed orphans: resume', 'failed orphans: resume'])
 })
 
-t.test('a sweep never rejects, and an entry that the store refuses keeps it from no other', async t => {
+t.test('a sweep never rejects, and continues after an entry that the store refuses', async t => {
   const { recovery, world } = sweeper(t)
-  world.weather = 'down'
+  world.storeMode = 'down'
   t.equal(await recovery.sweep(), 0)
-  t.same(world.said.splice(0), ['failed sweep'])
-  world.weather = 'up'
+  t.same(world.events.splice(0), ['failed orphans: sweep'])
+  world.storeMode = 'up'
   world.entries.set('c1', anEntry('c1'))
   world.entries.set('c2', anEntry('c2'))
   world.refuse = (kind, callId) => (kind === 'settle' && callId === 'c1' ? new RangeError('no amount') : undefined)
   t.equal(await recovery.sweep(), 1)
-  t.same(world.said, ['failed sweep', 'vision unknown 100', 'orphan c2 unknown'])
+  t.same(world.events, ['failed orphans: sweep', 'vision unknown 100', 'orphan c2 unknown'])
 })
 
-t.test('two sweeps at once are one', async t => {
+t.test('concurrent sweeps share one run', async t => {
   const { recovery, world } = sweeper(t)
   world.entries.set('c1', anEntry('c1'))
   t.same(await Promise.all([recovery.sweep(), recovery.sweep()]), [1, 1])
-  t.same(world.said, ['vision unknown 100', 'orphan c1 unknown'])
+  t.same(world.events, ['vision unknown 100', 'orphan c1 unknown'])
 })
 
-t.test('it sweeps at the start and again and again, until it is closed', async t => {
+t.test('recovery sweeps at the start and at every interval until it is closed', async t => {
   const world = ledgerWorld()
   const sweeps = { one: 0, other: 0 }
   const counting = (name: 'one' | 'other') => {
@@ -216,14 +216,14 @@ t.test('it sweeps at the start and again and again, until it is closed', async t
       sweeps[name]++
       return []
     }
-    return startProcess(world, { store: { open } })
+    return startProcess(world, { store: { reservedBefore: open } })
   }
   const [one, other] = [counting('one'), counting('other')]
   t.teardown(() => [one.kill(), other.kill()])
   one.recovery.start()
   other.recovery.start()
   await quiet()
-  // A machine that is busy may be at the next sweep already.
+  // On a busy machine the next sweep may have started already.
   t.ok(sweeps.one >= 1 && sweeps.other >= 1)
   await until(() => sweeps.one > 3)
   await one.recovery.close()
@@ -232,7 +232,7 @@ t.test('it sweeps at the start and again and again, until it is closed', async t
   t.equal(sweeps.one, 0)
 })
 
-t.test('close begins nothing more', async t => {
+t.test('close starts no more work', async t => {
   const { recovery, world } = sweeper(t)
   world.entries.set('c1', anEntry('c1'))
   world.entries.set('c2', anEntry('c2'))

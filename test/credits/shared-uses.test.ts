@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { Journal } from '../../src/credits/journal.js'
+import { type SharedUse, type Store, StoreError } from '../../src/contracts/store.js'
+import { UsageJournal } from '../../src/credits/journal.js'
 import { SharedUses } from '../../src/credits/shared-uses.js'
 import { createBudgetCalendar } from '../../src/credits/windows.js'
-import { type SharedUse, type Store, StoreError } from '../../src/storage.js'
-import { realStores } from '../support/real-stores.js'
-import { aTeam } from '../support/team.js'
+import { aTeam } from '../support/doubles/team.js'
+import { realStores } from '../support/programs/real-stores.js'
 
 const use = (team: string): SharedUse => ({
   resultId: 'r',
@@ -18,7 +18,7 @@ const use = (team: string): SharedUse => ({
 })
 
 function world() {
-  const told: string[] = []
+  const sent: string[] = []
   const refused = new Map<string, Error>()
   const failures: unknown[] = []
   const uses = new SharedUses({
@@ -26,46 +26,43 @@ function world() {
       async share({ team }) {
         const error = refused.get(team)
         if (error) throw error
-        told.push(team)
+        sent.push(team)
       },
     },
-    onStoreFailure: error => failures.push(error),
+    observer: { storeFailed: error => failures.push(error) },
   })
-  const add = (team: string) => void (uses.isTold(team) || uses.add(team, use(team)))
-  return { uses, add, told, refused, failures }
+  const add = (team: string) => void (uses.isRecorded(team) || uses.add(team, use(team)))
+  return { uses, add, sent, refused, failures }
 }
 
-t.test(
-  'what the store did not take, surely or perhaps, is told again: a second time changes nothing there',
-  async t => {
-    const { uses, add, told, refused, failures } = world()
-    for (const mayHaveHappened of [true, false]) {
-      told.length = 0
-      const team = `b${mayHaveHappened}`
-      refused.set(team, new StoreError('down', { mayHaveHappened }))
-      add(team)
-      await uses.flush()
-      t.equal(uses.size, 1)
-      refused.clear()
-      await uses.flush()
-      t.strictSame([told, uses.size], [[team], 0])
-    }
-    t.equal(failures.length, 2)
-  },
-)
+t.test('a use that the store certainly or possibly did not accept is sent again', async t => {
+  const { uses, add, sent, refused, failures } = world()
+  for (const mayHaveHappened of [true, false]) {
+    sent.length = 0
+    const team = `b${mayHaveHappened}`
+    refused.set(team, new StoreError('down', { mayHaveHappened }))
+    add(team)
+    await uses.flush()
+    t.equal(uses.size, 1)
+    refused.clear()
+    await uses.flush()
+    t.strictSame([sent, uses.size], [[team], 0])
+  }
+  t.equal(failures.length, 2)
+})
 
-t.test('one that is refused for its own sake does not hold up the others for ever', async t => {
-  const { uses, add, told, refused } = world()
+t.test('a use that the store always refuses does not block the others', async t => {
+  const { uses, add, sent, refused } = world()
   refused.set('odd', new StoreError('not an amount'))
   for (const team of ['odd', 'b', 'c']) add(team)
   await uses.flush()
-  t.strictSame(told, [], 'a store that is down is asked once')
+  t.strictSame(sent, [], 'a flush stops at the first failure')
   await uses.flush()
-  t.strictSame(told, ['b', 'c'])
+  t.strictSame(sent, ['b', 'c'])
 })
 
-t.test('what is remembered is bounded; what is still used stays, what is forgotten is told anew', async t => {
-  const { uses, add, told } = world()
+t.test('recorded names are bounded: names in use stay, and a forgotten use is sent again', async t => {
+  const { uses, add, sent } = world()
   add('used')
   add('idle')
   for (let index = 0; index < 100_000; index++) {
@@ -77,24 +74,26 @@ t.test('what is remembered is bounded; what is still used stays, what is forgott
   add('used')
   add('idle')
   await uses.flush()
-  t.strictSame([told.filter(team => team === 'used').length, told.filter(team => team === 'idle').length], [1, 2])
+  t.strictSame([sent.filter(team => team === 'used').length, sent.filter(team => team === 'idle').length], [1, 2])
 })
 
-t.test('what waits is bounded, too: the oldest is given up, and told anew by its next use', async t => {
-  const { uses, add, told } = world()
+t.test('waiting uses are bounded: the oldest is dropped and sent again at its next use', async t => {
+  const { uses, add, sent } = world()
   for (let index = 0; index <= 10_000; index++) add(`t${index}`)
   t.equal(uses.size, 10_000)
   await uses.flush()
-  t.notOk(told.includes('t0'))
+  t.notOk(sent.includes('t0'))
   add('t0')
   await uses.flush()
-  t.ok(told.includes('t0'))
+  t.ok(sent.includes('t0'))
 })
 
 const TEAMS = ['a', 'b', 'c', 'd', 'e']
 const MONTH = '2026-11'
 
-/** A use: which of the purchases, by which team, on which day of the month, seen by which process, and whether that one writes then. */
+/**
+ * One use: purchase, team, day of the month, process, and whether the process flushes afterwards.
+ */
 interface Step {
   purchase: number
   team: string
@@ -128,7 +127,7 @@ for (const [technology, open] of Object.entries(await realStores(t))) {
       await fc.assert(
         fc.asyncProperty(purchases, steps, async (bought, used) => {
           const name = `round-${++round}`
-          // Teams of its own for each round: the month is one.
+          // Each round has its own teams, because all rounds share the month.
           const teamOf = (team: string) => `${team}${round}`
           const clock = { now: 0 }
           const processes = [0, 1].map(() => openJournal(store, clock))
@@ -165,19 +164,18 @@ for (const [technology, open] of Object.entries(await realStores(t))) {
   )
 }
 
-function openJournal(store: Store, clock: { now: number }): Journal {
-  return new Journal({
+function openJournal(store: Store, clock: { now: number }): UsageJournal {
+  return new UsageJournal({
     store: store.ledger,
     calendar: createBudgetCalendar('UTC'),
     now: () => clock.now,
     everyMs: 1e6,
     shareSeconds: 86_400,
-    onAnswered: () => {},
-    onStoreFailure: error => t.fail(`${error}`),
+    observer: { storeFailed: error => t.fail(`${error}`) },
   })
 }
 
-/** What a team owes or is owed for all purchases, by the definition. */
+/** Computes from the definition what a team owes or is owed for all purchases. */
 function expected(team: string, bought: readonly { payer: string; cost: number }[], used: readonly Step[]): number {
   const transfers = bought.map(({ payer, cost }, index) => {
     const users = new Set(used.filter(({ purchase }) => purchase % bought.length === index).map(step => step.team))

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { bookedSince, statementOf } from '../../src/credits/statement.js'
 import { asCsv } from '../../src/credits/statement-rows.js'
-import { usageDay } from '../support/usage.js'
+import { usageDay } from '../support/doubles/usage.js'
 
 const HEADING =
   'day,team,requests,hits,coalesced,paid_calls,charged_credits,unknown_calls,unknown_credits,pending_calls,pending_credits,' +
@@ -27,7 +27,7 @@ const usage = [
   }),
 ]
 
-t.test('CSV has one line a team and day, by day, then team, and no totals, so that sums come out right', async t => {
+t.test('CSV has one line per day and team, ordered by day, then team, and no totals', async t => {
   t.strictSame(asCsv(statementOf('2026-11', { usage, policy: 'split' })), [
     HEADING,
     '2026-11-01,vision,1200,1199,0,1,0.000000001,0,0,0,0,2,0,0,0.000000001',
@@ -36,7 +36,7 @@ t.test('CSV has one line a team and day, by day, then team, and no totals, so th
   ])
 })
 
-t.test('what was booked to a closed month since has lines of its own', async t => {
+t.test('bookings after the closing of a month have their own lines', async t => {
   const frozen = statementOf('2026-11', { usage, policy: 'first-payer' })
   const late = [...usage, usageDay('2026-11-02', 'maps', { unknownCalls: -1, unknown: -2_000_000 })]
   const lines = asCsv({ ...frozen, closed: { at: 1, by: 'cli' }, sinceClosed: bookedSince(frozen, late) })

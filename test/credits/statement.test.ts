@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { bookedSince, narrowTo, statementOf } from '../../src/credits/statement.js'
-import { ACCOUNT, usageDay } from '../support/usage.js'
+import { ACCOUNT, usageDay } from '../support/doubles/usage.js'
 
 const usage = [
   usageDay('2026-11-02', 'a', { requests: 2, paidCalls: 1, charged: 1_700_000, shared: -1_133_332 }),
@@ -10,7 +10,7 @@ const usage = [
   usageDay('2026-11-02', 'b', { requests: 1, coalesced: 1, savedByCoalescing: 1_700_000, shared: 566_666 }),
 ]
 
-t.test('teams in order, each with its days in order, added up once by team and once for all', async t => {
+t.test('a statement lists teams and days in order, with totals per team and overall', async t => {
   const { teams, totals } = statementOf('2026-11', { usage, policy: 'first-payer' })
   t.match(teams, [
     {
@@ -24,7 +24,7 @@ t.test('teams in order, each with its days in order, added up once by team and o
   t.match(totals, { requests: 5, paidCalls: 1, hits: 1, coalesced: 1, unknownCalls: 1, shared: 0 })
 })
 
-t.test('billed is charged and unknown; under split what changes hands, too, day by day', async t => {
+t.test('billed is charged plus unknown, and under split also the transfers of the day', async t => {
   const billed = (policy: 'first-payer' | 'split') => {
     const { teams, totals } = statementOf('2026-11', { usage, policy })
     return [...teams.map(team => [team.team, team.totals.billed, ...team.days.map(day => day.billed)]), totals.billed]
@@ -38,7 +38,7 @@ t.test('billed is charged and unknown; under split what changes hands, too, day 
   ])
 })
 
-t.test('whatever was used, both policies bill the same in all where transfers add up to 0', async t => {
+t.test('both policies bill the same overall if transfers add up to 0', async t => {
   const amount = fc.integer({ min: 0, max: 1e12 })
   const transfer = fc.record({
     from: fc.constantFrom('a', 'b', 'c'),
@@ -60,14 +60,14 @@ t.test('whatever was used, both policies bill the same in all where transfers ad
   )
 })
 
-t.test('the account declines by what was booked and the drift, and what is not reconciled yet is told', async t => {
+t.test('the account declines by booked plus drift, and unreconciled amounts are shown', async t => {
   const { account } = statementOf('2026-11', { usage, policy: 'split', account: ACCOUNT })
   t.strictSame(account, { ...ACCOUNT, declined: 5_013_400_000, notReconciledYet: 300_000 })
   t.equal(ACCOUNT.booked + ACCOUNT.drift, account?.declined)
-  t.notOk('account' in statementOf('2026-11', { usage, policy: 'split' }), 'what is not known is absent')
+  t.notOk('account' in statementOf('2026-11', { usage, policy: 'split' }), 'an unknown account is absent')
 })
 
-t.test('one team alone has its own rows and totals, and no account', async t => {
+t.test('the statement of one team has its own rows and totals, and no account', async t => {
   const whole = statementOf('2026-11', { usage, policy: 'split', account: ACCOUNT })
   const own = narrowTo('b', {
     ...whole,
@@ -83,10 +83,10 @@ t.test('one team alone has its own rows and totals, and no account', async t => 
   })
   t.equal(own.teams.length, 1)
   t.notOk('account' in own)
-  t.match(narrowTo('nobody', whole), { teams: [], totals: { requests: 0, billed: 0 } })
+  t.match(narrowTo('unknown-team', whole), { teams: [], totals: { requests: 0, billed: 0 } })
 })
 
-t.test('what was booked since is a difference by team, by the policy of the frozen statement', async t => {
+t.test('later bookings are differences per team, by the policy of the frozen statement', async t => {
   const frozen = statementOf('2026-11', { usage, policy: 'split' })
   t.strictSame(bookedSince(frozen, usage), [])
   const later = [
@@ -101,6 +101,6 @@ t.test('what was booked since is a difference by team, by the policy of the froz
     { team: 'a', figures: { requests: 1, unknown: -2_000_000, charged: 1_900_000, shared: -5, billed: -100_005 } },
     { team: 'd', figures: { shared: 5, billed: 5 } },
   ])
-  t.equal(bookedSince(frozen, later).length, 2, 'a team whose money has not moved is left out')
+  t.equal(bookedSince(frozen, later).length, 2, 'a team without later bookings is left out')
   t.match(bookedSince(frozen, []), [{ team: 'a', figures: { billed: -2_566_668 } }, { team: 'b' }, { team: 'c' }])
 })

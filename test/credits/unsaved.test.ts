@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
-import type { CallEntry, LedgerStep } from '../../src/storage.js'
-import { StoreError } from '../../src/storage.js'
+import type { CallEntry, LedgerStep } from '../../src/contracts/store.js'
+import { StoreError } from '../../src/contracts/store.js'
 import { anEntry, gate, ledgerWorld, NOON, type ProcessChanges, startProcess, until } from './ledger-world.js'
 
 function spooler(t: Test, changes: ProcessChanges = {}) {
@@ -23,33 +23,33 @@ const charge = (callId: string, cost: number): LedgerStep => ({
   settled: { outcome: 'charged', cost, costSource: 'header', settledAt: NOON },
 })
 
-t.test('steps are written in order once the store is up, and a store that is down is not bothered', async t => {
+t.test('steps are written in order once the store is up, and not tried before', async t => {
   const { unsaved, world } = spooler(t)
-  world.weather = 'down'
+  world.storeMode = 'down'
   for (const step of [reserve('a'), reserve('b'), charge('a', 5), release('b')]) await unsaved.add(step)
   await unsaved.flush()
   t.equal(unsaved.size, 4)
-  t.same(world.said, [])
-  world.weather = 'up'
+  t.same(world.events, [])
+  world.storeMode = 'up'
   await unsaved.flush()
   t.same(world.arrived, ['reserve a', 'reserve b', 'settle a', 'release b'])
   t.equal(unsaved.size, 0)
   t.same([...world.entries.keys()], ['a'])
 })
 
-t.test('a step that fails holds back those of its own call, and no others', async t => {
+t.test('a failed step delays the later steps of its call, and no others', async t => {
   const { unsaved, world } = spooler(t)
   for (const step of [reserve('a'), reserve('b'), charge('a', 5)]) await unsaved.add(step)
   world.refuse = (kind, callId) => (`${kind} ${callId}` === 'reserve a' ? new StoreError('full') : undefined)
   await unsaved.flush()
   t.same(world.arrived, ['reserve b'])
-  t.same(world.said, ['failed write again'])
+  t.same(world.events, ['failed ledger: write again'])
   world.refuse = () => undefined
   await unsaved.flush()
   t.same(world.arrived, ['reserve b', 'reserve a', 'settle a'])
 })
 
-t.test('a step whose place in the spool cannot be cleared holds back those that follow it', async t => {
+t.test('a step that cannot be removed from the spool delays the later steps of its call', async t => {
   const world = ledgerWorld()
   const inner = startProcess(world)
   let isStuck = true
@@ -68,7 +68,7 @@ t.test('a step whose place in the spool cannot be cleared holds back those that 
   t.equal(world.entries.size, 0)
 })
 
-t.test('what was added before a flush was asked for is tried by it, though another is under way', async t => {
+t.test('a flush tries all steps added before it, even if another flush is in progress', async t => {
   const { unsaved, world } = spooler(t)
   const slow = gate()
   await unsaved.add(reserve('a'))
@@ -77,27 +77,27 @@ t.test('what was added before a flush was asked for is tried by it, though anoth
   world.pause = async () => {}
   await unsaved.add(reserve('b'))
   const second = unsaved.flush()
-  t.equal(unsaved.flush(), second, 'one more is enough for all who ask')
+  t.equal(unsaved.flush(), second, 'concurrent flushes share one further run')
   slow.open()
   await Promise.all([first, second])
   t.same([...world.entries.keys()], ['a', 'b'])
 })
 
-t.test('a step that the store refuses for a reason of its own is given up in the end', async t => {
+t.test('a step that the store keeps refusing is dropped in the end', async t => {
   const { unsaved, world } = spooler(t)
   for (const step of [reserve('a'), charge('a', 5)]) await unsaved.add(step)
   world.refuse = kind => (kind === 'reserve' ? new RangeError('no amount') : undefined)
   for (let attempt = 1; attempt < 20; attempt++) await unsaved.flush()
   t.equal(unsaved.size, 2)
-  t.notOk(world.said.includes('lost reserve a'))
+  t.notOk(world.events.includes('lost reserve a'))
   await unsaved.flush()
-  t.equal(world.said.at(-1), 'lost reserve a')
+  t.equal(world.events.at(-1), 'lost reserve a')
   await unsaved.flush()
-  t.match(world.entries.get('a'), { state: 'charged' }, 'those behind it go on')
+  t.match(world.entries.get('a'), { state: 'charged' }, 'the later step of the call is written')
   t.equal(unsaved.size, 0)
 })
 
-t.test('a store that is full refuses all alike, and nothing is given up', async t => {
+t.test('no step is dropped while the store refuses all of its kind', async t => {
   const { unsaved, world } = spooler(t)
   for (const step of [reserve('a'), reserve('b')]) await unsaved.add(step)
   world.refuse = () => new StoreError('full', { mayHaveHappened: false })
@@ -108,47 +108,47 @@ t.test('a store that is full refuses all alike, and nothing is given up', async 
     await unsaved.add(reserve(`other ${attempt}`))
     await unsaved.flush()
   }
-  t.equal(world.said.at(-1), 'lost reserve a', 'but it takes the others and not this one')
+  t.equal(world.events.at(-1), 'lost reserve a', 'dropped once the store accepts others but not this one')
   t.equal(unsaved.size, 0)
 })
 
-t.test('attempts while the store is down are none', async t => {
+t.test('refusals while the store is down do not count', async t => {
   const { unsaved, world } = spooler(t)
   await unsaved.add(reserve('a'))
   world.refuse = () => {
-    world.weather = 'down'
-    return new RangeError('it went down over it')
+    world.storeMode = 'down'
+    return new RangeError('went down')
   }
   for (let attempt = 0; attempt < 50; attempt++) {
-    world.weather = 'up'
+    world.storeMode = 'up'
     await unsaved.flush()
   }
   t.equal(unsaved.size, 1)
 })
 
-t.test('what an earlier process has left is seen, and written', async t => {
+t.test('steps of an earlier process are found and written', async t => {
   const { unsaved, world } = spooler(t)
   world.spooled.push({ id: 'x', step: reserve('a') })
-  world.weather = 'down'
+  world.storeMode = 'down'
   await unsaved.flush()
   t.equal(unsaved.size, 1)
   t.same(await unsaved.callIds(), new Set(['a']))
-  world.weather = 'up'
+  world.storeMode = 'up'
   await unsaved.flush()
   t.equal(unsaved.size, 0)
   t.ok(world.entries.has('a'))
 })
 
-t.test('steps are tried again by themselves, a moment after the store is back', async t => {
+t.test('steps are retried automatically once the store is back', async t => {
   const { unsaved, world } = spooler(t, { retryMs: 1 })
-  world.weather = 'down'
+  world.storeMode = 'down'
   await unsaved.add(reserve('a'))
-  world.weather = 'up'
+  world.storeMode = 'up'
   await until(() => unsaved.size === 0)
   t.ok(world.entries.has('a'))
 })
 
-t.test('close tries once more, and tells what is kept on disk from what is lost', async t => {
+t.test('close tries once more, and counts steps on disk and lost ones separately', async t => {
   for (const isSpoolDurable of [true, false]) {
     const { unsaved, world } = spooler(t, { isSpoolDurable })
     await unsaved.add(reserve('a'))
@@ -158,14 +158,14 @@ t.test('close tries once more, and tells what is kept on disk from what is lost'
     await unsaved.add(reserve('c'))
     world.isSpoolBroken = false
     t.equal(unsaved.size, 3)
-    t.equal(unsaved.unsafe, isSpoolDurable ? 1 : 3)
+    t.equal(unsaved.volatileSize, isSpoolDurable ? 1 : 3)
     world.refuse = (_kind, callId) => (callId === 'a' ? undefined : new StoreError('full'))
     t.strictSame(await unsaved.close(), isSpoolDurable ? { kept: 1, lost: 1 } : { kept: 0, lost: 2 })
     t.ok(world.entries.has('a'))
   }
 })
 
-t.test('a spool that cannot be read holds up nothing that waits in memory', async t => {
+t.test('a spool that cannot be read does not delay steps in memory', async t => {
   const { unsaved, world } = spooler(t)
   world.isSpoolBroken = true
   await unsaved.add(reserve('a'))

@@ -12,7 +12,7 @@ function call(hours: number, changes: Partial<PaidCall> = {}): PaidCall {
   return { at, day, team: 'vision', resultId: 'a', cost: 1_700, purchase: 'first', ...changes }
 }
 
-/** How often each kind was found; a kind that cannot be known is `?`. */
+/** Counts the calls of each kind; `?` for a kind that cannot be known. */
 const found = ({ kinds }: WasteReport) =>
   Object.fromEntries(
     (['evicted', 'expired', 'noCache', 'twice', 'samePixels', 'oversized'] as const).map(kind => [
@@ -24,20 +24,20 @@ const found = ({ kinds }: WasteReport) =>
 const none = { evicted: 0, expired: 0, noCache: 0, twice: 0, samePixels: '?', oversized: '?' }
 
 const ROWS: [name: string, calls: PaidCall[], expected: Partial<Record<keyof typeof none, number | string>>][] = [
-  ['what was bought once is no waste', [call(0), call(1, { resultId: 'b' })], {}],
-  ['bought again while it was fresh', [call(0), call(9.99)], { evicted: 1 }],
-  ['bought again when it had expired', [call(0), call(10)], { expired: 1 }],
-  ['the last purchase counts', [call(0), call(9), call(18)], { evicted: 2 }],
-  ['in whatever order the calls come', [call(9), call(0)], { evicted: 1 }],
+  ['single purchases are not waste', [call(0), call(1, { resultId: 'b' })], {}],
+  ['purchased again while fresh', [call(0), call(9.99)], { evicted: 1 }],
+  ['purchased again after expiry', [call(0), call(10)], { expired: 1 }],
+  ['age is measured from the last purchase', [call(0), call(9), call(18)], { evicted: 2 }],
+  ['the order of the calls does not matter', [call(9), call(0)], { evicted: 1 }],
   [
-    'no-cache, whether or not there was an answer',
+    'no-cache and no-store, with or without an earlier result',
     [call(0, { purchase: 'no-cache' }), call(1, { purchase: 'no-store' })],
     { noCache: 2 },
   ],
-  ['what was bought with no-store was never kept', [call(0, { purchase: 'no-store' }), call(1)], { noCache: 1 }],
-  ['what was bought with no-cache was', [call(0, { purchase: 'no-cache' }), call(1)], { noCache: 1, evicted: 1 }],
+  ['a no-store result was never cached', [call(0, { purchase: 'no-store' }), call(1)], { noCache: 1 }],
+  ['a no-cache result was cached', [call(0, { purchase: 'no-cache' }), call(1)], { noCache: 1, evicted: 1 }],
   [
-    'by two at once',
+    'purchased by two requests at once',
     [
       call(0),
       call(0, { purchase: 'uncoalesced' }),
@@ -46,37 +46,45 @@ const ROWS: [name: string, calls: PaidCall[], expected: Partial<Record<keyof typ
     ],
     { twice: 3 },
   ],
-  ['a takeover of what nobody had bought is none', [call(0, { purchase: 'takeover' })], {}],
-  ['bought the month before', [call(-14 * 24 - 13), call(-14 * 24 - 12)], { evicted: 1 }],
-  ['what was bought again the month before is not of this one', [call(-14 * 24 - 15), call(-14 * 24 - 14)], {}],
+  ['a takeover without an earlier purchase is not waste', [call(0, { purchase: 'takeover' })], {}],
   [
-    'the same pixels under other bytes',
+    'purchased again after a purchase in the previous month',
+    [call(-14 * 24 - 13), call(-14 * 24 - 12)],
+    { evicted: 1 },
+  ],
+  ['waste of the previous month is not reported', [call(-14 * 24 - 15), call(-14 * 24 - 14)], {}],
+  [
+    'the same pixels in another encoding',
     [call(0, { pixelKey: 'p' }), call(1, { pixelKey: 'p', resultId: 'b' })],
     { samePixels: 1 },
   ],
   [
-    'the same pixels under the same bytes are something else',
+    'the same pixels in the same encoding count as evicted',
     [call(0, { pixelKey: 'p' }), call(1, { pixelKey: 'p' })],
     { samePixels: 0, evicted: 1 },
   ],
   [
-    'the same pixels when the answer had expired',
+    'the same pixels after expiry',
     [call(0, { pixelKey: 'p' }), call(10, { pixelKey: 'p', resultId: 'b' })],
     { samePixels: 0 },
   ],
   [
-    'an image as large as the model looks at',
+    'an image as large as the model uses',
     [call(0, { image: { width: 1024, height: 1024, bytes: 9 } })],
     { oversized: 0 },
   ],
-  ['one that is larger on either side', [call(0, { image: { width: 10, height: 1025, bytes: 9 } })], { oversized: 1 }],
+  [
+    'an image that is larger on either side',
+    [call(0, { image: { width: 10, height: 1025, bytes: 9 } })],
+    { oversized: 1 },
+  ],
 ]
 
 for (const [name, calls, expected] of ROWS) {
   t.test(`waste: ${name}`, async t => t.same(found(wasteOf(calls, terms)), { ...none, ...expected }))
 }
 
-t.test('each kind has its credits, its teams and its dearest results', async t => {
+t.test('each kind lists its credits, teams and most expensive results', async t => {
   const report = wasteOf(
     [
       call(0),
@@ -101,11 +109,11 @@ t.test('each kind has its credits, its teams and its dearest results', async t =
   t.same(report.freshAgain, { calls: 1, credits: 40 })
   t.same(report.paid, { calls: 7, credits: 3_554 })
   const labs = wasteOf([call(0), call(1, { team: 'labs', cost: 7 })], { ...terms, team: 'labs' })
-  t.same(labs.paid, { calls: 1, credits: 7 }, 'one team’s report')
-  t.equal(labs.kinds.evicted?.calls, 1, 'also what another one had bought')
+  t.same(labs.paid, { calls: 1, credits: 7 }, 'the report of one team')
+  t.equal(labs.kinds.evicted?.calls, 1, 'earlier purchases of other teams count')
 })
 
-t.test('large images are compared with the others once there are enough of both', async t => {
+t.test('mean costs are compared once there are enough images of both sizes', async t => {
   const of = (count: number, side: number, cost: number) =>
     Array.from({ length: count }, (_, index) =>
       call(index / 100, { resultId: `${side} ${index}`, cost, image: { width: side, height: side, bytes: 1_000 } }),
@@ -113,13 +121,13 @@ t.test('large images are compared with the others once there are enough of both'
   t.equal(wasteOf([...of(20, 2048, 30), ...of(19, 512, 10)], terms).meanCost, undefined)
   const report = wasteOf([...of(20, 2048, 30), ...of(20, 512, 10), call(0)], terms)
   t.same(report.meanCost, { oversized: 30, others: 10 })
-  t.equal(report.needlessBytes, 15_000, 'three quarters of each')
+  t.equal(report.needlessBytes, 15_000, 'three quarters of each image')
   t.equal(report.withoutSize, 1)
   t.equal(report.withoutPixels, 41)
 })
 
-t.test('of an entry what was paid is looked at', async t => {
-  t.equal(paidCallOf(anEntry('a')), undefined, 'reserved is not paid')
+t.test('paidCallOf reduces a settled entry', async t => {
+  t.equal(paidCallOf(anEntry('a')), undefined, 'a reserved call is not paid')
   const settled = { outcome: 'unknown', cost: 5, costSource: 'estimate', settledAt: 1 } as const
   t.match(paidCallOf(anEntry('a', { state: 'unknown', settled, resultId: 'x' })), {
     resultId: 'x',

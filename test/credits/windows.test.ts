@@ -14,7 +14,7 @@ t.test('days and months begin at midnight of the budget time zone', async t => {
   }
 })
 
-t.test('secondsLeft leads to the very next day or month, days of 23 and 25 hours included', async t => {
+t.test('secondsLeft ends at the next day or month, including days of 23 and 25 hours', async t => {
   const rows: [zone: string, at: string, window: 'daily' | 'monthly', seconds: number][] = [
     ['UTC', '2026-11-22T00:00:00Z', 'daily', 86_400],
     ['UTC', '2026-11-22T23:59:59.500Z', 'daily', 1],

@@ -1,168 +1,182 @@
-import { ERRORS } from '../../src/errors.js'
-import type { LedgerEntry } from '../../src/storage.js'
-import { type Books, openBooks } from './books.js'
+import { ERRORS } from '../../src/contracts/errors.js'
+import type { LedgerEntry } from '../../src/contracts/store.js'
+import { collectFacts, type Facts } from './facts.js'
 import type { ClientRequest, FinalAnswer, History, UpstreamCall } from './history.js'
 
 export interface Violation {
-  rule: 'money' | 'once' | 'answers' | 'totals' | 'manners'
-  what: string
+  rule: 'money' | 'once' | 'answers' | 'totals' | 'protocol'
+  message: string
 }
 
-/** Holds what was seen of a run against what a gateway promises. Answers every promise that was broken, as a sentence. */
+/**
+ * Checks the history of a run against the promises of a gateway. Returns one entry per violation.
+ */
 export function audit(history: History): Violation[] {
-  const books = openBooks(history)
+  const facts = collectFacts(history)
   const rules = {
     money: auditMoney,
     once: auditOnce,
     answers: auditAnswers,
     totals: auditTotals,
-    manners: auditManners,
+    protocol: auditProtocol,
   }
   return Object.entries(rules).flatMap(([rule, check]) =>
-    check(history, books).map(what => ({ rule: rule as Violation['rule'], what })),
+    check(history, facts).map(message => ({ rule: rule as Violation['rule'], message })),
   )
 }
 
-/** Every call that may have been billed is in the ledger, by itself and with what it cost; nothing else is. */
-function auditMoney(history: History, books: Books): string[] {
+/**
+ * Checks that each possibly billed call has its own ledger entry with its cost, and that no other
+ * entry exists.
+ */
+function auditMoney(history: History, facts: Facts): string[] {
   return [
-    ...history.calls.flatMap(call => callTroubles(call, books)),
-    ...books.entries.flatMap(entry => entryTroubles(entry, books)),
+    ...history.calls.flatMap(call => callViolations(call, facts)),
+    ...facts.entries.flatMap(entry => entryViolations(entry, facts)),
   ]
 }
 
-function callTroubles(call: UpstreamCall, books: Books): string[] {
-  if (call.question === undefined || call.billed === 'no') return []
-  const entry = books.entryOf(call)
-  if (!entry) return [`${nameOf(call)} may have been billed and is not in the ledger`]
-  const rivals = books.callsOf(entry).filter(other => other.billed !== 'no' && other.index < call.index)
-  return rivals.map(
-    other => `${nameOf(call)} and ${nameOf(other)} may both have been billed and share ${nameFor(entry)}`,
+function callViolations(call: UpstreamCall, facts: Facts): string[] {
+  if (call.input === undefined || call.billed === 'no') return []
+  const entry = facts.entryOf(call)
+  if (!entry) return [`${callName(call)} may have been billed and is not in the ledger`]
+  const sharing = facts.callsOf(entry).filter(other => other.billed !== 'no' && other.index < call.index)
+  return sharing.map(
+    other => `${callName(call)} and ${callName(other)} may both have been billed and share ${entryName(entry)}`,
   )
 }
 
-function entryTroubles(entry: LedgerEntry, books: Books): string[] {
-  const isGone = books.isThrownAway(entry)
-  if (entry.state === 'reserved') return isGone ? [] : [`${nameFor(entry)} is still reserved`]
-  if (entry.state === 'charged') return chargeTroubles(entry, books)
-  const calls = books.callsOf(entry)
-  if (calls.some(call => call.billed !== 'no') || isGone || books.mayBookTooMuch(entry, calls)) return []
-  const made = calls.map(call => `${nameOf(call)} ${call.status ?? ''}`).join(', ') || 'no call at all'
-  return [`${nameFor(entry)} is booked as unknown for ${made}`]
+function entryViolations(entry: LedgerEntry, facts: Facts): string[] {
+  const isDiscarded = facts.isDiscarded(entry)
+  if (entry.state === 'reserved') return isDiscarded ? [] : [`${entryName(entry)} is still reserved`]
+  if (entry.state === 'charged') return chargeViolations(entry, facts)
+  const calls = facts.callsOf(entry)
+  if (calls.some(call => call.billed !== 'no') || isDiscarded || facts.mayBeOverbooked(entry, calls)) return []
+  const sent = calls.map(call => `${callName(call)} ${call.status ?? ''}`).join(', ') || 'no call'
+  return [`${entryName(entry)} is booked as unknown for ${sent}`]
 }
 
-function chargeTroubles(entry: LedgerEntry, books: Books): string[] {
+function chargeViolations(entry: LedgerEntry, facts: Facts): string[] {
   const { cost, upstreamRequestId } = entry.settled ?? {}
-  const call = books.callNamed(upstreamRequestId)
+  const call = facts.callById(upstreamRequestId)
   if (!call)
-    return [`${nameFor(entry)} is charged for ${upstreamRequestId ?? 'a call without a name'}, which there was not`]
-  const others = books.entries.filter(
-    other => other.state === 'charged' && books.callNamed(other.settled?.upstreamRequestId) === call,
+    return [`${entryName(entry)} is charged for ${upstreamRequestId ?? 'a call without an id'}, which never arrived`]
+  const others = facts.entries.filter(
+    other => other.state === 'charged' && facts.callById(other.settled?.upstreamRequestId) === call,
   )
   return [
-    ...(call.billed === 'no' ? [`${nameFor(entry)} is charged for ${nameOf(call)}, which was not billed`] : []),
+    ...(call.billed === 'no' ? [`${entryName(entry)} is charged for ${callName(call)}, which was not billed`] : []),
     ...(cost !== call.cost
-      ? [`${nameFor(entry)} is charged ${cost} for ${nameOf(call)}, which cost ${call.cost}`]
+      ? [`${entryName(entry)} is charged ${cost} for ${callName(call)}, which cost ${call.cost}`]
       : []),
-    ...(others.length > 1 && others[0] === entry ? [`${nameOf(call)} is charged ${others.length} times`] : []),
-    ...(books.questionOf(entry) !== call.question
-      ? [`${nameFor(entry)} is charged for ${nameOf(call)} of another question`]
+    ...(others.length > 1 && others[0] === entry ? [`${callName(call)} is charged ${others.length} times`] : []),
+    ...(facts.inputOf(entry) !== call.input
+      ? [`${entryName(entry)} is charged for ${callName(call)} of another input`]
       : []),
   ]
 }
 
-/** Nobody buys what somebody else is buying, or has bought. */
-function auditOnce(history: History, books: Books): string[] {
-  const calls = history.calls.filter(call => call.question !== undefined)
-  const excuses = books.entries.flatMap(entry => excuseTroubles(entry, books))
+/** Checks that no result is bought while it is in flight elsewhere, or after it was bought. */
+function auditOnce(history: History, facts: Facts): string[] {
+  const calls = history.calls.filter(call => call.input !== undefined)
+  const excuses = facts.entries.flatMap(entry => excuseViolations(entry, facts))
   const twice = calls.flatMap(later =>
     calls
-      .filter(earlier => earlier.index < later.index && earlier.question === later.question)
-      .flatMap(earlier => twiceTroubles(earlier, later, history.api, books)),
+      .filter(earlier => earlier.index < later.index && earlier.input === later.input)
+      .flatMap(earlier => repeatViolations(earlier, later, history.api, facts)),
   )
   return [...twice, ...excuses]
 }
 
-/** Who always said `unguarded` would never be found to buy twice. */
-function excuseTroubles(entry: LedgerEntry, books: Books): string[] {
+/**
+ * Checks the reason of each `unguarded` or `takeover`, because `auditOnce` accepts both as excuses.
+ */
+function excuseViolations(entry: LedgerEntry, facts: Facts): string[] {
   const { purchase } = entry
-  if ((purchase !== 'unguarded' && purchase !== 'takeover') || books.hasReason(entry)) return []
-  return [`${nameFor(entry)} says ${purchase}, and nothing had happened that would explain it`]
+  if ((purchase !== 'unguarded' && purchase !== 'takeover') || facts.isExplained(entry)) return []
+  return [`${entryName(entry)} is marked ${purchase} without a fault that explains it`]
 }
 
-function twiceTroubles(earlier: UpstreamCall, later: UpstreamCall, api: History['api'], books: Books): string[] {
-  const { mayTakeOver, mayHaveLostResult, mayHaveLostJob, isSuccess, purchaseOf } = books
-  const both = `${nameOf(earlier)}, and ${nameOf(later)} (${purchaseOf(later) ?? 'no entry'})`
+function repeatViolations(earlier: UpstreamCall, later: UpstreamCall, api: History['api'], facts: Facts): string[] {
+  const { mayTakeOver, mayHaveLostResult, mayHaveLostJob, isSuccess, purchaseOf } = facts
+  const both = `${callName(earlier)}, and ${callName(later)} (${purchaseOf(later) ?? 'no entry'})`
   if (later.at < (earlier.endedAt ?? Number.POSITIVE_INFINITY))
-    return mayTakeOver(earlier, later) ? [] : [`bought while somebody was buying: ${both}`]
-  if (api === 'v2' && earlier.jobTaken && earlier.billed === 'yes')
-    return mayHaveLostJob(earlier, later) ? [] : [`a job submitted again: ${both}`]
+    return mayTakeOver(earlier, later) ? [] : [`bought while a purchase was in flight: ${both}`]
+  if (api === 'v2' && earlier.jobAccepted && earlier.billed === 'yes')
+    return mayHaveLostJob(earlier, later) ? [] : [`job submitted again: ${both}`]
   if (!isSuccess(earlier) || mayHaveLostResult(earlier, later.at) || mayTakeOver(earlier, later)) return []
-  return [`bought again after it was answered: ${both}`]
+  return [`bought again after a successful call: ${both}`]
 }
 
-/** Who got an answer got a picture of that question; what was paid for can be had afterwards. */
-function auditAnswers(history: History, books: Books): string[] {
+/**
+ * Checks that each response has a picture of its input, and that paid results are hits at the end.
+ */
+function auditAnswers(history: History, facts: Facts): string[] {
   const wrong = history.requests.flatMap(request => {
     if (request.outcome.kind !== 'answered') return []
-    return request.outcome.picture.question === request.question
+    return request.outcome.picture.input === request.input
       ? []
-      : [`request ${request.id} for question ${request.question} got ${pictured(request.outcome.picture)}`]
+      : [`request ${request.id} for input ${request.input} got ${describePicture(request.outcome.picture)}`]
   })
-  return [...wrong, ...history.finals.flatMap(final => finalTroubles(final, history, books))]
+  return [...wrong, ...history.finals.flatMap(final => finalViolations(final, history, facts))]
 }
 
-const GRACE_TO_STORE_MS = 1_000
+const STORE_GRACE_MS = 1_000
 
-function finalTroubles(final: FinalAnswer, history: History, books: Books): string[] {
-  const asked = `question ${final.question} asked of gateway ${final.gateway} at the end`
+function finalViolations(final: FinalAnswer, history: History, facts: Facts): string[] {
+  const subject = `input ${final.input}, requested from gateway ${final.gateway} at the end,`
   if (final.status === 200) {
-    const isIts = final.picture?.question === final.question
-    return isIts && final.cache === 'HIT' ? [] : [`${asked} got ${final.cache} and ${pictured(final.picture)}`]
+    const isOwnPicture = final.picture?.input === final.input
+    return isOwnPicture && final.cache === 'HIT'
+      ? []
+      : [`${subject} got ${final.cache} and ${describePicture(final.picture)}`]
   }
-  if (final.status !== 504) return [`${asked} got status ${final.status}`]
-  // One that arrives at the same time may be on its way to the store.
-  const wasThere = (call: UpstreamCall) => call.deliveries.some(({ at }) => at < final.at - GRACE_TO_STORE_MS)
+  if (final.status !== 504) return [`${subject} got status ${final.status}`]
+  // A result that arrives at the same time may not be in the store yet.
+  const hadArrived = (call: UpstreamCall) => call.deliveries.some(({ at }) => at < final.at - STORE_GRACE_MS)
   const paid = history.calls.find(
     call =>
-      call.question === final.question &&
-      books.isSuccess(call) &&
-      wasThere(call) &&
-      !books.mayHaveLostResult(call, final.at),
+      call.input === final.input &&
+      facts.isSuccess(call) &&
+      hadArrived(call) &&
+      !facts.mayHaveLostResult(call, final.at),
   )
-  return paid ? [`${asked} is not cached, though ${nameOf(paid)} was paid for and answered`] : []
+  return paid ? [`${subject} is not cached, though ${callName(paid)} was paid for and answered`] : []
 }
 
-function pictured(picture: FinalAnswer['picture']): string {
-  return picture?.requestId
-    ? `the picture of ${picture.requestId} (question ${picture.question})`
-    : 'no picture of ours'
+function describePicture(picture: FinalAnswer['picture']): string {
+  return picture?.requestId ? `the picture of ${picture.requestId} (input ${picture.input})` : 'an unknown picture'
 }
 
-/** The sums are sums, and no team spent more than it may. */
-function auditTotals(history: History, books: Books): string[] {
+/** Checks that usage equals the sums of the entries, and that no team exceeds its budget. */
+function auditTotals(history: History, facts: Facts): string[] {
   const sums = history.usage.flatMap(day => {
     const entries = history.ledger.filter(entry => entry.team === day.team && entry.day === day.day)
     const of = (state: LedgerEntry['state']) => entries.filter(entry => entry.state === state)
-    const counted = [of('charged'), of('unknown'), of('reserved')].flatMap(list => [
+    const expected = [of('charged'), of('unknown'), of('reserved')].flatMap(list => [
       list.length,
       list.reduce((sum, entry) => sum + amountOf(entry), 0),
     ])
-    const said = [day.paidCalls, day.charged, day.unknownCalls, day.unknown, day.reservedCalls, day.reserved]
-    return `${said}` === `${counted}` ? [] : [`usage of ${day.team} says ${said} where the entries say ${counted}`]
+    const reported = [day.paidCalls, day.charged, day.unknownCalls, day.unknown, day.reservedCalls, day.reserved]
+    return `${reported}` === `${expected}`
+      ? []
+      : [`usage of ${day.team} reports ${reported}, its entries sum to ${expected}`]
   })
-  const unsaid = history.ledger
+  const missing = history.ledger
     .filter(entry => !history.usage.some(day => day.team === entry.team && day.day === entry.day))
-    .map(entry => `${nameFor(entry)} is in no day of the usage`)
+    .map(entry => `${entryName(entry)} is missing from the usage`)
   return [
     ...sums,
-    ...unsaid,
-    ...Object.entries(history.budgets).flatMap(([team, limit]) => overspent(team, limit, history, books)),
+    ...missing,
+    ...Object.entries(history.budgets).flatMap(([team, limit]) => overspending(team, limit, history, facts)),
   ]
 }
 
-/** What a call cost above its estimate could not be known before; what was reserved in a Redis that is gone no budget could see. */
-function overspent(team: string, limit: number, history: History, { emptiedAt }: Books): string[] {
+/**
+ * Checks a budget. A cost counts up to its estimate only, because the excess was unknown at the
+ * reservation. Entries older than the last emptied Redis do not count: no budget could see them.
+ */
+function overspending(team: string, limit: number, history: History, { emptiedAt }: Facts): string[] {
   const entries = history.ledger.filter(entry => entry.team === team && entry.at > emptiedAt)
   return [...new Set(entries.map(({ day }) => day))].flatMap(day => {
     const planned = entries
@@ -176,45 +190,49 @@ function amountOf(entry: LedgerEntry): number {
   return entry.settled?.cost ?? entry.estimate
 }
 
-/** How long after its patience a client may still be waiting: machines are busy, and a frozen gateway tells no time. */
-const GRACE_MS = 5_000
+/** Tolerance for responses after the client timeout. The machine may be busy. */
+const RESPONSE_GRACE_MS = 5_000
 
-/** Every request is answered in time and in the agreed words; who is asked to end ends well. */
-function auditManners(history: History, books: Books): string[] {
-  const stopped = history.lives.flatMap(({ id, ended, gaveUp }) =>
-    ended?.how === 'stopped' && ended.code !== 0 && !gaveUp
+/** Checks response times, documented error codes, and the exit code 0 after SIGTERM. */
+function auditProtocol(history: History, facts: Facts): string[] {
+  const stopped = history.instances.flatMap(({ id, ended, stoppedEarly }) =>
+    ended?.how === 'stopped' && ended.code !== 0 && !stoppedEarly
       ? [`gateway ${id} ended with ${ended.code} on SIGTERM`]
       : [],
   )
-  const gaveUp = history.lives.flatMap(({ id, gaveUp }) => (gaveUp ? [`gateway ${id} gave up on paid calls`] : []))
-  const troubles = history.troubles.map(trouble => `the run itself: ${trouble}`)
+  const abandoned = history.instances.flatMap(({ id, stoppedEarly }) =>
+    stoppedEarly ? [`gateway ${id} stopped before its paid calls ended`] : [],
+  )
+  const harness = history.harnessErrors.map(error => `harness: ${error}`)
   return [
-    ...history.requests.flatMap(request => requestTroubles(request, history, books)),
+    ...history.requests.flatMap(request => requestViolations(request, history, facts)),
     ...stopped,
-    ...gaveUp,
-    ...troubles,
+    ...abandoned,
+    ...harness,
   ]
 }
 
-function requestTroubles(request: ClientRequest, { patienceMs }: History, books: Books): string[] {
-  const { id, at, endedAt, outcome, life } = request
+function requestViolations(request: ClientRequest, { clientTimeoutMs }: History, facts: Facts): string[] {
+  const { id, at, endedAt, outcome, instance } = request
   const waitedMs = endedAt - at
   const slow =
-    waitedMs > patienceMs + GRACE_MS + books.frozenMs(life, at, endedAt) ? [`request ${id} waited ${waitedMs} ms`] : []
-  if (outcome.kind === 'broken' && !books.wasEnding(life, at, endedAt))
+    waitedMs > clientTimeoutMs + RESPONSE_GRACE_MS + facts.frozenMs(instance, at, endedAt)
+      ? [`request ${id} waited ${waitedMs} ms`]
+      : []
+  if (outcome.kind === 'broken' && !facts.wasEnding(instance, at, endedAt))
     return [...slow, `request ${id} was cut off: ${outcome.message}`]
   if (outcome.kind !== 'problem') return slow
   const { status, contentType, code } = outcome
   const known = code !== undefined && code in ERRORS ? ERRORS[code as keyof typeof ERRORS] : undefined
-  const isWellSaid =
+  const isDocumented =
     contentType.startsWith('application/problem+json') && known?.status === status && code !== 'internal_error'
-  return isWellSaid ? slow : [...slow, `request ${id} got ${status} ${code ?? 'without a code'} as ${contentType}`]
+  return isDocumented ? slow : [...slow, `request ${id} got ${status} ${code ?? 'without a code'} as ${contentType}`]
 }
 
-function nameOf(call: UpstreamCall): string {
-  return `${call.requestId} (${call.kind}, question ${call.question}, ${call.life})`
+function callName(call: UpstreamCall): string {
+  return `${call.requestId} (${call.kind}, input ${call.input}, ${call.instance})`
 }
 
-function nameFor(entry: LedgerEntry): string {
+function entryName(entry: LedgerEntry): string {
   return `entry ${entry.callId.slice(0, 8)} (${entry.state}, ${entry.purchase ?? 'first'}, request ${entry.requestId})`
 }

@@ -1,22 +1,22 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { type Asking, askForCached, askGateway } from './client.js'
+import { requestCached, type SegmentRequest, sendRequest } from './client.js'
 import type { ClientRequest, FinalAnswer, History } from './history.js'
 import { readLedgers } from './ledgers.js'
-import { type Fault, lanesOf, type Plan, type PlannedRequest } from './schedule.js'
-import { BUDGETS, PATIENCE_MS, type Seat, startWorld, TIMEOUT_MS, type World } from './world.js'
+import { type Fault, faultsByTarget, type Plan, type PlannedRequest } from './schedule.js'
+import { BUDGETS, CLIENT_TIMEOUT_MS, type Replica, startWorld, TIMEOUT_MS, type World } from './world.js'
 
-/** What came of a run, and every line its gateways wrote. */
+/** The history of a run, and every log line of its gateways. */
 export interface Run {
   history: History
   logs: string[]
 }
 
-const QUIET_MS = 40_000
-const QUIET_POLL_MS = 100
-/** Only a gateway that has lost a request keeps one waiting so long. */
-const GIVE_UP_MS = PATIENCE_MS + 20_000
+const IDLE_TIMEOUT_MS = 40_000
+const IDLE_POLL_MS = 100
+/** Longer than any gateway that has not lost the request takes to respond. */
+const REQUEST_TIMEOUT_MS = CLIENT_TIMEOUT_MS + 20_000
 
-/** Runs a plan from its beginning to its end, and reads what came of it. Nothing of it is left, whether or not it throws. */
+/** Runs a plan and reads its history. Always removes every process and file of the run. */
 export async function runPlan(plan: Plan): Promise<Run> {
   const logs: string[] = []
   const world = await startWorld(plan, logs)
@@ -28,169 +28,179 @@ export async function runPlan(plan: Plan): Promise<Run> {
 }
 
 async function drive(world: World): Promise<History> {
-  const { plan, seats, upstream } = world
+  const { plan, replicas, upstream } = world
   const startedAt = Date.now()
-  const clock = { startedAt, troubles: [] as string[] }
-  const asked = plan.requests.map((request, index) => askAsPlanned(request, index, world, clock))
-  // Every lane puts right what it did: when all are over, Redis is up and every gateway runs.
-  await Promise.all(lanesOf(plan.faults).map(lane => runLane(lane, world, clock)))
-  const requests = (await Promise.all(asked)).flat()
-  await untilQuiet(world, clock.troubles)
-  const finals = await askFinally(world, clock.troubles)
-  await Promise.all(seats.map(seat => seat.end('SIGTERM')))
-  const books = await readLedgers(world, startedAt)
+  const run: RunState = { startedAt, harnessErrors: [] }
+  const sent = plan.requests.map((request, index) => sendWithRetries(request, index, world, run))
+  // Each fault repairs its target: afterwards Redis is up and every gateway runs.
+  await Promise.all(faultsByTarget(plan.faults).map(faults => runFaults(faults, world, run)))
+  const requests = (await Promise.all(sent)).flat()
+  await waitUntilIdle(world, run.harnessErrors)
+  const finals = await requestFinals(world, run.harnessErrors)
+  await Promise.all(replicas.map(replica => replica.end('SIGTERM')))
+  const ledgers = await readLedgers(world, startedAt)
   return {
     seed: plan.seed,
     api: plan.api,
     timeoutMs: TIMEOUT_MS[plan.api],
-    patienceMs: PATIENCE_MS,
+    clientTimeoutMs: CLIENT_TIMEOUT_MS,
     budgets: BUDGETS,
     calls: upstream.calls,
     requests,
     finals,
-    lives: world.lives,
+    instances: world.instances,
     faults: world.faults,
-    troubles: clock.troubles,
-    ...books,
+    harnessErrors: run.harnessErrors,
+    ...ledgers,
   }
 }
 
-interface Clock {
+interface RunState {
   startedAt: number
-  troubles: string[]
+  harnessErrors: string[]
 }
 
-function untilMs(atMs: number, { startedAt }: Clock): Promise<void> {
+function untilMs(atMs: number, { startedAt }: RunState): Promise<void> {
   return pause(Math.max(0, startedAt + atMs - Date.now()))
 }
 
-/** Asks as planned, and again when that failed and may be tried again, as apps do. */
-async function askAsPlanned(
+/** Sends a planned request, with its planned retries after broken connections and 5xx. */
+async function sendWithRetries(
   request: PlannedRequest,
   index: number,
   world: World,
-  clock: Clock,
+  run: RunState,
 ): Promise<ClientRequest[]> {
-  await untilMs(request.atMs, clock)
-  const made: ClientRequest[] = []
+  await untilMs(request.atMs, run)
+  const sent: ClientRequest[] = []
   for (let attempt = 0; attempt <= request.retries; attempt++) {
     if (attempt > 0) await pause(RETRY_MS)
-    const asked = await askOnce(request, `request-${index}-${attempt}`, world, attempt)
-    if (asked) made.push(asked)
-    if (asked?.outcome.kind !== 'broken' && !(asked?.outcome.kind === 'problem' && asked.outcome.status >= 500)) break
+    const one = await sendOnce(request, `request-${index}-${attempt}`, world, attempt)
+    if (one) sent.push(one)
+    if (one?.outcome.kind !== 'broken' && !(one?.outcome.kind === 'problem' && one.outcome.status >= 500)) break
   }
-  return made
+  return sent
 }
 
 const RETRY_MS = 400
 
-/** Asks the gateway that was planned, or, as a load balancer would, the next one that is there; waits while none is. */
-async function askOnce(
-  { gateway, question, team, abortAfterMs }: PlannedRequest,
+/**
+ * Sends to the planned gateway or, like a load balancer, to the next one that listens. Waits while
+ * none does.
+ */
+async function sendOnce(
+  { gateway, input, team, abortAfterMs }: PlannedRequest,
   id: string,
   world: World,
   attempt: number,
 ): Promise<ClientRequest | undefined> {
-  const { url, life } = await untilSomebodyListens((gateway + attempt) % world.seats.length, world.seats)
+  const { url, instance } = await findListeningGateway((gateway + attempt) % world.replicas.length, world.replicas)
   if (url === undefined) return undefined
   const at = Date.now()
-  const asking = {
-    ...questionOf(question, world),
+  const request = {
+    ...inputOf(input, world),
     url,
     id,
     key: world.keys[team],
     asForm: (gateway + attempt) % 2 === 0,
-    giveUpMs: GIVE_UP_MS,
+    timeoutMs: REQUEST_TIMEOUT_MS,
     ...(abortAfterMs !== undefined && { abortAfterMs }),
   }
-  const outcome = await askGateway(asking, world.upstream)
-  return { id, question, team, life, at, endedAt: Date.now(), outcome }
+  const outcome = await sendRequest(request, world.upstream)
+  return { id, input, team, instance, at, endedAt: Date.now(), outcome }
 }
 
-const NOBODY_MS = 30_000
-const SEAT_POLL_MS = 50
+const LISTEN_TIMEOUT_MS = 30_000
+const LISTEN_POLL_MS = 50
 
-/** Nothing when no gateway comes up, which is a trouble of its own. */
-async function untilSomebodyListens(first: number, seats: readonly Seat[]): Promise<{ url?: string; life: string }> {
-  const order = [...seats.slice(first), ...seats.slice(0, first)]
-  for (let waitedMs = 0; waitedMs < NOBODY_MS; waitedMs += SEAT_POLL_MS) {
-    const { gateway, life } = order.find(seat => seat.gateway) ?? {}
-    if (gateway && life) return { url: gateway.url, life: life.id }
-    await pause(SEAT_POLL_MS)
+/**
+ * Returns no URL if no gateway listens within the timeout. The failed start is reported elsewhere.
+ */
+async function findListeningGateway(
+  first: number,
+  replicas: readonly Replica[],
+): Promise<{ url?: string; instance: string }> {
+  const order = [...replicas.slice(first), ...replicas.slice(0, first)]
+  for (let waitedMs = 0; waitedMs < LISTEN_TIMEOUT_MS; waitedMs += LISTEN_POLL_MS) {
+    const { gateway, instance } = order.find(replica => replica.gateway) ?? {}
+    if (gateway && instance) return { url: gateway.url, instance: instance.id }
+    await pause(LISTEN_POLL_MS)
   }
-  return { life: '' }
+  return { instance: '' }
 }
 
-function questionOf(question: number, { plan, images }: World): { prompt: string; image: Buffer } {
-  return { prompt: plan.questions[question]?.prompt ?? '', image: images[question] ?? Buffer.alloc(0) }
+function inputOf(input: number, { plan, images }: World): { prompt: string; image: Buffer } {
+  return { prompt: plan.inputs[input]?.prompt ?? '', image: images[input] ?? Buffer.alloc(0) }
 }
 
-async function runLane(lane: readonly Fault[], world: World, clock: Clock): Promise<void> {
-  for (const fault of lane) {
-    await untilMs(fault.atMs, clock)
+/** Runs the faults of one target in order. */
+async function runFaults(faults: readonly Fault[], world: World, run: RunState): Promise<void> {
+  for (const fault of faults) {
+    await untilMs(fault.atMs, run)
     const from = Date.now()
-    const life = 'gateway' in fault ? world.seats[fault.gateway]?.life?.id : undefined
+    const instance = 'gateway' in fault ? world.replicas[fault.gateway]?.instance?.id : undefined
     try {
-      await bringAbout(fault, world)
+      await inject(fault, world)
     } catch (error) {
-      clock.troubles.push(`${fault.kind}: ${(error as Error).message}`)
+      run.harnessErrors.push(`${fault.kind}: ${(error as Error).message}`)
     }
-    world.faults.push({ kind: fault.kind, from, to: Date.now(), ...(life !== undefined && { life }) })
+    world.faults.push({ kind: fault.kind, from, to: Date.now(), ...(instance !== undefined && { instance }) })
   }
 }
 
-async function bringAbout(fault: Fault, { redis, upstream, seats }: World): Promise<void> {
-  const last = () => pause(fault.forMs)
-  if ('gateway' in fault) return bringAboutAt(seats[fault.gateway] as Seat, fault.kind, last)
+/** Brings a fault about, waits for its duration, and repairs it. */
+async function inject(fault: Fault, { redis, upstream, replicas }: World): Promise<void> {
+  const wait = () => pause(fault.forMs)
+  if ('gateway' in fault) return injectIntoGateway(replicas[fault.gateway] as Replica, fault.kind, wait)
   switch (fault.kind) {
     case 'redis-restarted':
       await redis.kill()
-      await last()
+      await wait()
       return redis.restart()
     case 'redis-emptied':
       await redis.kill()
-      await last()
+      await wait()
       return redis.startEmpty()
     case 'redis-frozen':
       redis.freeze()
-      await last()
+      await wait()
       return redis.thaw()
     case 'upstream-refused':
       upstream.refuse()
-      await last()
+      await wait()
       return upstream.accept()
   }
 }
 
-async function bringAboutAt(seat: Seat, kind: Fault['kind'], last: () => Promise<void>): Promise<void> {
+async function injectIntoGateway(replica: Replica, kind: Fault['kind'], wait: () => Promise<void>): Promise<void> {
   if (kind === 'gateway-frozen') {
-    seat.freeze()
-    await last()
-    return seat.thaw()
+    replica.freeze()
+    await wait()
+    return replica.thaw()
   }
-  await seat.end(kind === 'gateway-killed' ? 'SIGKILL' : 'SIGTERM')
-  await last()
-  await seat.start()
+  await replica.end(kind === 'gateway-killed' ? 'SIGKILL' : 'SIGTERM')
+  await wait()
+  await replica.start()
 }
 
 const BUSY = /^segmind_gateway_(upstream_in_flight|unsaved_ledger_steps|unsaved_results|queue_depth\{.*\}) [1-9]/m
 
-/** Waits until no gateway has a call under way or anything waiting for the store. */
-async function untilQuiet({ seats, upstream }: World, troubles: string[]): Promise<void> {
-  const endsAt = Date.now() + QUIET_MS
+/** Waits until no gateway has a call in flight or a pending store write. */
+async function waitUntilIdle({ replicas, upstream }: World, harnessErrors: string[]): Promise<void> {
+  const endsAt = Date.now() + IDLE_TIMEOUT_MS
   for (;;) {
-    const figures = await Promise.all(seats.map(figuresOf))
-    if (upstream.open() === 0 && figures.every(text => text !== undefined && !BUSY.test(text))) return
+    const metrics = await Promise.all(replicas.map(metricsOf))
+    if (upstream.openCalls() === 0 && metrics.every(text => text !== undefined && !BUSY.test(text))) return
     if (Date.now() > endsAt) {
-      const busy = figures.map(text => (text === undefined ? 'silent' : (BUSY.exec(text)?.[0] ?? 'quiet')))
-      troubles.push(`not quiet after ${QUIET_MS} ms: ${busy.join(', ')}, ${upstream.open()} calls open`)
+      const busy = metrics.map(text => (text === undefined ? 'no response' : (BUSY.exec(text)?.[0] ?? 'idle')))
+      harnessErrors.push(`not idle after ${IDLE_TIMEOUT_MS} ms: ${busy.join(', ')}, ${upstream.openCalls()} calls open`)
       return
     }
-    await pause(QUIET_POLL_MS)
+    await pause(IDLE_POLL_MS)
   }
 }
 
-async function figuresOf({ gateway }: Seat): Promise<string | undefined> {
+async function metricsOf({ gateway }: Replica): Promise<string | undefined> {
   try {
     return gateway && (await (await fetch(`${gateway.metricsUrl}/metrics`)).text())
   } catch {
@@ -198,32 +208,44 @@ async function figuresOf({ gateway }: Seat): Promise<string | undefined> {
   }
 }
 
-async function askFinally(world: World, troubles: string[]): Promise<FinalAnswer[]> {
+/** Requests each input from each gateway with `only-if-cached`. */
+async function requestFinals(world: World, harnessErrors: string[]): Promise<FinalAnswer[]> {
   const finals: FinalAnswer[] = []
-  for (const [gateway, seat] of world.seats.entries()) {
-    for (const question of world.plan.questions.keys()) {
-      if (!seat.gateway) continue
-      const { url } = seat.gateway
-      const own = { url, id: `final-${gateway}-${question}`, key: world.keys.free, asForm: true, giveUpMs: GIVE_UP_MS }
+  for (const [gateway, replica] of world.replicas.entries()) {
+    for (const input of world.plan.inputs.keys()) {
+      if (!replica.gateway) continue
+      const { url } = replica.gateway
+      const target = {
+        url,
+        id: `final-${gateway}-${input}`,
+        key: world.keys.free,
+        asForm: true,
+        timeoutMs: REQUEST_TIMEOUT_MS,
+      }
       try {
-        const answer = await askPatiently({ ...questionOf(question, world), ...own }, world)
-        finals.push({ question, gateway, ...answer })
+        const answer = await requestFinal({ ...inputOf(input, world), ...target }, world)
+        finals.push({ input, gateway, ...answer })
       } catch (error) {
-        troubles.push(`gateway ${gateway} did not answer at the end: ${(error as Error).message}`)
+        harnessErrors.push(`gateway ${gateway} did not respond at the end: ${(error as Error).message}`)
       }
     }
   }
   return finals
 }
 
-const FINAL_TRIES = 5
+const FINAL_ATTEMPTS = 5
 
-/** On a busy machine a gateway may think that its store is silent, and then has nothing cached. */
-async function askPatiently(asking: Asking, { upstream }: World): Promise<Omit<FinalAnswer, 'question' | 'gateway'>> {
-  for (let tries = 1; ; tries++) {
+/**
+ * Retries misses, because on a busy machine a gateway may wrongly consider its store unreachable.
+ */
+async function requestFinal(
+  request: SegmentRequest,
+  { upstream }: World,
+): Promise<Omit<FinalAnswer, 'input' | 'gateway'>> {
+  for (let attempt = 1; ; attempt++) {
     const at = Date.now()
-    const answer = await askForCached(asking, upstream)
-    if (answer.status === 200 || tries === FINAL_TRIES) return { at, ...answer }
+    const answer = await requestCached(request, upstream)
+    if (answer.status === 200 || attempt === FINAL_ATTEMPTS) return { at, ...answer }
     await pause(RETRY_MS)
   }
 }

@@ -1,83 +1,89 @@
-import type { LedgerEntry, UsageDay } from '../../src/storage.js'
+import type { LedgerEntry, UsageDay } from '../../src/contracts/store.js'
 import type { Fault, Plan, TeamId } from './schedule.js'
 
-/** All that was seen from outside of one run. Times are milliseconds since 1970, all by the clock of the harness's machine. */
+/**
+ * Everything observed from outside in one run. Times are milliseconds since 1970 by the harness's
+ * clock.
+ */
 export interface History {
   seed: number
   api: Plan['api']
   /** `SEGMIND_TIMEOUT_MS` and `CLIENT_TIMEOUT_MS` of the gateways. */
   timeoutMs: number
-  patienceMs: number
+  clientTimeoutMs: number
   /** Daily budgets in 10⁻⁹ credit. */
   budgets: Partial<Record<TeamId, number>>
   calls: UpstreamCall[]
   requests: ClientRequest[]
-  /** Asked with `only-if-cached` when everything was over: each question of each gateway. */
+  /** Responses to `only-if-cached` at the end, for each input and gateway. */
   finals: FinalAnswer[]
-  lives: GatewayLife[]
+  instances: GatewayInstance[]
   faults: FaultEvent[]
-  /** The ledger when everything was over: of the Redis that was there then. */
+  /** The ledger at the end, of the last Redis. */
   ledger: LedgerEntry[]
   usage: UsageDay[]
-  /** The ledgers of the instances that were thrown away, as they stood then. */
-  thrownAway: LedgerEntry[][]
-  /** What the harness itself could not do. */
-  troubles: string[]
+  /** The ledgers of the discarded Redis servers at the time of their end. */
+  discardedLedgers: LedgerEntry[][]
+  /** Failures of the harness itself. */
+  harnessErrors: string[]
 }
 
-/** One process of a gateway, from its start to its end. */
-export interface GatewayLife {
+/** One gateway process from start to end. A gateway that restarts has several. */
+export interface GatewayInstance {
   id: string
   gateway: number
   startedAt: number
-  /** It takes requests. */
+  /** Time from which it accepts requests. */
   listeningAt?: number
   ended?: { at: number; how: 'killed' | 'stopped'; code: number | null }
-  /** When SIGTERM was sent. */
+  /** Time at which SIGTERM was sent. */
   stoppingAt?: number
-  /** When it said that the store does not answer: on a busy machine it may also do that without a fault. */
+  /**
+   * Times of its log lines about an unreachable store. On a busy machine they occur without a fault
+   * too.
+   */
   storeLostAt?: number[]
-  /** It said that it gave up waiting for what was paid for. */
-  gaveUp?: boolean
+  /** It logged that it stopped before its paid calls ended. */
+  stoppedEarly?: boolean
 }
 
-/** A fault as it came about. */
+/** A fault with its actual times. */
 export interface FaultEvent {
   kind: Fault['kind'] | 'client-aborted'
-  /** From the last moment before it to the first one after it. */
+  /** Time just before the fault begins; `to` is just after it ends. */
   from: number
   to: number
-  life?: string
+  instance?: string
 }
 
-/** One POST that arrived at Segmind. */
+/** One POST that the upstream received. */
 export interface UpstreamCall {
   index: number
-  /** `x-request-id`, and the id of the job: of this call alone. */
+  /** `x-request-id` and job id. Unique per call. */
   requestId: string
-  life: string
-  /** Absent where the body was not read. */
-  question?: number
+  instance: string
+  /** Absent if the body was not read. */
+  input?: number
   kind: string
   at: number
-  /** Answered, or the connection is gone; absent while neither. */
+  /** Time of the response or of the lost connection. Absent before that. */
   endedAt?: number
-  /** Of a 200, or of the job that came of it. */
+  /** Cost of a 200 or of its job, in 10⁻⁹ credit. */
   cost: number
-  /** `maybe`: no answer tells. */
+  /** `maybe`: the gateway got no response that says so. */
   billed: 'yes' | 'maybe' | 'no'
   status?: number
-  /** When the last byte of its picture went out, and to which gateway. */
-  deliveries: { life: string; at: number }[]
-  /** The job was taken, and the answer that says so went out whole. */
-  jobTaken: boolean
+  /** Complete transfers of its picture: to which gateway process, and when. */
+  deliveries: { instance: string; at: number }[]
+  /** The job was accepted, and the complete response was sent. */
+  jobAccepted: boolean
 }
 
 export interface ClientRequest {
   id: string
-  question: number
+  input: number
   team: TeamId
-  life: string
+  instance: string
   at: number
   endedAt: number
   outcome: ClientOutcome
@@ -89,15 +95,15 @@ export type ClientOutcome =
   | { kind: 'aborted' }
   | { kind: 'broken'; message: string }
 
-/** Which call's picture it is, byte by byte; absent when it is none of them. */
+/** The call that a picture belongs to, byte by byte. Empty if it belongs to none. */
 export interface Picture {
   requestId?: string
-  question?: number
+  input?: number
 }
 
 export interface FinalAnswer {
   at: number
-  question: number
+  input: number
   gateway: number
   status: number
   cache: string

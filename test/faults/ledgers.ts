@@ -1,7 +1,7 @@
 import { join } from 'node:path'
+import type { LedgerEntry, UsageDay } from '../../src/contracts/store.js'
 import { Recovery } from '../../src/credits/recovery.js'
 import { UnsavedSteps } from '../../src/credits/unsaved.js'
-import type { LedgerEntry, UsageDay } from '../../src/storage.js'
 import { type OpenedStore, openStore } from '../../src/store/open-store.js'
 import { withRedisOver } from './redis.js'
 import type { World } from './world.js'
@@ -9,20 +9,23 @@ import type { World } from './world.js'
 export interface ReadLedgers {
   ledger: LedgerEntry[]
   usage: UsageDay[]
-  thrownAway: LedgerEntry[][]
+  discardedLedgers: LedgerEntry[][]
 }
 
 const MIB = 1024 ** 2
 const HOUR_MS = 3_600_000
 
-/** Ends what dead processes have left, as a gateway would an hour later, and reads all the books; no gateway runs any more. */
+/**
+ * Settles the calls of dead processes, as a gateway would an hour later, and reads all ledgers.
+ * Needs stopped gateways.
+ */
 export async function readLedgers(world: World, since: number): Promise<ReadLedgers> {
   const days = [...new Set([since, Date.now()].map(at => new Date(at).toISOString().slice(0, 10)))]
   const months = [...new Set(days.map(day => day.slice(0, 7)))]
-  const thrownAway: LedgerEntry[][] = []
-  for (const dir of world.redis.thrownAway) {
+  const discardedLedgers: LedgerEntry[][] = []
+  for (const dir of world.redis.discardedDirs) {
     const read = (url: string) => withStore(url, world, ({ store }) => all(days, day => store.ledger.entries(day)))
-    thrownAway.push(await withRedisOver(dir, world.guardian, read))
+    discardedLedgers.push(await withRedisOver(dir, read))
   }
   return withStore(world.redis.url, world, async opened => {
     await sweep(opened)
@@ -30,7 +33,7 @@ export async function readLedgers(world: World, since: number): Promise<ReadLedg
     return {
       ledger: await all(days, day => ledger.entries(day)),
       usage: await all(months, month => ledger.usage(month)),
-      thrownAway,
+      discardedLedgers,
     }
   })
 }
@@ -50,19 +53,26 @@ async function all<T>(names: readonly string[], read: (name: string) => Promise<
   return (await Promise.all(names.map(read))).flat()
 }
 
-/** The product's own sweep. Its clock is so far ahead that no entry can have an owner, and no job can be polled any more. */
+/**
+ * Runs the product's recovery. Its clock is an hour ahead, so that no entry has an owner and no job
+ * can be polled.
+ */
 async function sweep({ store, spool, isSpoolDurable }: OpenedStore): Promise<void> {
   const isStoreUp = () => store.isUp()
-  const silent = () => {}
   const failures: unknown[] = []
+  const observer = {
+    storeFailed: (error: unknown) => void failures.push(error),
+    callBooked: () => {},
+    ledgerStepLost: () => {},
+    orphanSettled: () => {},
+  }
   const unsaved = new UnsavedSteps({
     store: store.ledger,
     spool,
     isSpoolDurable,
     retryMs: HOUR_MS,
     isStoreUp,
-    onFailure: error => failures.push(error),
-    onLost: silent,
+    observer,
   })
   const recovery = new Recovery({
     store: store.ledger,
@@ -72,9 +82,7 @@ async function sweep({ store, spool, isSpoolDurable }: OpenedStore): Promise<voi
     everyMs: HOUR_MS,
     resume: async () => {},
     now: () => Date.now() + HOUR_MS,
-    onBooked: silent,
-    onOrphan: silent,
-    onFailure: error => failures.push(error),
+    observer,
   })
   while ((await recovery.sweep()) > 0);
   await recovery.close()

@@ -1,18 +1,21 @@
-/** Numbers that look random and are the same for the same seed. */
+/** A pseudorandom generator. Equal seeds give equal numbers. */
 export interface Random {
-  /** From 0 up to 1, without it. */
+  /** Returns a number from 0 (inclusive) to 1 (exclusive). */
   next(): number
-  /** A whole number, both ends included. */
+  /** Returns an integer. Both ends are included. */
   between(low: number, high: number): number
   chance(probability: number): boolean
   pick<T>(choices: readonly T[]): T
-  /** One of the names, each as likely as its weight says. */
+  /** Returns one of the names, with a probability proportional to its weight. */
   weighted<T extends string>(weights: Readonly<Record<T, number>>): T
-  /** Another source that depends on this seed and the name only, not on how many numbers were taken here. */
+  /**
+   * Returns a generator that depends on this seed and the name only, not on the numbers drawn so
+   * far.
+   */
   fork(name: string): Random
 }
 
-/** A generator of the mulberry kind: 32 bits of state that are counted up and stirred. */
+/** Creates a mulberry32 generator. */
 export function randomFrom(seed: number): Random {
   let state = seed >>> 0
   const next = (): number => {
@@ -40,7 +43,7 @@ export function randomFrom(seed: number): Random {
   }
 }
 
-/** FNV-1a over the name, begun with the seed. */
+/** Computes FNV-1a over the name, starting from the seed. */
 function hashOf(name: string, seed: number): number {
   let hash = (2166136261 ^ seed) >>> 0
   for (const character of name) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 16777619) >>> 0

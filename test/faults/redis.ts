@@ -1,107 +1,69 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
-import { createInterface } from 'node:readline'
-import { pathToFileURL } from 'node:url'
-import { Redis } from 'ioredis'
-import { freePort } from '../support/free-port.js'
-import type { Guardian } from './guardian.js'
+import { join } from 'node:path'
+import { freePort } from '../support/programs/free-port.js'
+import type { GuardedProcess } from '../support/programs/guardian.js'
+import { launchRedis, trustLeases } from '../support/programs/redis-server.js'
 
-/** A redis-server that writes everything down before it answers, so that what it held can be read after it was killed. */
+/**
+ * A redis-server that syncs every write before it responds, so that its data can be read after a
+ * kill.
+ */
 export interface DurableRedis {
   url: string
   kill(): Promise<void>
-  /** Starts it again with all it held. */
+  /** Starts it again with its data. */
   restart(): Promise<void>
-  /** Starts another one on the same port that has nothing. */
+  /** Starts an empty server on the same port and discards the data. */
   startEmpty(): Promise<void>
   freeze(): void
   thaw(): void
-  /** The folders of those that were thrown away. */
-  thrownAway: readonly string[]
+  /** Folders of the discarded data. */
+  discardedDirs: readonly string[]
 }
 
-export interface RedisPlace {
-  dir: string
-  guardian: Guardian
-}
-
-/** Starts one on a free port. Gateways need not wait until they may trust its leases; those of an empty one they do. */
-export async function startDurableRedis(place: RedisPlace): Promise<DurableRedis> {
+/**
+ * Starts a server on a free port, with its data below `dir`. Gateways trust its leases at once, but
+ * not those of an empty successor.
+ */
+export async function startDurableRedis(dir: string): Promise<DurableRedis> {
   const port = await freePort()
   const url = `redis://127.0.0.1:${port}`
-  const thrownAway: string[] = []
+  const discardedDirs: string[] = []
   let generation = 0
-  const folder = () => join(place.dir, `redis-${generation}`)
-  let child = await launch(folder(), port, place.guardian)
-  const client = new Redis(url)
-  await client.set('{segmind-gateway:flights}:since', '0')
-  client.disconnect()
+  const folder = () => join(dir, `redis-${generation}`)
+  let running = await launch(folder(), port)
+  await trustLeases(url)
   return {
     url,
-    thrownAway,
-    kill: () => kill(child),
+    discardedDirs,
+    async kill() {
+      await running.end('SIGKILL')
+    },
     async restart() {
-      child = await launch(folder(), port, place.guardian)
+      running = await launch(folder(), port)
     },
     async startEmpty() {
-      thrownAway.push(folder())
+      discardedDirs.push(folder())
       generation++
-      child = await launch(folder(), port, place.guardian)
+      running = await launch(folder(), port)
     },
-    freeze: () => void child.kill('SIGSTOP'),
-    thaw: () => void child.kill('SIGCONT'),
+    freeze: () => void running.child.kill('SIGSTOP'),
+    thaw: () => void running.child.kill('SIGCONT'),
   }
 }
 
-/** Starts one over a folder that another one left, for as long as it is read. */
-export async function withRedisOver<T>(dir: string, guardian: Guardian, read: (url: string) => Promise<T>): Promise<T> {
+/** Runs `read` against a server that has the data of a stopped one. */
+export async function withRedisOver<T>(dir: string, read: (url: string) => Promise<T>): Promise<T> {
   const port = await freePort()
-  const child = await launch(dir, port, guardian)
+  const running = await launch(dir, port)
   try {
     return await read(`redis://127.0.0.1:${port}`)
   } finally {
-    await kill(child)
+    await running.end('SIGKILL')
   }
 }
 
-async function launch(dir: string, port: number, guardian: Guardian): Promise<ChildProcess> {
+async function launch(dir: string, port: number): Promise<GuardedProcess> {
   await mkdir(dir, { recursive: true })
-  const where = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', dir, '--save', '']
-  const child = spawn(await findBinary(), [...where, '--appendonly', 'yes', '--appendfsync', 'always'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const pid = child.pid as number
-  guardian.watch(pid)
-  child.once('exit', () => guardian.forget(pid))
-  await ready(child)
-  return child
-}
-
-async function findBinary(): Promise<string> {
-  const script = pathToFileURL(resolve('test/support/obtain-redis.mjs')).href
-  const { findRedisServer } = (await import(script)) as { findRedisServer(): string | undefined }
-  const found = findRedisServer()
-  if (!found) throw new Error('there is no redis-server: run `node test/support/obtain-redis.mjs` first')
-  return found
-}
-
-async function ready(child: ChildProcess): Promise<void> {
-  const said: string[] = []
-  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
-  await new Promise<void>((resolve, reject) => {
-    lines.on('line', line => {
-      said.push(line)
-      if (/ready to accept connections/i.test(line)) resolve()
-    })
-    child.once('error', reject)
-    child.once('exit', code => reject(new Error(`redis-server ended with ${code}: ${said.slice(-5).join('\n')}`)))
-  })
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  child.kill('SIGKILL')
-  await once(child, 'exit')
+  return launchRedis(dir, port, ['--appendonly', 'yes', '--appendfsync', 'always'])
 }

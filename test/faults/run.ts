@@ -8,20 +8,20 @@ import { parseArgs } from 'node:util'
 import { audit, type Violation } from './auditor.js'
 import { runPlan } from './drive.js'
 import { planOf } from './schedule.js'
-import { addUp, type Tally, tallyOf, tell } from './tally.js'
+import { addTally, formatTally, type Tally, tallyOf } from './tally.js'
 
-/** What a child says of its seed. */
+/** The message of a child process about its seed. */
 interface Report {
   seed: number
   violations: Violation[]
   tally: Tally
   seconds: number
-  /** Where the whole history lies, when something is wrong with it. */
+  /** Path of the history, if it was written. */
   file?: string
 }
 
 const SELF = fileURLToPath(import.meta.url)
-/** A run that takes longer hangs. */
+/** Kills a run that hangs. */
 const RUN_LIMIT_MS = 180_000
 
 const { values } = parseArgs({
@@ -38,9 +38,9 @@ const { values } = parseArgs({
 if (values.child) await runOne(Number(values.seed))
 else process.exitCode = await runAll()
 
-/** Runs one seed in this process and sends its report to the one that started it. */
+/** Runs one seed in this process and sends its report to the parent. */
 async function runOne(seed: number): Promise<void> {
-  // An exit in order, or a gateway that is just being started is left behind; the guardian ends the rest.
+  // Exits with the parent. The guardians end the processes that this run started.
   for (const end of ['disconnect', 'SIGINT', 'SIGTERM'] as const)
     process.once(end as 'disconnect', () => process.exit(1))
   const startedAt = performance.now()
@@ -53,11 +53,11 @@ async function runOne(seed: number): Promise<void> {
     seconds: Math.round((performance.now() - startedAt) / 100) / 10,
   }
   if (violations.length > 0 || values.keep)
-    report.file = await writeDown(seed, { plan: planOf(seed), violations, history, logs })
+    report.file = await writeHistory(seed, { plan: planOf(seed), violations, history, logs })
   process.send?.(report, () => process.disconnect())
 }
 
-async function writeDown(seed: number, all: object): Promise<string> {
+async function writeHistory(seed: number, all: object): Promise<string> {
   const file = join(await mkdtemp(join(tmpdir(), 'gateway-faults-seed-')), `${seed}.json`)
   await writeFile(file, JSON.stringify(all, undefined, 1))
   return file
@@ -71,27 +71,27 @@ async function runAll(): Promise<number> {
   const sum: Tally = {}
   const work = async () => {
     for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
-      const report = await inChild(seed)
-      console.log(lineOf(report))
-      addUp(sum, report.tally)
+      const report = await runInChild(seed)
+      console.log(formatReport(report))
+      addTally(sum, report.tally)
       if (report.violations.length > 0) failed.push(seed)
     }
   }
   await Promise.all(Array.from({ length: Number(values.jobs) }, work))
-  console.log(`\n${tell(sum)}`)
+  console.log(`\n${formatTally(sum)}`)
   console.log(
     `${count - failed.length} of ${count} runs passed${failed.length > 0 ? `; failed: ${failed.join(', ')}` : ''}`,
   )
   return failed.length > 0 ? 1 : 0
 }
 
-async function inChild(seed: number): Promise<Report> {
+async function runInChild(seed: number): Promise<Report> {
   const keep = values.keep ? ['--keep'] : []
   const child = fork(SELF, ['--child', '--seed', String(seed), ...keep], {
     stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
   })
-  const said: string[] = []
-  child.stderr?.on('data', chunk => said.push(String(chunk)))
+  const errors: string[] = []
+  child.stderr?.on('data', chunk => errors.push(String(chunk)))
   const timer = setTimeout(() => child.kill('SIGTERM'), RUN_LIMIT_MS)
   let report: Report | undefined
   child.on('message', message => {
@@ -100,16 +100,19 @@ async function inChild(seed: number): Promise<Report> {
   const [code, signal] = await once(child, 'close')
   clearTimeout(timer)
   if (report) return report
-  const what = `the run ended with ${code ?? signal} and no report: ${said.join('').trim()}`
-  return { seed, violations: [{ rule: 'manners', what }], tally: {}, seconds: RUN_LIMIT_MS / 1000 }
+  const message = `the run ended with ${code ?? signal} and no report: ${errors.join('').trim()}`
+  return { seed, violations: [{ rule: 'protocol', message }], tally: {}, seconds: RUN_LIMIT_MS / 1000 }
 }
 
-function lineOf({ seed, violations, tally, seconds, file }: Report): string {
-  const figures = `${tally.requests ?? 0} requests, ${tally.calls ?? 0} calls, ${seconds} s`
-  const kept = file ? [`    whole history: ${file}`] : []
-  if (violations.length === 0) return [`ok   seed ${seed}: ${figures}`, ...kept].join('\n')
-  const what = violations.map(violation => `    ${violation.rule}: ${violation.what}`)
-  return [`FAIL seed ${seed}: ${figures}`, ...what, ...kept, `    again: node ${process.argv[1]} --seed ${seed}`].join(
-    '\n',
-  )
+function formatReport({ seed, violations, tally, seconds, file }: Report): string {
+  const summary = `${tally.requests ?? 0} requests, ${tally.calls ?? 0} calls, ${seconds} s`
+  const kept = file ? [`    history: ${file}`] : []
+  if (violations.length === 0) return [`ok   seed ${seed}: ${summary}`, ...kept].join('\n')
+  const lines = violations.map(({ rule, message }) => `    ${rule}: ${message}`)
+  return [
+    `FAIL seed ${seed}: ${summary}`,
+    ...lines,
+    ...kept,
+    `    repeat: node ${process.argv[1]} --seed ${seed}`,
+  ].join('\n')
 }

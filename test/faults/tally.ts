@@ -1,10 +1,13 @@
-import { openBooks } from './books.js'
+import { collectFacts } from './facts.js'
 import type { History } from './history.js'
 
-/** How often each thing came about, by its name. */
+/** Number of occurrences by name. */
 export type Tally = { requests?: number; calls?: number; [name: string]: number | undefined }
 
-/** Counts what a run was made of: a harness that finds nothing must be able to say what it has tried. */
+/**
+ * Counts faults, calls, responses and ledger entries of a run, so that a passing run shows its
+ * coverage.
+ */
 export function tallyOf(history: History): Tally {
   const tally: Tally = {}
   const count = (name: string, by = 1) => {
@@ -22,12 +25,12 @@ export function tallyOf(history: History): Tally {
     if (outcome.kind === 'aborted') count('fault client-aborted')
     else if (outcome.kind === 'answered') count(`answer ${outcome.cache}`)
     else if (outcome.kind === 'problem') count(`answer ${outcome.code}`)
-    else count('answer none: its gateway ended')
+    else count('answer none: the gateway ended')
   }
   for (const { status } of history.finals) count(status === 200 ? 'final hit' : 'final not cached')
-  const isRedisWell = !history.faults.some(({ kind }) => kind.startsWith('redis-'))
-  for (const { state, purchase, jobId } of openBooks(history).entries) {
-    if (isRedisWell && purchase === 'unguarded') count('purchase unguarded though nothing was done to Redis')
+  const hadRedisFault = history.faults.some(({ kind }) => kind.startsWith('redis-'))
+  for (const { state, purchase, jobId } of collectFacts(history).entries) {
+    if (!hadRedisFault && purchase === 'unguarded') count('purchase unguarded without a Redis fault')
     count(`entry ${state}`)
     count(`purchase ${purchase ?? 'first'}`)
     if (jobId !== undefined) count('entry with a job')
@@ -35,13 +38,13 @@ export function tallyOf(history: History): Tally {
   return tally
 }
 
-/** Adds the second to the first. */
-export function addUp(sum: Tally, more: Tally): void {
+/** Adds `more` to `sum`. */
+export function addTally(sum: Tally, more: Tally): void {
   for (const [name, times] of Object.entries(more)) sum[name] = (sum[name] ?? 0) + (times ?? 0)
 }
 
-/** A line for each kind of thing. */
-export function tell(tally: Tally): string {
+/** Formats a tally as one line per kind. */
+export function formatTally(tally: Tally): string {
   const kinds = new Map<string, string[]>()
   for (const name of Object.keys(tally).sort()) {
     const [kind = '', ...rest] = name.split(' ')

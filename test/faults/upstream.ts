@@ -2,30 +2,34 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
-import { formatCredits } from '../../src/nanocredits.js'
-import { fakePicture } from '../support/fake-segmind.js'
+import { formatCredits } from '../../src/contracts/nanocredits.js'
+import { fakePicture } from '../support/doubles/fake-segmind.js'
 import type { Picture, UpstreamCall } from './history.js'
 import type { Behaviour } from './schedule.js'
 
 export interface UpstreamOptions {
   apiKey: string
-  /** Which question an image and a prompt are; undefined for one nobody planned. */
-  questionOf(imageDigest: string, prompt: unknown): number | undefined
-  /** What happens to the next call; `question` is absent where the body was not read yet. */
-  behave(question: number, nth: number): Behaviour
+  /** Returns the planned input with this image and prompt, or undefined. */
+  inputOf(imageDigest: string, prompt: unknown): number | undefined
+  /** Returns the behaviour of the `nth` call for an input, counted from 0. */
+  behave(input: number, nth: number): Behaviour
 }
 
-/** The Segmind of a run. A gateway is told to find it below `baseUrl(life)`, so that every call says which process made it. */
+/**
+ * The Segmind of a run. Each gateway process has its own `baseUrl`, so that every call names its
+ * process.
+ */
 export interface Upstream {
-  baseUrl(life: string): string
+  baseUrl(instance: string): string
   calls: UpstreamCall[]
-  /** Which call's picture these bytes are. */
+  /** Returns the call that these bytes are the picture of. */
   pictureOf(body: Buffer): Picture
-  /** Refuses new connections from now on; those there are go on. */
+  /** Refuses new connections. Open ones continue. */
   refuse(): void
+  /** Accepts connections, always on the same port. */
   accept(): Promise<void>
-  /** The calls that are neither answered nor gone. */
-  open(): number
+  /** Returns the number of calls without a response. */
+  openCalls(): number
   close(): Promise<void>
 }
 
@@ -33,12 +37,13 @@ interface Job {
   call: UpstreamCall
   behaviour: Behaviour
   doneAt: number
-  /** How many more questions fail, and how many more tries to fetch the picture. */
-  polls: number
-  fetches: number
+  /** Number of polls, and of picture fetches, that still fail. */
+  failingPolls: number
+  failingFetches: number
 }
 
-const PLENTY = 9_000_000_000_000
+/** Account balance in 10⁻⁹ credit. */
+const BALANCE = 9_000_000_000_000
 
 export async function startUpstream(options: UpstreamOptions): Promise<Upstream> {
   const upstream = new ScriptedUpstream(options)
@@ -57,12 +62,12 @@ class ScriptedUpstream implements Upstream {
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #pictures = new Map<string, Picture>()
   readonly #jobs = new Map<string, Job>()
-  readonly #asked = new Map<number, number>()
+  readonly #callCounts = new Map<number, number>()
   #port = 0
 
   constructor(options: UpstreamOptions) {
     this.#options = options
-    // A socket that is closed here while a request is on its way would be a fault nobody planned.
+    // Closing a keep-alive socket could cut off an arriving request: an unplanned fault.
     this.#server.keepAliveTimeout = 0
     this.#server.on('connection', socket => {
       this.#sockets.add(socket)
@@ -71,8 +76,8 @@ class ScriptedUpstream implements Upstream {
     })
   }
 
-  baseUrl(life: string): string {
-    return `${this.#origin}/life/${life}`
+  baseUrl(instance: string): string {
+    return `${this.#origin}/instance/${instance}`
   }
 
   pictureOf(body: Buffer): Picture {
@@ -80,7 +85,7 @@ class ScriptedUpstream implements Upstream {
   }
 
   refuse(): void {
-    // Not http's own, which closes idle connections too.
+    // The method of http.Server would close idle connections too.
     NetServer.prototype.close.call(this.#server)
   }
 
@@ -91,7 +96,7 @@ class ScriptedUpstream implements Upstream {
     this.#port = (this.#server.address() as AddressInfo).port
   }
 
-  open(): number {
+  openCalls(): number {
     return this.calls.filter(({ endedAt }) => endedAt === undefined).length
   }
 
@@ -106,28 +111,28 @@ class ScriptedUpstream implements Upstream {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const [, life = '', path = ''] = /^\/life\/([^/]+)(\/.*)$/.exec(request.url ?? '') ?? []
-    const [, asker = '', output] = /^\/outputs\/([^/]+)\/([^/]+)\.jpg$/.exec(request.url ?? '') ?? []
-    if (output !== undefined) return this.#giveOutput(this.#jobs.get(output), asker, request, response)
+    const [, instance = '', path = ''] = /^\/instance\/([^/]+)(\/.*)$/.exec(request.url ?? '') ?? []
+    const [, owner = '', output] = /^\/outputs\/([^/]+)\/([^/]+)\.jpg$/.exec(request.url ?? '') ?? []
+    if (output !== undefined) return this.#sendOutput(this.#jobs.get(output), owner, request, response)
     if (request.headers['x-api-key'] !== this.#options.apiKey) return sendJson(response, 401, { error: 'no key' })
-    if (path === '/v1/get-user-credits') return sendJson(response, 200, { credits: PLENTY / 1e9, 'free-credits': 0 })
-    if (request.method === 'GET') return this.#tellOfJob(path, life, request, response)
+    if (path === '/v1/get-user-credits') return sendJson(response, 200, { credits: BALANCE / 1e9, 'free-credits': 0 })
+    if (request.method === 'GET') return this.#sendJobStatus(path, instance, request, response)
     if (!/^\/v[12]\/sam-v2-image$/.test(path)) return sendJson(response, 404, { error: 'Model not found' })
-    await this.#take(this.#begin(life, response), path.startsWith('/v2'), request, response)
+    await this.#handleCall(this.#recordCall(instance, response), path.startsWith('/v2'), request, response)
   }
 
-  #begin(life: string, response: ServerResponse): UpstreamCall {
+  #recordCall(instance: string, response: ServerResponse): UpstreamCall {
     const index = this.calls.length
     const call: UpstreamCall = {
       index,
       requestId: `call-${index}`,
-      life,
+      instance,
       kind: 'unread',
       at: Date.now(),
       cost: 0,
       billed: 'no',
       deliveries: [],
-      jobTaken: false,
+      jobAccepted: false,
     }
     this.calls.push(call)
     const end = () => {
@@ -137,25 +142,30 @@ class ScriptedUpstream implements Upstream {
     return call
   }
 
-  async #take(call: UpstreamCall, isJob: boolean, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #handleCall(
+    call: UpstreamCall,
+    isJob: boolean,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
     const { image, prompt } = parsed(await bytesOf(request))
-    const question = this.#options.questionOf(digestOf(Buffer.from(image, 'base64')), prompt)
-    if (question === undefined) return sendJson(response, 400, { error: 'an image or a prompt nobody planned' })
-    const nth = this.#asked.get(question) ?? 0
-    this.#asked.set(question, nth + 1)
-    const behaviour = this.#options.behave(question, nth)
+    const input = this.#options.inputOf(digestOf(Buffer.from(image, 'base64')), prompt)
+    if (input === undefined) return sendJson(response, 400, { error: 'an unplanned image or prompt' })
+    const nth = this.#callCounts.get(input) ?? 0
+    this.#callCounts.set(input, nth + 1)
+    const behaviour = this.#options.behave(input, nth)
     call.kind = behaviour.kind
-    call.question = question
-    // As if nothing had been read: only the auditor knows that it has.
+    call.input = input
+    // Looks to the gateway like a request that was never read. Only the history records it.
     if (behaviour.kind === 'reset-before') return void request.socket.resetAndDestroy()
-    // Until there is an answer nobody can say.
+    // Unknown to the gateway until it gets a response.
     call.billed = 'maybe'
     if ('cost' in behaviour) call.cost = Math.floor(behaviour.cost / 1000) * 1000 + call.index
-    if (isJob) await this.#takeJob(call, behaviour, request, response)
-    else await this.#answer(call, behaviour, request, response)
+    if (isJob) await this.#acceptJob(call, behaviour, request, response)
+    else await this.#respond(call, behaviour, request, response)
   }
 
-  async #answer(
+  async #respond(
     call: UpstreamCall,
     behaviour: Behaviour,
     request: IncomingMessage,
@@ -164,10 +174,10 @@ class ScriptedUpstream implements Upstream {
     await this.#pause(behaviour.delayMs)
     if (response.destroyed || behaviour.kind === 'hang') return
     if (behaviour.kind === 'reset') return void request.socket.resetAndDestroy()
-    if (refuses(call, behaviour, response)) return
+    if (sendRefusal(call, behaviour, response)) return
     call.billed = 'yes'
     call.status = 200
-    const picture = this.#paint(call)
+    const picture = this.#createPicture(call)
     response.writeHead(200, {
       'content-type': 'image/jpeg',
       'content-length': String(picture.length),
@@ -175,13 +185,13 @@ class ScriptedUpstream implements Upstream {
       ...moneyHeaders(call),
     })
     if (behaviour.kind === 'normal') {
-      response.once('finish', () => call.deliveries.push({ life: call.life, at: Date.now() }))
+      response.once('finish', () => call.deliveries.push({ instance: call.instance, at: Date.now() }))
       response.end(picture)
     } else sendHalf(picture, behaviour, request, response)
   }
 
-  /** A job is taken at once; it is what takes its time. */
-  async #takeJob(
+  /** Accepts a job at once. The delay is the duration of the job. */
+  async #acceptJob(
     call: UpstreamCall,
     behaviour: Behaviour,
     request: IncomingMessage,
@@ -191,66 +201,71 @@ class ScriptedUpstream implements Upstream {
     if (!isJob) await this.#pause(behaviour.delayMs)
     if (response.destroyed || behaviour.kind === 'hang') return
     if (behaviour.kind === 'reset') return void request.socket.resetAndDestroy()
-    if (refuses(call, behaviour, response)) return
+    if (sendRefusal(call, behaviour, response)) return
     call.status = 200
     call.billed = behaviour.kind === 'failed-job' ? 'no' : 'yes'
-    const troubles = 'isRough' in behaviour && behaviour.isRough ? 1 : 0
+    const failures = 'isFlaky' in behaviour && behaviour.isFlaky ? 1 : 0
     const doneAt = Date.now() + behaviour.delayMs
-    this.#jobs.set(call.requestId, { call, behaviour, doneAt, polls: troubles, fetches: troubles })
-    this.#paint(call)
-    const base = `${this.baseUrl(call.life)}/v2/requests/${call.requestId}`
-    const said = {
+    this.#jobs.set(call.requestId, { call, behaviour, doneAt, failingPolls: failures, failingFetches: failures })
+    this.#createPicture(call)
+    const base = `${this.baseUrl(call.instance)}/v2/requests/${call.requestId}`
+    const accepted = {
       request_id: call.requestId,
       status: 'QUEUED',
-      poll_url: `${this.baseUrl(call.life)}/v1/requests/${call.requestId}`,
+      poll_url: `${this.baseUrl(call.instance)}/v1/requests/${call.requestId}`,
       status_url: `${base}/status`,
       response_url: base,
     }
-    const body = Buffer.from(JSON.stringify(said))
+    const body = Buffer.from(JSON.stringify(accepted))
     const length = { 'content-length': String(body.length) }
     response.writeHead(200, { 'content-type': 'application/json', ...length, ...moneyHeaders(call) })
     if (!isJob) return sendHalf(body, behaviour, request, response)
     response.once('finish', () => {
-      call.jobTaken = true
+      call.jobAccepted = true
     })
     response.end(body)
   }
 
-  async #tellOfJob(path: string, life: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #sendJobStatus(
+    path: string,
+    instance: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
     const [, id = '', status] = /^\/v2\/requests\/([^/]+)(\/status)?$/.exec(path) ?? []
     const job = this.#jobs.get(id)
     if (!job) return sendJson(response, 404, { error: 'unknown request' })
     const { call } = job
-    if (job.polls-- > 0) return void request.socket.resetAndDestroy()
+    if (job.failingPolls-- > 0) return void request.socket.resetAndDestroy()
     if (Date.now() < job.doneAt) return sendJson(response, 200, { request_id: id, status: 'PROCESSING' })
     if (job.behaviour.kind === 'failed-job')
       return sendJson(response, 422, { request_id: id, status: 'FAILED', error: 'inference failed' })
     if (status) return sendJson(response, 200, { request_id: id, status: 'COMPLETED' })
-    // Written by hand: a cost has more digits than a double is sure to keep.
-    const metrics = `{"cost":${formatCredits(call.cost)},"remaining_credits":${formatCredits(PLENTY - call.index)}}`
-    const output = `${this.#origin}/outputs/${life}/${id}.jpg`
+    // Formatted as text, because a double may not keep all digits of a cost.
+    const metrics = `{"cost":${formatCredits(call.cost)},"remaining_credits":${formatCredits(BALANCE - call.index)}}`
+    const output = `${this.#origin}/outputs/${instance}/${id}.jpg`
     response.writeHead(200, { 'content-type': 'application/json' })
     response.end(`{"request_id":"${id}","status":"COMPLETED","output":"${output}","metrics":${metrics}}`)
   }
 
-  async #giveOutput(
+  async #sendOutput(
     job: Job | undefined,
-    life: string,
+    instance: string,
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
     if (!job) return sendJson(response, 404, { error: 'no such picture' })
-    const picture = this.#paint(job.call)
+    const picture = this.#createPicture(job.call)
     response.writeHead(200, { 'content-type': 'image/jpeg', 'content-length': String(picture.length) })
-    if (job.fetches-- > 0) return sendHalf(picture, { kind: 'cut' }, request, response)
-    response.once('finish', () => job.call.deliveries.push({ life, at: Date.now() }))
+    if (job.failingFetches-- > 0) return sendHalf(picture, { kind: 'cut' }, request, response)
+    response.once('finish', () => job.call.deliveries.push({ instance, at: Date.now() }))
     response.end(picture)
   }
 
-  /** Another picture for every call, so that each answer says which call it came from. */
-  #paint({ requestId, question, index }: UpstreamCall): Buffer {
-    const picture = fakePicture({ image: { digest: `${question}`, byteLength: 0 }, fields: { index } })
-    this.#pictures.set(digestOf(picture), { requestId, ...(question !== undefined && { question }) })
+  /** Creates the picture of a call. It differs from all others, so that it identifies the call. */
+  #createPicture({ requestId, input, index }: UpstreamCall): Buffer {
+    const picture = fakePicture({ image: { digest: `${input}`, byteLength: 0 }, fields: { index } })
+    this.#pictures.set(digestOf(picture), { requestId, ...(input !== undefined && { input }) })
     return picture
   }
 
@@ -265,8 +280,8 @@ class ScriptedUpstream implements Upstream {
   }
 }
 
-/** Answers a refusal, which is never billed. */
-function refuses(call: UpstreamCall, behaviour: Behaviour, response: ServerResponse): boolean {
+/** Sends a planned refusal, which is never billed. Returns false if none is planned. */
+function sendRefusal(call: UpstreamCall, behaviour: Behaviour, response: ServerResponse): boolean {
   if (behaviour.kind !== 'busy' && behaviour.kind !== 'server-error') return false
   call.billed = 'no'
   call.status = behaviour.kind === 'busy' ? 429 : behaviour.status
@@ -287,7 +302,7 @@ function sendHalf(body: Buffer, { kind }: { kind: string }, request: IncomingMes
 }
 
 function moneyHeaders({ requestId, index }: UpstreamCall): Record<string, string> {
-  return { 'x-request-id': requestId, 'x-remaining-credits': formatCredits(PLENTY - index) }
+  return { 'x-request-id': requestId, 'x-remaining-credits': formatCredits(BALANCE - index) }
 }
 
 function sendJson(response: ServerResponse, status: number, body: object): void {

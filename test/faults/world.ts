@@ -3,107 +3,111 @@ import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
-import { formatCredits } from '../../src/nanocredits.js'
+import { formatCredits } from '../../src/contracts/nanocredits.js'
 import { createApiKey } from '../../src/teams/api-key.js'
-import { type GatewayProcess, startGatewayProcess } from '../support/gateway-process.js'
-import { otherJpeg } from '../support/jpeg.js'
-import { type Guardian, guard } from './guardian.js'
-import type { FaultEvent, GatewayLife } from './history.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import { type GatewayProcess, startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { guard } from '../support/programs/guardian.js'
+import type { FaultEvent, GatewayInstance } from './history.js'
 import { type DurableRedis, startDurableRedis } from './redis.js'
 import { type Behaviour, FIRST_ESTIMATE, GATEWAYS, type Plan, type TeamId, THRIFTY_BUDGET } from './schedule.js'
 import { startUpstream, type Upstream } from './upstream.js'
 
-export const PATIENCE_MS = 20_000
-/** A job is polled after one second and after two and a half: it needs some time. */
+export const CLIENT_TIMEOUT_MS = 20_000
+/** Longer for v2: a job is polled after 1 s and 2.5 s. */
 export const TIMEOUT_MS = { v1: 3_000, v2: 5_000 }
 export const BUDGETS: Partial<Record<TeamId, number>> = { thrifty: THRIFTY_BUDGET }
 const SHUTDOWN_MS = 20_000
 const UPSTREAM_KEY = 'SG_00112233aabbccdd'
-const AFTERWARDS: Behaviour = { kind: 'normal', delayMs: 100, cost: 1_500_000 }
+/** Behaviour after the planned ones. */
+const DEFAULT_BEHAVIOUR: Behaviour = { kind: 'normal', delayMs: 100, cost: 1_500_000 }
 
 /** All the processes of one run. */
 export interface World {
   plan: Plan
   dir: string
-  guardian: Guardian
   redis: DurableRedis
   upstream: Upstream
-  seats: Seat[]
-  lives: GatewayLife[]
+  replicas: Replica[]
+  instances: GatewayInstance[]
   faults: FaultEvent[]
   images: Buffer[]
   keys: Record<TeamId, string>
-  /** Kills everything and removes every trace. */
+  /** Kills every process and removes every file. */
   end(): Promise<void>
 }
 
-/** Where one gateway process after another runs, over the same folder. */
-export interface Seat {
-  readonly life: GatewayLife | undefined
-  /** Absent while none listens. */
+/** Runs one gateway process after another on the same data folder. */
+export interface Replica {
+  readonly instance: GatewayInstance | undefined
+  /** Absent while no process listens. */
   readonly gateway: GatewayProcess | undefined
   start(): Promise<void>
-  /** Ends the process and keeps what it said. */
+  /** Ends the process and records its log. */
   end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void>
   freeze(): void
   thaw(): void
 }
 
-/** Starts everything a plan needs; `logs` gets every line that a gateway writes. */
+/** Starts every process of a plan. `logs` receives every log line of the gateways. */
 export async function startWorld(plan: Plan, logs: string[]): Promise<World> {
   const dir = await mkdtemp(join(tmpdir(), 'gateway-faults-'))
   const guardian = guard(dir)
   try {
-    return await build(plan, { dir, guardian, logs })
+    return await build(plan, { dir, logs }, () => guardian.clean())
   } catch (error) {
     await guardian.clean()
     throw error
   }
 }
 
-interface Place {
+interface WorldOptions {
   dir: string
-  guardian: Guardian
   logs: string[]
 }
 
-async function build(plan: Plan, place: Place): Promise<World> {
-  const { dir, guardian } = place
-  const images = await Promise.all(plan.questions.map(({ image }) => otherJpeg(image)))
+async function build(plan: Plan, options: WorldOptions, removeFolder: () => Promise<void>): Promise<World> {
+  const { dir } = options
+  const images = await Promise.all(plan.inputs.map(({ image }) => otherJpeg(image)))
   const digests = images.map(image => createHash('sha256').update(image).digest('hex'))
   const upstream = await startUpstream({
     apiKey: UPSTREAM_KEY,
-    questionOf: (digest, prompt) => {
-      const found = plan.questions.findIndex((asked, index) => digests[index] === digest && asked.prompt === prompt)
+    inputOf: (digest, prompt) => {
+      const found = plan.inputs.findIndex((planned, index) => digests[index] === digest && planned.prompt === prompt)
       return found < 0 ? undefined : found
     },
-    behave: (question, nth) => plan.questions[question]?.behaviours[nth] ?? AFTERWARDS,
+    behave: (input, nth) => plan.inputs[input]?.behaviours[nth] ?? DEFAULT_BEHAVIOUR,
   })
-  const redis = await startDurableRedis({ dir, guardian })
+  const redis = await startDurableRedis(dir)
   const { file, keys } = await writeTeams(dir)
-  const lives: GatewayLife[] = []
-  const seats = Array.from({ length: GATEWAYS }, (_, gateway) => {
+  const instances: GatewayInstance[] = []
+  const replicas = Array.from({ length: GATEWAYS }, (_, gateway) => {
     const env = envOf(plan, { file, redis, data: join(dir, `data-${gateway}`) })
-    return openSeat(gateway, { env, upstream, lives, ...place })
+    return createReplica(gateway, { env, upstream, instances, ...options })
   })
-  await Promise.all(seats.map(seat => seat.start()))
+  const end = async () => {
+    await Promise.all(replicas.map(replica => replica.end('SIGKILL')))
+    await redis.kill()
+    await upstream.close()
+    await removeFolder()
+  }
+  try {
+    await Promise.all(replicas.map(replica => replica.start()))
+  } catch (error) {
+    await end()
+    throw error
+  }
   return {
     plan,
     dir,
-    guardian,
     redis,
     upstream,
-    seats,
-    lives,
+    replicas,
+    instances,
     faults: [],
     images,
     keys,
-    async end() {
-      await Promise.all(seats.map(seat => seat.end('SIGKILL')))
-      await redis.kill()
-      await upstream.close()
-      await guardian.clean()
-    },
+    end,
   }
 }
 
@@ -115,7 +119,7 @@ function envOf(plan: Plan, { file, redis, data }: { file: string; redis: Durable
     SEGMIND_API: plan.api,
     SEGMIND_API_KEY: UPSTREAM_KEY,
     SEGMIND_TIMEOUT_MS: `${TIMEOUT_MS[plan.api]}`,
-    CLIENT_TIMEOUT_MS: `${PATIENCE_MS}`,
+    CLIENT_TIMEOUT_MS: `${CLIENT_TIMEOUT_MS}`,
     QUEUE_TIMEOUT_MS: '5000',
     SHUTDOWN_TIMEOUT_MS: `${SHUTDOWN_MS}`,
     PRICE_ESTIMATE_CREDITS: formatCredits(FIRST_ESTIMATE),
@@ -123,8 +127,8 @@ function envOf(plan: Plan, { file, redis, data }: { file: string; redis: Durable
 }
 
 async function writeTeams(dir: string): Promise<{ file: string; keys: Record<TeamId, string> }> {
-  const made = { free: createApiKey(), thrifty: createApiKey() }
-  const teams = Object.entries(made).map(([id, key]) => {
+  const keys = { free: createApiKey(), thrifty: createApiKey() }
+  const teams = Object.entries(keys).map(([id, key]) => {
     const budget = BUDGETS[id as TeamId]
     return {
       id,
@@ -135,47 +139,44 @@ async function writeTeams(dir: string): Promise<{ file: string; keys: Record<Tea
   })
   const file = join(dir, 'teams.yaml')
   await writeFile(file, stringify({ teams }))
-  return { file, keys: { free: made.free.text, thrifty: made.thrifty.text } }
+  return { file, keys: { free: keys.free.text, thrifty: keys.thrifty.text } }
 }
 
-interface SeatPlace extends Place {
+interface ReplicaOptions extends WorldOptions {
   env: Record<string, string>
   upstream: Upstream
-  lives: GatewayLife[]
+  instances: GatewayInstance[]
 }
 
-function openSeat(gateway: number, { env, upstream, lives, guardian, logs }: SeatPlace): Seat {
-  let life: GatewayLife | undefined
+function createReplica(gateway: number, { env, upstream, instances, logs }: ReplicaOptions): Replica {
+  let instance: GatewayInstance | undefined
   let running: GatewayProcess | undefined
   let count = 0
   return {
-    get life() {
-      return life
+    get instance() {
+      return instance
     },
     get gateway() {
       return running
     },
     async start() {
-      const begun: GatewayLife = { id: `g${gateway}-${count++}`, gateway, startedAt: Date.now() }
-      const started = await startGatewayProcess({ ...env, SEGMIND_BASE_URL: upstream.baseUrl(begun.id) })
-      const pid = started.child.pid as number
-      guardian.watch(pid)
-      started.child.once('exit', () => guardian.forget(pid))
-      begun.listeningAt = Date.now()
-      lives.push(begun)
-      life = begun
+      const next: GatewayInstance = { id: `g${gateway}-${count++}`, gateway, startedAt: Date.now() }
+      const started = await startGatewayProcess({ ...env, SEGMIND_BASE_URL: upstream.baseUrl(next.id) })
+      next.listeningAt = Date.now()
+      instances.push(next)
+      instance = next
       running = started
     },
     async end(signal) {
-      const [ending, about] = [running, life]
+      const [ending, record] = [running, instance]
       running = undefined
-      if (!ending || !about) return
-      if (signal === 'SIGTERM') about.stoppingAt = Date.now()
+      if (!ending || !record) return
+      if (signal === 'SIGTERM') record.stoppingAt = Date.now()
       const code = await ending.end(signal)
-      about.ended = { at: Date.now(), how: signal === 'SIGKILL' ? 'killed' : 'stopped', code }
-      about.gaveUp = ending.lines.some(line => line.includes('"msg":"gave up waiting'))
-      about.storeLostAt = ending.lines.filter(line => line.includes('"msg":"the store does not answer')).map(timeOf)
-      logs.push(...ending.lines.map(line => `${about.id} ${line}`))
+      record.ended = { at: Date.now(), how: signal === 'SIGKILL' ? 'killed' : 'stopped', code }
+      record.stoppedEarly = ending.lines.some(line => line.includes('"msg":"gave up waiting'))
+      record.storeLostAt = ending.lines.filter(line => line.includes('"msg":"store is unreachable')).map(timeOf)
+      logs.push(...ending.lines.map(line => `${record.id} ${line}`))
     },
     freeze: () => void running?.child.kill('SIGSTOP'),
     thaw: () => void running?.child.kill('SIGCONT'),

@@ -1,7 +1,7 @@
 import t from 'tap'
+import { type Blob, type BlobStore, StoreError } from '../../src/contracts/store.js'
+import type { ImageBytes } from '../../src/contracts/types.js'
 import { HeldImages } from '../../src/images/held-images.js'
-import type { ImageBytes } from '../../src/segment/types.js'
-import { type Blob, type BlobStore, StoreError } from '../../src/storage.js'
 
 const IMAGE: ImageBytes = {
   type: 'png',
@@ -32,22 +32,22 @@ function held(ttlSeconds = 60) {
     clear: async () => 0,
     delete: async key => blobs.delete(key),
   }
-  /** A process of its own over the same store. */
+  /** Opens a second process on the same store. */
   const another = () =>
     new HeldImages({
       store,
       ttlSeconds,
       now: () => clock.now,
-      onStoreFailure: (_error, doing) => failures.push(doing),
+      observer: { storeFailed: (_error, operation) => failures.push(operation) },
     })
   return { images: another(), another, blobs, state, clock, failures }
 }
 
-t.test('an image is found by its id, in one piece, and written once', async t => {
+t.test('an image is found by its id, in one chunk, and written once', async t => {
   const { images, state } = held()
   await images.keep('', IMAGE, 'vision')
   await images.keep('', IMAGE, 'vision')
-  t.equal(state.puts, 2, 'once, and once who has sent it')
+  t.equal(state.puts, 2, 'once for the image, and once for its sender')
   t.same(await images.find('', IMAGE.digest), {
     type: 'png',
     digest: IMAGE.digest,
@@ -56,14 +56,14 @@ t.test('an image is found by its id, in one piece, and written once', async t =>
   })
 })
 
-t.test('scopes do not see each other', async t => {
+t.test('scopes do not share images', async t => {
   const { images } = held()
   await images.keep('red', IMAGE, 'vision')
   t.equal(await images.find('blue', IMAGE.digest), undefined)
   t.equal(await images.find('', IMAGE.digest), undefined)
 })
 
-t.test('an image the store has lost is kept again when it comes again', async t => {
+t.test('an image the store has lost is stored again when it is sent again', async t => {
   const { images, blobs } = held()
   await images.keep('', IMAGE, 'vision')
   blobs.clear()
@@ -79,18 +79,18 @@ t.test('IMAGE_TTL_SECONDS=0 keeps none', async t => {
   t.equal(await images.find('', IMAGE.digest), undefined)
 })
 
-t.test('a store that is down is told and harms nobody; the image is kept the next time', async t => {
+t.test('a failing store is reported and fails no request; the image is stored the next time', async t => {
   const { images, state, failures } = held()
   state.isDown = true
   await images.keep('', IMAGE, 'vision')
   t.equal(await images.find('', IMAGE.digest), undefined)
-  t.same(failures, ['keep', 'find'])
+  t.same(failures, ['images: keep', 'images: find'])
   state.isDown = false
   await images.keep('', IMAGE, 'vision')
   t.ok(await images.find('', IMAGE.digest))
 })
 
-t.test('an image is taken out by a team that has sent it, and by no other', async t => {
+t.test('only a team that sent an image can delete it', async t => {
   const { images, blobs } = held()
   await images.keep('', IMAGE, 'red')
   await images.keep('', IMAGE, 'blue')
@@ -100,31 +100,28 @@ t.test('an image is taken out by a team that has sent it, and by no other', asyn
   t.equal(await images.find('', IMAGE.digest), undefined)
   t.equal(await images.drop('', IMAGE.digest, 'red'), 'unknown')
   await images.keep('', IMAGE, 'red')
-  t.ok(await images.find('', IMAGE.digest), 'sent again it is there again')
+  t.ok(await images.find('', IMAGE.digest), 'sent again, it is found again')
   t.equal(blobs.has(`by:blue:${IMAGE.digest}`), false)
 })
 
-t.test('where each team has its own, it is its own to take out', async t => {
+t.test('a team can delete an image of its own scope', async t => {
   const { images } = held()
   await images.keep('red', IMAGE, 'red')
   t.equal(await images.drop('blue', IMAGE.digest, 'blue'), 'unknown')
   t.equal(await images.drop('red', IMAGE.digest, 'red'), 'dropped')
 })
 
-t.test(
-  'an image that is stored on purpose is written whatever was written before, and its failure is told',
-  async t => {
-    const { images, state } = held(60)
-    await images.keep('', IMAGE, 'red')
-    t.equal(await images.store('', IMAGE, 'red'), 60_000)
-    t.equal(state.puts, 4)
-    state.isDown = true
-    await t.rejects(images.store('', IMAGE, 'red'), { name: 'StoreError' })
-    t.equal(await held(0).images.store('', IMAGE, 'red'), undefined, 'where none are kept')
-  },
-)
+t.test('an explicitly stored image is always written, and a failure rejects', async t => {
+  const { images, state } = held(60)
+  await images.keep('', IMAGE, 'red')
+  t.equal(await images.store('', IMAGE, 'red'), 60_000)
+  t.equal(state.puts, 4)
+  state.isDown = true
+  await t.rejects(images.store('', IMAGE, 'red'), { name: 'StoreError' })
+  t.equal(await held(0).images.store('', IMAGE, 'red'), undefined, 'with a time to live of 0')
+})
 
-t.test('an image that is used after half its time lives on', async t => {
+t.test('an image used after half its time to live is renewed', async t => {
   const { images, another, state, clock } = held(60)
   await images.store('', IMAGE, 'red')
   clock.now = 30_000
@@ -134,4 +131,15 @@ t.test('an image that is used after half its time lives on', async t => {
   clock.now = 30_001
   await other.find('', IMAGE.digest)
   t.equal(state.puts, 3)
+})
+
+t.test('requests for one image share its bytes until it is dropped', async t => {
+  const { images } = held()
+  await images.store('', IMAGE, 'vision')
+  const [one, other] = await Promise.all([images.find('', IMAGE.digest), images.find('', IMAGE.digest)])
+  t.ok(one)
+  t.equal(other, one)
+  t.equal(await images.find('', IMAGE.digest), one)
+  t.equal(await images.drop('', IMAGE.digest, 'vision'), 'dropped')
+  t.equal(await images.find('', IMAGE.digest), undefined)
 })

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
-import { startTestGateway, type TestGateway, type TestGatewayOptions } from '../support/gateway.js'
-import { startRedis } from '../support/redis-server.js'
+import { eventually } from '../support/eventually.js'
+import { startTestGateway, type TestGateway, type TestGatewayOptions } from '../support/gateway/gateway.js'
+import { startRedis } from '../support/programs/redis-server.js'
 
 const ADMIN_KEY = 'operators-0123456789'
 const OPERATOR = { 'x-api-key': ADMIN_KEY, 'x-operator': 'Ada' }
@@ -16,7 +17,7 @@ async function open(t: Test, options: TestGatewayOptions = {}): Promise<TestGate
   return gateway
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: JSON of many forms, looked into by each test
+// biome-ignore lint/suspicious/noExplicitAny: JSON of many forms, which each test checks
 type Json = any
 
 async function operate(gateway: TestGateway, method: string, path: string, body?: object) {
@@ -33,7 +34,7 @@ async function audited(gateway: TestGateway): Promise<Json[]> {
   return (await operate(gateway, 'GET', '/audit')).body.entries
 }
 
-t.test('a key is made, replaced and revoked, at once and with an entry in the audit log', async t => {
+t.test('creating, rotating and revoking a key takes effect at once and is audited', async t => {
   const gateway = await open(t)
   const made = await operate(gateway, 'POST', '/teams/blue/keys', { expires: '90d', note: 'ui', name: 'Blue' })
   t.match(made, { status: 201, body: { team: 'blue', isNewTeam: true, key: /^SG_gw/, id: String, expires: String } })
@@ -46,7 +47,7 @@ t.test('a key is made, replaced and revoked, at once and with an entry in the au
   t.match(await operate(gateway, 'DELETE', `/keys/${id}`), { status: 200, body: { state: 'revoked' } })
   t.equal((await gateway.fetch('/usage', { headers: { 'x-api-key': key } })).status, 401)
   t.equal((await gateway.fetch('/usage', { headers: { 'x-api-key': rotated.body.key } })).status, 200)
-  t.equal((await operate(gateway, 'DELETE', `/keys/${id}`)).status, 200, 'again changes nothing')
+  t.equal((await operate(gateway, 'DELETE', `/keys/${id}`)).status, 200, 'a second revocation changes nothing')
 
   const { teams } = (await operate(gateway, 'GET', '/teams')).body
   const blue = teams.find((team: Json) => team.id === 'blue')
@@ -69,18 +70,22 @@ t.test('a key is made, replaced and revoked, at once and with an entry in the au
     ],
   )
   t.match(entries[0], { by: 'operator', address: '127.0.0.1', at: /Z$/, requestId: String, seq: 3 })
-  t.notMatch(JSON.stringify(entries) + gateway.logText(), key.slice(14), 'no key is in the audit log or any other')
+  t.notMatch(
+    JSON.stringify(entries) + gateway.logText(),
+    key.slice(14),
+    'no key appears in the audit log or the process log',
+  )
   t.match(await gateway.logged(line => line.msg === 'audit'), { action: 'key.created', operator: 'Ada' })
 })
 
-t.test('a budget is overridden for a time, in place of its parts', async t => {
+t.test('a budget override replaces the parts it names until it expires', async t => {
   const gateway = await open(t)
   const until = new Date(Date.now() + 3_600_000).toISOString()
   const spend = async () => (await gateway.segment({ prompt: 'dog' }, { team: 'labs' })).status
   await operate(gateway, 'PUT', '/teams/labs/budget/override', { daily: 0, until })
   t.equal(await spend(), 429)
-  const told = await operate(gateway, 'PUT', '/teams/labs/budget/override', { daily: '0.5', until })
-  t.match(told, { status: 200, body: { team: 'labs', override: { daily: 0.5, until } } })
+  const response = await operate(gateway, 'PUT', '/teams/labs/budget/override', { daily: '0.5', until })
+  t.match(response, { status: 200, body: { team: 'labs', override: { daily: 0.5, until } } })
   t.equal(await spend(), 200)
   const { teams } = (await operate(gateway, 'GET', '/overview')).body
   t.match(
@@ -95,7 +100,7 @@ t.test('a budget is overridden for a time, in place of its parts', async t => {
   )
 })
 
-t.test('what cannot be done is said, and changes and audits nothing', async t => {
+t.test('a rejected operation reports why, changes nothing and is not audited', async t => {
   const gateway = await open(t)
   const before = await readFile(gateway.teamsFile, 'utf8')
   const until = new Date(Date.now() + 3_600_000).toISOString()
@@ -136,12 +141,12 @@ t.test('what cannot be done is said, and changes and audits nothing', async t =>
   })
   t.match(await huge.json(), { code: 'invalid_request' })
   for (const path of ['/overview', '/history', '/events', '/teams', '/cache', '/audit'])
-    t.equal((await gateway.fetch(`/admin${path}`)).status, 403, `${path} is not for teams`)
+    t.equal((await gateway.fetch(`/admin${path}`)).status, 403, `${path} refuses team keys`)
   t.equal(await readFile(gateway.teamsFile, 'utf8'), before)
   t.strictSame(await audited(gateway), [])
 })
 
-t.test('a result is purged with what was made of it, and bought anew', async t => {
+t.test('purging a result removes its derived forms, and the next request buys it again', async t => {
   const gateway = await open(t)
   const bought = await gateway.segment({ prompt: 'dog' })
   const id = bought.headers.get('x-result-id') ?? ''
@@ -160,19 +165,22 @@ t.test('a result is purged with what was made of it, and bought anew', async t =
   ])
 })
 
-t.test('what one replica purges, the other one forgets', async t => {
+t.test("a purge in one replica reaches the other's memory tier", async t => {
   const redis = await startRedis()
   t.teardown(() => redis.close())
   const one = await open(t, { redisUrl: redis.url })
   const other = await open(t, { redisUrl: redis.url, keys: one.keys, upstream: one.upstream })
   const id = (await one.segment({ prompt: 'dog' })).headers.get('x-result-id') ?? ''
-  t.equal((await other.fetch(`/results/${id}`)).status, 200, 'it remembers it now, too')
+  t.equal((await other.fetch(`/results/${id}`)).status, 200, 'the other replica holds it in memory')
   await operate(one, 'DELETE', `/cache/results/${id}`)
-  while ((await other.fetch(`/results/${id}`)).status === 200) await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually('the purge never reached the other replica', async () => {
+    const { status } = await other.fetch(`/results/${id}`)
+    return status === 404
+  })
   t.match((await operate(other, 'GET', '/audit')).body.entries, [{ action: 'result.purged', subject: id }])
 })
 
-t.test('the overview moves with what happens, and its stream tells it', async t => {
+t.test('the overview and its event stream follow the traffic', async t => {
   const gateway = await open(t)
   const leaving = new AbortController()
   const stream = await gateway.fetch('/admin/events', { headers: OPERATOR, signal: leaving.signal })
@@ -185,9 +193,11 @@ t.test('the overview moves with what happens, and its stream tells it', async t 
   })
   await gateway.segment({ prompt: 'dog' })
   await gateway.segment({ prompt: '' })
-  let told = first
-  while (told.teams[0].today.paidCalls === 0 || told.errors.length === 0) told = (await overviews.next()).value
-  t.match(told, {
+  const overview = await eventually('the stream never showed the purchase and the error', async () => {
+    const { value } = await overviews.next()
+    return value.teams[0].today.paidCalls > 0 && value.errors.length > 0 && value
+  })
+  t.match(overview, {
     credits: { balance: { state: 'fresh' } },
     teams: [
       { id: 'vision', today: { paidCalls: 1, chargedCredits: 0.0017 }, thisMonth: { chargedCredits: 0.0017 } },
@@ -199,7 +209,7 @@ t.test('the overview moves with what happens, and its stream tells it', async t 
   leaving.abort()
 })
 
-t.test('a stop ends the streams of those who look on, and the history goes on after it', async t => {
+t.test('a stop ends event streams, and the history continues after a restart', async t => {
   const dataDir = t.testdir()
   const first = await open(t, { dataDir })
   const stream = await first.fetch('/admin/events', { headers: OPERATOR })
@@ -212,12 +222,14 @@ t.test('a stop ends the streams of those who look on, and the history goes on af
   t.match(minutes.at(-1), { spentCredits: 0.0017, teams: { vision: 0.0017 }, answers: { miss: 1 }, p50Ms: Number })
 })
 
-t.test('operators are told what is wrong and what ends soon', async t => {
+t.test('the overview lists problems and keys that expire soon', async t => {
   const gateway = await open(t, { teams: { vision: { budget: { daily: 0.002 } } } })
   await operate(gateway, 'POST', '/teams/vision/keys', { expires: '5d', note: 'short' })
   await gateway.segment({ prompt: 'dog' })
-  let { body } = await operate(gateway, 'GET', '/overview')
-  while (body.alerts.length === 0) body = (await operate(gateway, 'GET', '/overview')).body
+  const body = await eventually('the overview never listed an alert', async () => {
+    const overview = await operate(gateway, 'GET', '/overview')
+    return overview.body.alerts.length > 0 && overview.body
+  })
   t.match(body.alerts, [{ type: 'budget.threshold', text: /Team vision/ }])
   t.match(body.expiringKeys, [{ team: 'vision', note: 'short', expiresAt: /Z$/ }])
 })

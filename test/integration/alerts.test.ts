@@ -1,9 +1,9 @@
 import t from 'tap'
 import { startReceiver } from '../alerts/receiver.js'
-import { startTestGateway } from '../support/gateway.js'
-import { startRedis } from '../support/redis-server.js'
+import { startTestGateway } from '../support/gateway/gateway.js'
+import { startRedis } from '../support/programs/redis-server.js'
 
-t.test('two replicas tell the webhook of a budget, a wrong shared key and empty credits, each once', async t => {
+t.test('two replicas send one alert each for a budget, a refused shared key and empty credits', async t => {
   const receiver = await startReceiver(t)
   const redis = await startRedis()
   t.teardown(() => redis.close())
@@ -16,7 +16,7 @@ t.test('two replicas tell the webhook of a budget, a wrong shared key and empty 
 
   one.upstream.script({ headers: { 'x-cost': '0.0017' } })
   t.equal((await one.segment({ prompt: 'dog' })).status, 200)
-  // Both hear that the key is refused, and look at everything.
+  // Both replicas see the refused key and check all conditions.
   one.upstream.script({ status: 401, body: { error: 'no' } }, { status: 401, body: { error: 'no' } })
   await Promise.all([one, two].map((gateway, index) => gateway.segment({ prompt: `cat ${index}` }, { team: 'labs' })))
   one.upstream.script({ status: 406, body: { error: 'Insufficient credits' } })
@@ -27,5 +27,5 @@ t.test('two replicas tell the webhook of a budget, a wrong shared key and empty 
   t.same(messages.map(({ type }) => type).sort(), ['budget.threshold', 'credits.state', 'upstream.unauthorized'])
   const budget = messages.find(({ type }) => type === 'budget.threshold')
   t.match(budget, { data: { team: 'vision', window: 'daily', threshold: 0.8 }, text: /vision has used 85 %/ })
-  for (const gateway of [one, two]) t.notMatch(gateway.logText(), receiver.url, 'the address is a secret')
+  for (const gateway of [one, two]) t.notMatch(gateway.logText(), receiver.url, 'the URL is a secret')
 })

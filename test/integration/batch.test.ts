@@ -1,6 +1,7 @@
 import t from 'tap'
-import { startTestGateway, type TestGateway } from '../support/gateway.js'
-import { otherJpeg } from '../support/jpeg.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import { eventually } from '../support/eventually.js'
+import { startTestGateway, type TestGateway } from '../support/gateway/gateway.js'
 
 interface Item {
   index: number
@@ -36,7 +37,7 @@ const points = (from: number, to: number) =>
     return { id: `p${place}`, coordinates: [[place % 16, Math.floor(place / 16)]] }
   })
 
-t.test('a hundred selections of which sixty are bought pay for forty, the bought ones first', async t => {
+t.test('a batch of 100 with 60 cached results buys 40 and returns the cached ones first', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const gate = gateway.upstream.hold()
@@ -46,7 +47,7 @@ t.test('a hundred selections of which sixty are bought pay for forty, the bought
   const first = await itemsOf(await buying)
   t.equal(first.length, 60)
   t.equal(gateway.upstream.calls.length, 60)
-  t.equal(gateway.upstream.peakInFlight, 8, 'so many at a time')
+  t.equal(gateway.upstream.peakInFlight, 8, 'a few at a time')
   const answer = await batch(gateway, points(0, 100).reverse())
   t.match(answer.headers.get('content-type'), /^application\/x-ndjson/)
   const items = await itemsOf(answer)
@@ -61,10 +62,14 @@ t.test('a hundred selections of which sixty are bought pay for forty, the bought
   const usage = await (await gateway.fetch('/usage')).json()
   t.match(usage, { totals: { paidCalls: 100, hits: 60 } })
   const found = await gateway.fetch(`/results/${items[0]?.resultId}`)
-  t.equal(Buffer.from(await found.arrayBuffer()).toString('base64'), items[0]?.image, 'each has its own result')
+  t.equal(
+    Buffer.from(await found.arrayBuffer()).toString('base64'),
+    items[0]?.image,
+    'each selection has its own result',
+  )
 })
 
-t.test('one upload: the image is hashed once and sent as one', async t => {
+t.test('a batch with one upload hashes the image once', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   await itemsOf(await batch(gateway, points(0, 5)))
@@ -72,7 +77,7 @@ t.test('one upload: the image is hashed once and sent as one', async t => {
   t.ok(uploaded < photo.length + 1_000)
 })
 
-t.test('a budget stops what it does not pay for, and nothing else', async t => {
+t.test('an exhausted budget stops only the selections it cannot pay for', async t => {
   const gateway = await startTestGateway({
     env: { PRICE_ESTIMATE_CREDITS: '0.0017', SEGMIND_MAX_CONCURRENCY: '1' },
     teams: { vision: { budget: { daily: 0.0035 } } },
@@ -88,16 +93,16 @@ t.test('a budget stops what it does not pay for, and nothing else', async t => {
 
 const ADMIN_KEY = 'an-operators-key'
 
-/** Why a request was answered so, once that is written: behind the answer. */
-async function explained(gateway: TestGateway, requestId: string): Promise<object[]> {
-  for (;;) {
+/** Resolves with the explanation of a request, which is written after the response. */
+async function explanationsOf(gateway: TestGateway, requestId: string): Promise<object[]> {
+  return eventually('the request was never explained', async () => {
     const answer = await gateway.fetch(`/admin/requests/${requestId}`, { headers: { 'x-api-key': ADMIN_KEY } })
     const { explanations } = (await answer.json()) as { explanations?: object[] }
-    if (explanations) return explanations
-  }
+    return explanations
+  })
 }
 
-t.test('each selection is told of like a request: in the log, in the figures, and explained', async t => {
+t.test('each selection is logged, counted and explained like a request', async t => {
   const gateway = await startTestGateway({ env: { ADMIN_KEY, SEGMIND_MAX_CONCURRENCY: '1' } })
   t.teardown(gateway.stop)
   await itemsOf(await batch(gateway, points(0, 1)))
@@ -105,24 +110,27 @@ t.test('each selection is told of like a request: in the log, in the figures, an
   const headers = { 'x-request-id': 'a-batch' }
   await itemsOf(await batch(gateway, [...points(0, 3), { prompt: '' }], { headers }))
 
-  t.match(await explained(gateway, 'a-batch.1'), [
+  t.match(await explanationsOf(gateway, 'a-batch.1'), [
     {
       requestId: 'a-batch.1',
-      ...{ route: '/segment/batch', team: 'vision', status: 200, chargedCredits: 0.0017 },
+      route: '/segment/batch',
+      team: 'vision',
+      status: 200,
+      chargedCredits: 0.0017,
       question: { params: { coordinates: [[1, 0]] } },
       cache: { how: 'miss', looks: [{ found: 'nothing' }] },
       flight: { role: 'leader' },
       call: { outcome: 'charged' },
     },
   ])
-  t.match(await explained(gateway, 'a-batch.0'), [{ cache: { how: 'hit' }, chargedCredits: 0 }])
-  t.match(await explained(gateway, 'a-batch.2'), [{ status: 422, code: 'upstream_rejected' }])
-  t.match(await explained(gateway, 'a-batch.3'), [{ status: 400, code: 'missing_selection' }])
+  t.match(await explanationsOf(gateway, 'a-batch.0'), [{ cache: { how: 'hit' }, chargedCredits: 0 }])
+  t.match(await explanationsOf(gateway, 'a-batch.2'), [{ status: 422, code: 'upstream_rejected' }])
+  t.match(await explanationsOf(gateway, 'a-batch.3'), [{ status: 400, code: 'missing_selection' }])
 
   const metrics = await gateway.metrics()
   t.match(metrics, 'segmind_gateway_errors_total{route="/segment/batch",code="missing_selection"} 1')
   t.match(metrics, 'segmind_gateway_errors_total{route="/segment/batch",code="upstream_rejected"} 1')
-  t.notMatch(metrics, /errors_total\{[^}]*code="not_cached"\} [1-9]/, 'that something has to be bought is no error')
+  t.notMatch(metrics, /errors_total\{[^}]*code="not_cached"\} [1-9]/, 'a required purchase is not an error')
   t.match(metrics, 'segmind_gateway_requests_total{route="/segment/batch",team="vision",code="200"} 2')
   const overview = await gateway.fetch('/admin/overview', { headers: { 'x-api-key': ADMIN_KEY } })
   t.match(((await overview.json()) as { errors: object[] }).errors, [
@@ -141,18 +149,18 @@ t.test('each selection is told of like a request: in the log, in the figures, an
   )
 })
 
-t.test('with a test key they leave nothing to explain', async t => {
+t.test('selections of a test key leave no explanation', async t => {
   const gateway = await startTestGateway({ env: { ADMIN_KEY } })
   t.teardown(gateway.stop)
   const asTest = { 'x-api-key': gateway.testKey, 'x-request-id': 'made-up' }
   t.match(await itemsOf(await batch(gateway, points(0, 1), { headers: asTest })), [{ status: 200 }])
   await itemsOf(await batch(gateway, points(0, 1), { headers: { 'x-request-id': 'real' } }))
-  t.equal((await explained(gateway, 'real.0')).length, 1)
+  t.equal((await explanationsOf(gateway, 'real.0')).length, 1)
   const { status } = await gateway.fetch('/admin/requests/made-up.0', { headers: { 'x-api-key': ADMIN_KEY } })
   t.equal(status, 404)
 })
 
-t.test('as multipart/mixed each part is an answer', async t => {
+t.test('a multipart/mixed response has one part per selection', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const answer = await batch(gateway, [{ id: 'ä', prompt: 'dog' }, { prompt: '' }], { headers: { accept: '*/*' } })
@@ -177,7 +185,7 @@ t.test('as multipart/mixed each part is an answer', async t => {
   t.equal(found?.body.length, Number(found?.headers['content-length']))
 })
 
-t.test('items come as they are done, and nothing more is begun for a caller that has left', async t => {
+t.test('items arrive as they complete, and no selection starts after the caller has left', async t => {
   const gateway = await startTestGateway({ env: { SEGMIND_MAX_CONCURRENCY: '2' } })
   t.teardown(gateway.stop)
   await itemsOf(await batch(gateway, points(0, 1)))
@@ -186,18 +194,22 @@ t.test('items come as they are done, and nothing more is begun for a caller that
   const answer = await batch(gateway, points(0, 20), { signal: leaving.signal })
   const reader = answer.body?.getReader()
   const { value } = (await reader?.read()) ?? {}
-  t.match(JSON.parse(Buffer.from(value ?? []).toString()), { index: 0, cache: 'hit' }, 'while the others are bought')
+  t.match(
+    JSON.parse(Buffer.from(value ?? []).toString()),
+    { index: 0, cache: 'hit' },
+    'hits arrive while others are being bought',
+  )
   await gateway.upstream.arrived(3)
   leaving.abort()
   await gateway.logged(({ msg, status }) => msg === 'request' && status === 499)
   gate.open()
   const again = await gateway.segment({ coordinates: '[[1,0]]' }, { image: photo })
-  t.notOk(again.headers.get('x-cache') === 'MISS', 'what was under way is kept')
+  t.notOk(again.headers.get('x-cache') === 'MISS', 'purchases in flight are kept')
   await gateway.stop()
   t.equal(gateway.upstream.calls.length, 3)
 })
 
-t.test('an image that is not there is told at once', async t => {
+t.test('an unknown image is reported at once', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const body = JSON.stringify({ image: `sha256:${'0'.repeat(64)}`, selections: [{ prompt: 'dog' }] })

@@ -3,21 +3,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { stringify } from 'yaml'
-import { Secret } from '../../src/config.js'
+import { Secret } from '../../src/config/index.js'
+import { type Nanocredits, parseCredits } from '../../src/contracts/nanocredits.js'
+import type { LedgerEntry, Store } from '../../src/contracts/store.js'
 import { createBudgetCalendar } from '../../src/credits/windows.js'
-import { type Nanocredits, parseCredits } from '../../src/nanocredits.js'
-import type { LedgerEntry, Store } from '../../src/storage.js'
 import { openStore } from '../../src/store/open-store.js'
 import { createApiKey } from '../../src/teams/api-key.js'
-import { type FakeSegmind, startFakeSegmind } from '../support/fake-segmind.js'
-import { segmentForm } from '../support/gateway.js'
-import { startGatewayProcess } from '../support/gateway-process.js'
-import { otherJpeg } from '../support/jpeg.js'
-import { startRedis } from '../support/redis-server.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import { type FakeSegmind, startFakeSegmind } from '../support/doubles/fake-segmind.js'
+import { eventually } from '../support/eventually.js'
+import { segmentForm } from '../support/gateway/gateway.js'
+import { startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { startRedis } from '../support/programs/redis-server.js'
 
 type Window = 'daily' | 'monthly'
 
-/** Nanocredits; what every call is thought to cost at first, and how many fit into a budget then. */
+/** Initial estimate in nanocredits, and the number of calls of that cost that fit a budget. */
 const ESTIMATE = 2_000_000
 const TEAMS: Readonly<
   Record<string, { budget?: Partial<Record<Window, Nanocredits>>; fits: number; window?: Window }>
@@ -31,13 +32,16 @@ const TEAMS: Readonly<
   free: { fits: Number.POSITIVE_INFINITY },
 }
 const NAMES = Object.keys(TEAMS)
-/** Of each team at once, twice. */
+/** Concurrent requests of each team; sent twice. */
 const REQUESTS = 24
-/** What calls cost, in turn and always a little more: some less than was thought, some more, none less than the smallest budget. */
+/**
+ * Costs of the calls in turn, rising slowly: below and above the estimate, none below the smallest
+ * budget.
+ */
 const COSTS = [1_234_567, 2_345_679, 1_999_999, 2_600_001, 1_000_001, 3_100_003, 1_700_000]
 const START: Nanocredits = 10_000_000_000
 
-/** Noon is never far: no window ends during the test. */
+/** A time zone in which it is about noon, so that no window ends during the test. */
 const TIME_ZONE = new Date().getUTCHours() < 12 ? 'Asia/Tokyo' : 'Pacific/Pitcairn'
 const calendar = createBudgetCalendar(TIME_ZONE)
 
@@ -48,7 +52,7 @@ interface Answer {
   requestId: string
   retryAfter: number
   problem: Record<string, unknown>
-  askedAt: number
+  requestedAt: number
   answeredAt: number
 }
 
@@ -64,43 +68,45 @@ for (const kind of ['redis', 'embedded'] as const) {
     const refusedAtFirst = NAMES.map(name => Math.max(0, REQUESTS - fitsOf(name))).reduce((sum, count) => sum + count)
     const answers: Answer[] = []
 
-    await t.test('as many calls are let through as fit, while none has ended', async t => {
+    await t.test('calls in flight are limited to what the budget can reserve', async t => {
       const held = upstream.hold()
       const refused = counter(refusedAtFirst)
-      const asked = askAll(answer => answer.status !== 200 && refused.count())
+      const pending = askAll(answer => answer.status !== 200 && refused.count())
       await refused.reached
       const admitted = NAMES.length * REQUESTS - refusedAtFirst
-      // The last refusal may be heard before the last reservation is made.
-      let before = await ledger.account()
-      while (before.reservedCalls < admitted) before = await ledger.account()
+      // The last refusal may arrive before the last reservation is made.
+      const before = await eventually('an admitted call was never reserved', async () => {
+        const totals = await ledger.totals()
+        return totals.reservedCalls >= admitted && totals
+      })
       held.open()
       t.match(before, { reserved: admitted * ESTIMATE, reservedCalls: admitted, spent: 0 })
-      answers.push(...(await asked))
+      answers.push(...(await pending))
       for (const name of NAMES) {
         const paid = answers.filter(({ team, status }) => team === name && status === 200)
         t.equal(paid.length, Math.min(REQUESTS, fitsOf(name)), name)
       }
     })
 
-    await t.test('what calls cost less than was thought is free for others, at any concurrency', async () => {
+    await t.test('the difference between estimate and cost is released, at any concurrency', async () => {
       answers.push(...(await askAll()))
     })
 
-    await t.test('who has room for a call gets it, and who has none does not', async t => {
+    await t.test('a team within its budget gets a call, a team without room does not', async t => {
       const budgeted = NAMES.filter(name => TEAMS[name]?.budget)
       const last = await Promise.all(budgeted.map(name => untilRefused(t, name, { ask, ledger, answers })))
       answers.push(...last.flat())
-      const dearest = Math.max(ESTIMATE, ...bills.map(({ cost }) => cost))
+      const highestCost = Math.max(ESTIMATE, ...bills.map(({ cost }) => cost))
       for (const name of budgeted) {
         const room = limitOf(name) - costOf(answers, name)
-        t.ok(room < dearest, `${name} was refused with ${room} left`)
+        t.ok(room < highestCost, `${name} was refused with ${room} left`)
         const paid = answers.filter(({ team, status }) => team === name && status === 200)
-        t.ok(paid.length >= Math.floor(limitOf(name) / dearest), `${name} had ${paid.length} calls`)
+        t.ok(paid.length >= Math.floor(limitOf(name) / highestCost), `${name} had ${paid.length} calls`)
       }
     })
 
     await t.test(
-      'a refusal names the budget and the end of its window; nobody without a budget is refused',
+      'a refusal names the budget and the end of its window; teams without a budget are not refused',
       async t => {
         const refused = answers.filter(({ status }) => status !== 200)
         t.ok(refused.length > refusedAtFirst)
@@ -108,7 +114,7 @@ for (const kind of ['redis', 'embedded'] as const) {
       },
     )
 
-    await t.test('no budget is exceeded by more than calls cost beyond what was thought', async t => {
+    await t.test('no budget is exceeded by more than costs above the estimates', async t => {
       const entries = await ledger.entries(today().day)
       t.same(new Set(entries.map(({ state }) => state)), new Set(['charged']))
       for (const name of NAMES) {
@@ -121,12 +127,12 @@ for (const kind of ['redis', 'embedded'] as const) {
         )
         t.ok(
           own.every(({ estimate }) => estimate > 0),
-          'nothing is thought to be free',
+          'no call has an estimate of 0',
         )
       }
     })
 
-    await t.test("the ledger's totals are Segmind's own bills, of each team and in all", async t => {
+    await t.test("the ledger's totals equal Segmind's bills, per team and overall", async t => {
       const usage = await ledger.usage(today().month)
       for (const name of NAMES) {
         const own = bills.filter(({ team }) => team === name)
@@ -134,10 +140,14 @@ for (const kind of ['redis', 'embedded'] as const) {
         const { charged, paidCalls } = usage.find(({ team }) => team === name) ?? { charged: 0, paidCalls: 0 }
         t.same({ charged, paidCalls }, { charged: billed, paidCalls: own.length }, name)
         t.same(await ledger.booked(name, today()), { daily: billed, monthly: billed }, name)
-        t.equal(costOf(answers, name), billed, `${name} was told so`)
+        t.equal(costOf(answers, name), billed, `the responses report the amount billed to ${name}`)
       }
-      t.match(await ledger.account(), {
-        ...{ spent: upstream.billed, calls: bills.length, reserved: 0, reservedCalls: 0, estimatedCalls: 0 },
+      t.match(await ledger.totals(), {
+        spent: upstream.billed,
+        calls: bills.length,
+        reserved: 0,
+        reservedCalls: 0,
+        estimatedCalls: 0,
       })
       t.equal(upstream.billed, START - upstream.remaining)
       t.equal(bills.at(-1)?.remaining, upstream.remaining)
@@ -145,7 +155,7 @@ for (const kind of ['redis', 'embedded'] as const) {
   })
 }
 
-/** Three gateways as processes of their own over one store, and one Segmind that keeps its own books. */
+/** Three gateway processes over one store, and a Segmind that records what it bills. */
 async function startWorld(t: Test, kind: 'redis' | 'embedded') {
   const dir = await mkdtemp(join(tmpdir(), 'budgets-test-'))
   t.teardown(() => rm(dir, { recursive: true, force: true }))
@@ -153,21 +163,25 @@ async function startWorld(t: Test, kind: 'redis' | 'embedded') {
   t.teardown(() => redis?.close())
   const upstream = await startFakeSegmind({ remaining: START })
   t.teardown(() => upstream.close())
-  const bills = keepBills(upstream)
+  const bills = recordBills(upstream)
   const { file, keys } = await writeTeams(dir)
   const env = {
-    ...{ DATA_DIR: dir, TEAMS_FILE: file, SEGMIND_API_KEY: upstream.apiKey, SEGMIND_BASE_URL: upstream.url },
-    ...{ PRICE_ESTIMATE_CREDITS: '0.002', BUDGET_TIMEZONE: TIME_ZONE },
+    DATA_DIR: dir,
+    TEAMS_FILE: file,
+    SEGMIND_API_KEY: upstream.apiKey,
+    SEGMIND_BASE_URL: upstream.url,
+    PRICE_ESTIMATE_CREDITS: '0.002',
+    BUDGET_TIMEZONE: TIME_ZONE,
     ...(redis ? { REDIS_URL: redis.url } : {}),
   }
   const gateways = await Promise.all([1, 2, 3].map(() => startGatewayProcess(env)))
   t.teardown(() => Promise.all(gateways.map(gateway => gateway.end('SIGKILL'))))
   const image = await otherJpeg(1)
-  let asked = 0
+  let requestCount = 0
   const ask = async (team: string): Promise<Answer> => {
-    const number = asked++
+    const number = requestCount++
     const { url } = gateways[number % gateways.length] as (typeof gateways)[number]
-    const askedAt = Date.now()
+    const requestedAt = Date.now()
     const answer = await fetch(`${url}/segment`, {
       method: 'POST',
       body: segmentForm({ prompt: `${team} ${number}` }, image),
@@ -180,14 +194,14 @@ async function startWorld(t: Test, kind: 'redis' | 'embedded') {
         team,
         status,
         cost: parseCredits(headers.get('x-cost') ?? '0') ?? Number.NaN,
-        askedAt,
+        requestedAt,
         answeredAt: Date.now(),
       },
       ...{ requestId: headers.get('x-request-id') ?? '', retryAfter: Number(headers.get('retry-after')) },
       problem: status === 200 ? {} : JSON.parse(body.toString()),
     }
   }
-  /** So many requests of every team at once, the teams in turn, each team at every process. */
+  /** Sends requests of every team at once, the teams in turn, each team to every process. */
   const askAll = (onAnswer: (answer: Answer) => unknown = () => {}): Promise<Answer[]> => {
     const order = Array.from({ length: REQUESTS }, () => NAMES).flat()
     return Promise.all(
@@ -202,8 +216,8 @@ async function startWorld(t: Test, kind: 'redis' | 'embedded') {
   return { ask, askAll, upstream, bills, ledger }
 }
 
-/** What Segmind bills, call by call; whose call it was is in the prompt. */
-function keepBills(upstream: FakeSegmind): Bill[] {
+/** Amounts that Segmind bills, call by call. The prompt names the team. */
+function recordBills(upstream: FakeSegmind): Bill[] {
   const bills: Bill[] = []
   upstream.script(({ fields }) => {
     const cost = (COSTS[bills.length % COSTS.length] ?? 0) + bills.length
@@ -226,17 +240,21 @@ async function writeTeams(dir: string) {
   return { file, keys: Object.fromEntries(keys.map(([name, { text }]) => [name, text])) }
 }
 
-/** The same store as the processes', as one more of them would open it. */
+/** Opens the store of the processes, as another process would. */
 async function openAnother(t: Test, dataDir: string, redisUrl: string | undefined): Promise<Store> {
   const { store, spool } = await openStore({
-    ...{ dataDir, maxBytes: 64 * 1024 ** 2 },
+    dataDir,
+    maxBytes: 64 * 1024 ** 2,
     ...(redisUrl ? { redisUrl: new Secret(redisUrl) } : {}),
   })
   t.teardown(() => Promise.all([store.close(), spool.close()]))
   return store
 }
 
-/** One request after the other. Each was let through with what was booked before it, or it is the last. */
+/**
+ * Sends one request after another until one is refused. Checks that the budget had room for each
+ * admitted one.
+ */
 async function untilRefused(
   t: Test,
   name: string,
@@ -253,16 +271,16 @@ async function untilRefused(
   }
 }
 
-function checkRefusal(t: Test, { team, status, cost, retryAfter, problem, askedAt, answeredAt }: Answer): void {
+function checkRefusal(t: Test, { team, status, cost, retryAfter, problem, requestedAt, answeredAt }: Answer): void {
   const window = TEAMS[team]?.window
   if (!window) return void t.fail(`${team} was refused: ${JSON.stringify(problem)}`)
-  const least = calendar.secondsLeft(answeredAt, window)
-  const most = calendar.secondsLeft(askedAt, window)
+  const shortest = calendar.secondsLeft(answeredAt, window)
+  const longest = calendar.secondsLeft(requestedAt, window)
   const isNamed =
     status === 429 && problem.code === 'budget_exhausted' && `${problem.detail}`.includes(` ${window} budget `)
   const isFree = problem.billed === 'no' && cost === 0
-  const isRight = isNamed && isFree && retryAfter >= least && retryAfter <= most
-  t.ok(isRight, `${team}: ${JSON.stringify({ status, retryAfter, least, most, problem })}`)
+  const isRight = isNamed && isFree && retryAfter >= shortest && retryAfter <= longest
+  t.ok(isRight, `${team}: ${JSON.stringify({ status, retryAfter, shortest, longest, problem })}`)
 }
 
 const isOf =
@@ -274,7 +292,7 @@ const today = () => calendar.windows(Date.now())
 
 const fitsOf = (name: string): number => TEAMS[name]?.fits ?? 0
 
-/** The lesser of both: all calls of the test are of one day. */
+/** Returns the lower of the two budgets, because all calls are on one day. */
 function limitOf(name: string): Nanocredits {
   return Math.min(...Object.values(TEAMS[name]?.budget ?? {}), Number.POSITIVE_INFINITY)
 }
@@ -283,7 +301,7 @@ function costOf(answers: readonly Answer[], name: string): Nanocredits {
   return answers.filter(({ team }) => team === name).reduce((sum, { cost }) => sum + cost, 0)
 }
 
-/** Ends when so many were counted. */
+/** Resolves once that many were counted. */
 function counter(wanted: number) {
   let counted = 0
   let reach = () => {}

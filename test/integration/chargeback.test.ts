@@ -1,19 +1,19 @@
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
-import { formatCredits, fromCredits } from '../../src/nanocredits.js'
+import { formatCredits, fromCredits } from '../../src/contracts/nanocredits.js'
 import { createApiKey } from '../../src/teams/api-key.js'
-import { startTestGateway, type TestGateway } from '../support/gateway.js'
+import { startTestGateway, type TestGateway } from '../support/gateway/gateway.js'
 
 const ADMIN_KEY = 'an-operators-key'
 const TEAMS = ['lab', 'press', 'shop', 'studio']
 const OCTOBER = '2026-10'
 const NOVEMBER = '2026-11'
 
-// biome-ignore lint/suspicious/noExplicitAny: a JSON answer, whose form the contract test checks
+// biome-ignore lint/suspicious/noExplicitAny: the contract test checks the form of this JSON
 type Statement = any
 
-/** Gateways that follow each other over one store, on a clock of their own. */
-function openCompany(t: Test) {
+/** Starts gateways one after another over one store, with a clock of the test. */
+function setUp(t: Test) {
   const clock = { now: Date.parse('2026-10-15T10:00:00Z') }
   t.intercept(Date, 'now', { value: () => clock.now })
   const dataDir = t.testdir()
@@ -45,13 +45,13 @@ const figuresOf = (statement: Statement, team: string) =>
         sharedCredits: 0,
         billedCredits: 0,
       })
-const told = (credits: number) => formatCredits(fromCredits(credits))
+const text = (credits: number) => formatCredits(fromCredits(credits))
 const row = (cells: string[]) => `| ${cells.join(' | ')} |`
 
-t.test('the example of docs/chargeback.md is what the gateway does', async t => {
+t.test('the example in docs/chargeback.md matches the gateway', async t => {
   const document = await readFile('docs/chargeback.md', 'utf8')
   const hasRow = (cells: string[]) => t.ok(document.split('\n').includes(row(cells)), row(cells))
-  const { clock, open } = openCompany(t)
+  const { clock, open } = setUp(t)
 
   let gateway = await open('split')
   for (const [team, how, does] of [
@@ -62,8 +62,8 @@ t.test('the example of docs/chargeback.md is what the gateway does', async t => 
     t.equal(await used(gateway, team), how)
     const { teams, totals, ...rest } = await administer(gateway, '/admin/usage')
     t.match(rest, { month: OCTOBER, policy: 'split' })
-    const bears = ['studio', 'shop', 'press'].map(name => told(figuresOf({ teams }, name).billedCredits))
-    hasRow([`${team} ${does}`, ...bears, told(totals.billedCredits)])
+    const bears = ['studio', 'shop', 'press'].map(name => text(figuresOf({ teams }, name).billedCredits))
+    hasRow([`${team} ${does}`, ...bears, text(totals.billedCredits)])
   }
   await used(gateway, 'shop')
   await used(gateway, 'studio')
@@ -84,15 +84,15 @@ t.test('the example of docs/chargeback.md is what the gateway does', async t => 
       t.strictSame(
         { ...one, billedCredits: 0 },
         { ...other, billedCredits: 0 },
-        'the policy changes only what is billed',
+        'the policy changes only the billed amounts',
       )
-      hasRow([team, ...[one.chargedCredits, one.sharedCredits, one.billedCredits, other.billedCredits].map(told)])
+      hasRow([team, ...[one.chargedCredits, one.sharedCredits, one.billedCredits, other.billedCredits].map(text)])
     }
   }
 })
 
-t.test('a month that is over is closed, and told as it was to everybody', async t => {
-  const { clock, open } = openCompany(t)
+t.test('a closed month is reported unchanged to operators and teams', async t => {
+  const { clock, open } = setUp(t)
   const gateway = await open('split')
   await used(gateway, 'studio')
   await used(gateway, 'shop')
@@ -101,7 +101,7 @@ t.test('a month that is over is closed, and told as it was to everybody', async 
 
   clock.now = Date.parse('2026-11-02T10:00:00Z')
   const headers = { 'content-type': 'application/json' }
-  const closed = await administer(gateway, closing, { method: 'PUT', headers, body: '{"a body":"means nothing"}' })
+  const closed = await administer(gateway, closing, { method: 'PUT', headers, body: '{"a body":"is ignored"}' })
   const at = '2026-11-02T10:00:00.000Z'
   t.match(closed, { closed: { at, by: 'operator' }, sinceClosed: [], totals: { billedCredits: 0.0017 } })
   await used(gateway, 'press')
@@ -134,7 +134,7 @@ t.test('a month that is over is closed, and told as it was to everybody', async 
 })
 
 t.test('operators read all teams or one, as JSON or as CSV', async t => {
-  const { open } = openCompany(t)
+  const { open } = setUp(t)
   const gateway = await open('split')
   await used(gateway, 'studio')
   await used(gateway, 'shop')

@@ -7,19 +7,19 @@ import axios from 'axios'
 import FormDataPackage from 'form-data'
 import t from 'tap'
 import * as undici from 'undici'
-import { startTestGateway, type TestGateway } from '../support/gateway.js'
-import { otherJpeg } from '../support/jpeg.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import { startTestGateway, type TestGateway } from '../support/gateway/gateway.js'
 
 const run = promisify(execFile)
 
-interface Asked {
+interface Outcome {
   status: number
   type: string
   bytes: number
 }
 
-/** One client's way to send a photo with a selection. */
-type Client = (gateway: TestGateway, photo: string) => Promise<Asked>
+/** Sends a photo with a selection by one client. */
+type Client = (gateway: TestGateway, photo: string) => Promise<Outcome>
 
 const clients: Record<string, Client> = {
   'axios with form-data': async (gateway, photo) => {
@@ -111,46 +111,51 @@ print(r.status_code, r.headers['content-type'], len(r.content))`,
     ),
 }
 
-t.test('clients nobody here wrote get the picture, and all of them ask the same question', async t => {
+t.test('third-party clients get the picture, and all of their requests have one cache key', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const photo = join(t.testdir({}), 'photo.jpg')
   await writeFile(photo, await otherJpeg(7))
   const sizes = new Set<number>()
   for (const [name, client] of Object.entries(clients)) {
-    const asked = await client(gateway, photo).catch((error: unknown) => {
+    const outcome = await client(gateway, photo).catch((error: unknown) => {
       if (!isMissing(error)) throw error
-      t.comment(`${name}: not on this machine`)
+      t.comment(`${name} is not installed`)
     })
-    if (!asked) continue
-    t.match(asked, { status: 200, type: 'image/jpeg' }, name)
-    sizes.add(asked.bytes)
+    if (!outcome) continue
+    t.match(outcome, { status: 200, type: 'image/jpeg' }, name)
+    sizes.add(outcome.bytes)
   }
-  t.equal(sizes.size, 1, 'the same bytes for all')
+  t.equal(sizes.size, 1, 'all clients get the same bytes')
   t.equal(gateway.upstream.calls.length, 1, 'bought once')
 })
 
-t.test('an upload over 1 MB with Expect: 100-continue arrives whole', async t => {
+t.test('an upload over 1 MB with Expect: 100-continue arrives completely', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const photo = join(t.testdir({}), 'large.jpg')
   await writeFile(photo, Buffer.concat([await otherJpeg(8), Buffer.alloc(3_000_000)]))
-  const asked = await curl(gateway, ['-H', 'Expect: 100-continue', '-F', `image=@${photo}`, '-F', 'prompt=dog']).catch(
-    (error: unknown) => {
-      if (!isMissing(error)) throw error
-      t.comment('no curl on this machine')
-    },
-  )
-  if (asked) t.equal(asked.status, 200)
-  if (asked) t.equal(gateway.upstream.calls[0]?.image.byteLength, 3_000_000 + (await otherJpeg(8)).length)
+  const outcome = await curl(gateway, [
+    '-H',
+    'Expect: 100-continue',
+    '-F',
+    `image=@${photo}`,
+    '-F',
+    'prompt=dog',
+  ]).catch((error: unknown) => {
+    if (!isMissing(error)) throw error
+    t.comment('curl is not installed')
+  })
+  if (outcome) t.equal(outcome.status, 200)
+  if (outcome) t.equal(gateway.upstream.calls[0]?.image.byteLength, 3_000_000 + (await otherJpeg(8)).length)
 })
 
-function fromAxios(answer: { status: number; headers: object; data: ArrayBuffer }): Asked {
+function fromAxios(answer: { status: number; headers: object; data: ArrayBuffer }): Outcome {
   const headers = answer.headers as Record<string, string>
   return { status: answer.status, type: headers['content-type'] ?? '', bytes: answer.data.byteLength }
 }
 
-async function curl(gateway: TestGateway, args: string[]): Promise<Asked> {
+async function curl(gateway: TestGateway, args: string[]): Promise<Outcome> {
   const write = '%{http_code} %{content_type} %{size_download}'
   const { stdout } = await run('curl', [
     '-sS',
@@ -166,7 +171,7 @@ async function curl(gateway: TestGateway, args: string[]): Promise<Asked> {
   return fromLine(stdout)
 }
 
-async function python(gateway: TestGateway, photo: string, script: string): Promise<Asked> {
+async function python(gateway: TestGateway, photo: string, script: string): Promise<Outcome> {
   const head = `import sys\nurl, key, photo = sys.argv[1:4]\n`
   for (const interpreter of ['python3', '/usr/bin/python3']) {
     try {
@@ -176,15 +181,15 @@ async function python(gateway: TestGateway, photo: string, script: string): Prom
       if (!isMissing(error)) throw error
     }
   }
-  throw Object.assign(new Error('no Python with that package'), { code: 'ENOENT' })
+  throw Object.assign(new Error('this Python package is not installed'), { code: 'ENOENT' })
 }
 
-function fromLine(line: string): Asked {
+function fromLine(line: string): Outcome {
   const [status, type = '', bytes] = line.trim().split(' ')
   return { status: Number(status), type, bytes: Number(bytes) }
 }
 
-/** The client is not installed here: no program, or no Python package. */
+/** Thrown if a client is not installed: no program, or no Python package. */
 function isMissing(error: unknown): boolean {
   return (
     (error as { code?: string }).code === 'ENOENT' ||

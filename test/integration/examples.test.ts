@@ -3,15 +3,15 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { startTestGateway } from '../support/gateway.js'
+import { startTestGateway } from '../support/gateway/gateway.js'
 
-interface Ran {
+interface Exit {
   code: number
   stdout: string
   stderr: string
 }
 
-/** What the examples say against a gateway, by a test key: its sandbox segments for real. */
+/** Runs an example against a gateway with a test key and a plain segmenter. */
 async function open(t: Test) {
   const gateway = await startTestGateway()
   const folder = await mkdtemp(join(tmpdir(), 'examples-'))
@@ -21,7 +21,7 @@ async function open(t: Test) {
   })
   const env = { PATH: process.env.PATH, SEGMIND_GATEWAY_URL: gateway.url, SEGMIND_GATEWAY_KEY: gateway.testKey }
   const run = (command: string, args: string[], { input = '', key = gateway.testKey } = {}) =>
-    new Promise<Ran>(resolve => {
+    new Promise<Exit>(resolve => {
       const child = execFile(command, args, { env: { ...env, SEGMIND_GATEWAY_KEY: key } }, (error, stdout, stderr) =>
         resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
       )
@@ -30,13 +30,13 @@ async function open(t: Test) {
   return { gateway, folder, run }
 }
 
-t.test('a labelling loop sends its photo once and ends in COCO annotations', async t => {
+t.test('the labelling example uploads its photo once and writes COCO annotations', async t => {
   const { gateway, folder, run } = await open(t)
   const output = join(folder, 'annotations.json')
   const script = ['examples/labelling.mjs', 'examples/photos/coffee.jpg', output]
   const input = '290,200 cup\n\n470,260 saucer\n290,200 cup\nwhere?\n5000,1\n'
   const { stdout, stderr, code } = await run(process.execPath, script, { input })
-  t.equal(code, 1, 'some of the clicks were none')
+  t.equal(code, 1, 'the example skips invalid clicks')
   t.match(stderr, /where\?: invalid_request.*\n5000,1: invalid_parameter/)
   const photo = await readFile('examples/photos/coffee.jpg')
   t.match(stdout, new RegExp(`3 annotations, 0\\.000000000 credits, ${photo.length} bytes of photo sent`))
@@ -48,7 +48,7 @@ t.test('a labelling loop sends its photo once and ends in COCO annotations', asy
   t.equal(gateway.upstream.calls.length, 0)
 })
 
-t.test('the client’s example shows a picture, then that the photo is known; and why there is none', async t => {
+t.test('the client example reports a picture, a known photo and a failure', async t => {
   const { folder, run } = await open(t)
   const output = join(folder, 'cat.jpg')
   const script = ['examples/client.mjs', 'examples/photos/cat.jpg', 'cat', output]
@@ -60,7 +60,7 @@ t.test('the client’s example shows a picture, then that the photo is known; an
   t.match(await run(process.execPath, script, { key: 'SG_gwrong' }), { code: 1, stderr: /^401 unauthorized: / })
 })
 
-t.test('curl and the shell ask in every way there is', async t => {
+t.test('the curl example sends each kind of request', async t => {
   const { run } = await open(t)
   const { stdout, code, stderr } = await run('sh', ['examples/curl.sh'])
   t.equal(code, 0, stderr)

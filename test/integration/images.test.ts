@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import sharp from 'sharp'
 import t from 'tap'
-import { startTestGateway } from '../support/gateway.js'
-import { otherJpeg } from '../support/jpeg.js'
-import { connectTo } from '../support/raw-client.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import { startTestGateway } from '../support/gateway/gateway.js'
+import { connectTo } from '../support/gateway/raw-client.js'
 
 /** A photo of about 5 MB. */
 function largeJpeg(): Promise<Buffer> {
@@ -13,7 +13,7 @@ function largeJpeg(): Promise<Buffer> {
     .toBuffer()
 }
 
-t.test('fifty clicks on one photo upload it once', async t => {
+t.test('50 requests for one photo upload it once', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const photo = await largeJpeg()
@@ -24,7 +24,7 @@ t.test('fifty clicks on one photo upload it once', async t => {
   for (const round of ['bought', 'found']) {
     for (let click = 1; click < 50; click++) {
       const body = JSON.stringify({ image: id, coordinates: [[click, click]] })
-      t.ok(body.length < 200, 'a click is a few bytes')
+      t.ok(body.length < 200, 'each click sends a few bytes')
       const headers = { 'content-type': 'application/json' }
       const answer = await gateway.fetch('/segment', { method: 'POST', headers, body })
       await answer.arrayBuffer()
@@ -37,7 +37,7 @@ t.test('fifty clicks on one photo upload it once', async t => {
   t.ok(gateway.upstream.calls.every(({ image }) => image.byteLength === photo.length))
 })
 
-t.test('an image that is stored is named later, and unknown once it is deleted', async t => {
+t.test('a stored image can be named by id until it is deleted', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const photo = await otherJpeg(5)
@@ -54,12 +54,12 @@ t.test('an image that is stored is named later, and unknown once it is deleted',
   t.equal((await ask()).status, 200)
   t.equal((await gateway.fetch(`/images/${kept.image}`, { method: 'DELETE' })).status, 204)
   t.equal((await gateway.fetch(`/images/${kept.image}`, { method: 'HEAD' })).status, 404)
-  t.equal((await ask()).status, 200, 'its answers stay')
+  t.equal((await ask()).status, 200, 'its results stay')
   const other = await gateway.fetch('/segment', jsonOf({ image: kept.image, prompt: 'cat' }))
   t.match(await other.json(), { code: 'unknown_image', billed: 'no' })
 })
 
-t.test('under CACHE_SCOPE=team an image is known to its team only', async t => {
+t.test('under CACHE_SCOPE=team only the team of an image can use it', async t => {
   const gateway = await startTestGateway({ env: { CACHE_SCOPE: 'team' }, teams: { red: {}, blue: {} } })
   t.teardown(gateway.stop)
   const { headers } = await gateway.segment({ prompt: 'dog' }, { team: 'red' })
@@ -78,7 +78,7 @@ function jsonOf(fields: object): RequestInit {
 
 const sha256 = (body: string | Buffer) => `sha-256=:${createHash('sha256').update(body).digest('base64')}:`
 
-/** A body in each form that can be sent twice byte by byte. */
+/** Bodies of each form that can be sent twice with equal bytes. */
 async function bodies(): Promise<[type: string, body: Buffer][]> {
   const photo = await otherJpeg(9)
   const part = (name: string, value: Buffer | string) => [
@@ -94,7 +94,7 @@ async function bodies(): Promise<[type: string, body: Buffer][]> {
 }
 
 for (const field of ['Content-Digest', 'Repr-Digest'])
-  t.test(`a body whose ${field} is known is not asked for when its answer is there`, async t => {
+  t.test(`a body with a known ${field} need not be sent if its result is cached`, async t => {
     const gateway = await startTestGateway()
     t.teardown(gateway.stop)
     for (const [type, body] of await bodies()) {
@@ -106,7 +106,7 @@ for (const field of ['Content-Digest', 'Repr-Digest'])
       await first.until(/^HTTP\/1.1 100 Continue/)
       first.send(body)
       t.match(await first.ended, /HTTP\/1.1 200 OK.*x-cache: MISS/s)
-      // What it holds is remembered behind the answer.
+      // The body's question is stored after the response.
       let second = ''
       while (!/^HTTP\/1.1 200/.test(second)) {
         const client = await connectTo(gateway.url)
@@ -116,22 +116,22 @@ for (const field of ['Content-Digest', 'Repr-Digest'])
         else second = await client.ended
       }
       t.match(second, /x-cache: HIT/)
-      t.match(second, /connection: close/i, 'what comes next on it cannot be told from the body')
-      for (const wanted of [head('cache-control: no-cache\r\n'), head('', '/segment/quote')]) {
+      t.match(second, /connection: close/i, 'the unread body would precede the next request')
+      for (const request of [head('cache-control: no-cache\r\n'), head('', '/segment/quote')]) {
         const third = await connectTo(gateway.url)
-        third.send(wanted)
-        t.match(await third.until(/^HTTP/), /100 Continue/, 'here its answer alone does not do')
+        third.send(request)
+        t.match(await third.until(/^HTTP/), /100 Continue/, 'this request needs its body')
         third.destroy()
       }
-      const stranger = await connectTo(gateway.url)
-      stranger.send(head().replace(gateway.key, 'wrong'))
-      t.match(await stranger.until(/^HTTP.*\r\n/s), /401 Unauthorized/)
-      stranger.destroy()
+      const unauthorized = await connectTo(gateway.url)
+      unauthorized.send(head().replace(gateway.key, 'wrong'))
+      t.match(await unauthorized.until(/^HTTP.*\r\n/s), /401 Unauthorized/)
+      unauthorized.destroy()
     }
     t.equal(gateway.upstream.calls.length, 2)
   })
 
-t.test('a body that is not the one that was announced is refused, and buys nothing', async t => {
+t.test('a body that does not match its digest header is rejected and buys nothing', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   for (const [type, body] of await bodies()) {
@@ -148,7 +148,7 @@ t.test('a body that is not the one that was announced is refused, and buys nothi
   t.equal(gateway.upstream.calls.length, 0)
 })
 
-t.test('an image that is not there is told at once, also to who would come back for the answer', async t => {
+t.test('an unknown image is reported at once, also with respond-async', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const init = {

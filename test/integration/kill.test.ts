@@ -3,22 +3,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { stringify } from 'yaml'
-import { Secret } from '../../src/config.js'
+import { Secret } from '../../src/config/index.js'
 import { openStore } from '../../src/store/open-store.js'
 import { createApiKey } from '../../src/teams/api-key.js'
-import { type FakeSegmind, startFakeSegmind } from '../support/fake-segmind.js'
-import { segmentForm } from '../support/gateway.js'
-import { startGatewayProcess } from '../support/gateway-process.js'
-import { otherJpeg } from '../support/jpeg.js'
-import { startRedis } from '../support/redis-server.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import { type FakeSegmind, startFakeSegmind } from '../support/doubles/fake-segmind.js'
+import { segmentForm } from '../support/gateway/gateway.js'
+import { startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { startRedis } from '../support/programs/redis-server.js'
 
 const REQUESTS = 80
-/** Calls Segmind has taken from each of the processes when it is killed. */
+/** Calls that Segmind has received from each process when it is killed. */
 const KILL_AFTER = [3, 11, 20]
 
 for (const kind of ['embedded', 'redis'] as const) {
   t.test(
-    `kill -9 in the middle of load (${kind} store): every call that was answered is in the ledger, every answer survives`,
+    `kill -9 under load (${kind} store): every answered call is in the ledger, and every result survives`,
     async t => {
       const dir = await mkdtemp(join(tmpdir(), 'kill-test-'))
       t.teardown(() => rm(dir, { recursive: true, force: true }))
@@ -54,12 +54,12 @@ for (const kind of ['embedded', 'redis'] as const) {
         await Promise.all([worker(), worker(), worker(), worker()])
         await killed
       }
-      await ledgerHasEverything(t, dir, upstream, redis?.url)
+      await checkLedger(t, dir, upstream, redis?.url)
 
       const after = await startGatewayProcess(env)
       const calls = upstream.calls.length
       for (const number of answered) {
-        t.equal(await ask(after.url, key.text, images[number] ?? Buffer.alloc(0)), 'HIT', `answer ${number} survived`)
+        t.equal(await ask(after.url, key.text, images[number] ?? Buffer.alloc(0)), 'HIT', `result ${number} is cached`)
       }
       t.equal(upstream.calls.length, calls)
       t.ok(answered.size > 0)
@@ -78,8 +78,11 @@ async function ask(url: string, key: string, image: Buffer): Promise<string | nu
   return answer.status === 200 ? answer.headers.get('x-cache') : null
 }
 
-/** Calls Segmind took, and entries of the ledger, whatever state they are in: a call whose process was killed stays booked as reserved. */
-async function ledgerHasEverything(t: Test, dir: string, upstream: FakeSegmind, redisUrl: string | undefined) {
+/**
+ * Calls that Segmind received, and ledger entries of any state: the call of a killed process stays
+ * reserved.
+ */
+async function checkLedger(t: Test, dir: string, upstream: FakeSegmind, redisUrl: string | undefined) {
   const { store } = await openStore({
     dataDir: dir,
     maxBytes: 64 * 1024 ** 2,
@@ -92,6 +95,6 @@ async function ledgerHasEverything(t: Test, dir: string, upstream: FakeSegmind, 
   t.ok(upstream.calls.length > 0)
   t.ok(entries.length >= upstream.calls.length, `${upstream.calls.length} calls, ${entries.length} entries`)
   const spent = (usage?.charged ?? 0) + (usage?.reserved ?? 0) + (usage?.unknown ?? 0)
-  t.ok(spent >= upstream.billed, 'no less is booked than was billed')
+  t.ok(spent >= upstream.billed, 'at least the billed amount is booked')
   t.equal(entries.filter(({ state }) => state === 'charged').length, usage?.paidCalls)
 }

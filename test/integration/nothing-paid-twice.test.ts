@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
-import { startTestGateway } from '../support/gateway.js'
-import { otherJpeg } from '../support/jpeg.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import { startTestGateway } from '../support/gateway/gateway.js'
 
-t.test('a hundred identical requests at once cost one upstream call', async t => {
+t.test('100 identical concurrent requests cost one upstream call', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const held = gateway.upstream.hold()
-  const asked = Array.from({ length: 100 }, () => gateway.segment({ prompt: 'the dog' }))
+  const pending = Array.from({ length: 100 }, () => gateway.segment({ prompt: 'the dog' }))
   await gateway.upstream.arrived(1)
   held.open()
-  const answers = await Promise.all(asked)
+  const answers = await Promise.all(pending)
   const bodies = await Promise.all(
     answers.map(async answer =>
       createHash('sha256')
@@ -21,10 +21,10 @@ t.test('a hundred identical requests at once cost one upstream call', async t =>
   t.same(new Set(answers.map(({ status }) => status)), new Set([200]))
   t.equal(new Set(bodies).size, 1)
   t.equal(gateway.upstream.calls.length, 1)
-  t.equal(answers.filter(({ headers }) => headers.get('x-cost') !== '0').length, 1, 'one of them paid')
+  t.equal(answers.filter(({ headers }) => headers.get('x-cost') !== '0').length, 1, 'one of them is charged')
 })
 
-t.test('the same image by file, base64, data: URI and id, the same meaning in any spelling: one purchase', async t => {
+t.test('equal requests in different forms and spellings are one purchase', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const image = await otherJpeg(1)
@@ -58,14 +58,18 @@ t.test('the same image by file, base64, data: URI and id, the same meaning in an
   }
   t.equal(gateway.upstream.calls.length, 1)
   const rendered = (await again[4]?.json()) as { image: string }
-  t.same(Buffer.from(rendered.image, 'base64'), Buffer.from(await first.arrayBuffer()), 'base64 is only a rendering')
+  t.same(
+    Buffer.from(rendered.image, 'base64'),
+    Buffer.from(await first.arrayBuffer()),
+    'base64 changes the form of the response only',
+  )
 })
 
-t.test('another picture is another purchase: pixels, prompt, points, overlay', async t => {
+t.test('different pixels, prompts, points or overlay are separate purchases', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const image = await otherJpeg(1)
-  const questions: [Record<string, string>, Buffer][] = [
+  const inputs: [Record<string, string>, Buffer][] = [
     [{ prompt: 'dog' }, image],
     [{ prompt: 'Dog' }, image],
     [{ prompt: 'dog', overlay_mask: 'false' }, image],
@@ -74,14 +78,14 @@ t.test('another picture is another purchase: pixels, prompt, points, overlay', a
     [{ coordinates: '[[1,1],[2,2]]' }, image],
     [{ prompt: 'dog' }, await otherJpeg(2)],
   ]
-  for (const [fields, photo] of questions) {
+  for (const [fields, photo] of inputs) {
     const answer = await gateway.segment(fields, { image: photo })
     t.equal(answer.headers.get('x-cache'), 'MISS', JSON.stringify(fields))
   }
-  t.equal(gateway.upstream.calls.length, questions.length)
+  t.equal(gateway.upstream.calls.length, inputs.length)
 })
 
-t.test('with a prompt, coordinates are dropped, and the answer says so', async t => {
+t.test('with a prompt, coordinates are dropped and reported as ignored', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const plain = await gateway.segment({ prompt: 'dog' })
@@ -99,10 +103,10 @@ t.test(
     t.teardown(gateway.stop)
     const held = gateway.upstream.hold()
     const leaving = new AbortController()
-    const asked = gateway.segment({ prompt: 'dog' }, { signal: leaving.signal })
+    const pending = gateway.segment({ prompt: 'dog' }, { signal: leaving.signal })
     await gateway.upstream.arrived(1)
     leaving.abort()
-    await t.rejects(asked, { name: 'AbortError' })
+    await t.rejects(pending, { name: 'AbortError' })
     await gateway.logged(({ status }) => status === 499)
     held.open()
     const next = await gateway.segment({ prompt: 'dog' })
@@ -115,7 +119,7 @@ t.test(
   },
 )
 
-t.test('under CACHE_SCOPE=team nothing is shared between teams, neither results nor images', async t => {
+t.test('under CACHE_SCOPE=team neither results nor images are shared between teams', async t => {
   const gateway = await startTestGateway({ env: { CACHE_SCOPE: 'team' }, teams: { red: {}, blue: {} } })
   t.teardown(gateway.stop)
   const first = await gateway.segment({ prompt: 'dog' }, { team: 'red' })

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { segmentForm, startTestGateway } from '../support/gateway.js'
-import { startGatewayProcess } from '../support/gateway-process.js'
+import { segmentForm, startTestGateway } from '../support/gateway/gateway.js'
+import { startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { connectTo } from '../support/gateway/raw-client.js'
 
 t.test('a photo with a prompt comes back segmented, the second time from the cache', async t => {
   const gateway = await startTestGateway()
@@ -19,7 +20,7 @@ t.test('a photo with a prompt comes back segmented, the second time from the cac
   t.match(await (await gateway.fetch('/readyz')).json(), { checks: { upstream: 'segmind' } })
 })
 
-t.test('where the sandbox stands in, every answer says so, and so does /readyz', async t => {
+t.test('with the sandbox as upstream, every response and /readyz report it', async t => {
   const dataDir = t.testdir()
   const gateway = await startGatewayProcess({ DATA_DIR: dataDir })
   t.teardown(() => gateway.end('SIGKILL'))
@@ -30,7 +31,14 @@ t.test('where the sandbox stands in, every answer says so, and so does /readyz',
   const bought = await ask(body)
   t.equal(bought.status, 200)
   t.equal(bought.headers.get('x-sandbox'), 'true')
-  t.equal((await ask(new FormData())).headers.get('x-sandbox'), 'true', 'also one that fails')
+  t.equal((await ask(new FormData())).headers.get('x-sandbox'), 'true', 'also a failed one')
+  const withoutHost = await connectTo(gateway.url)
+  withoutHost.send('GET /usage HTTP/1.1\r\nconnection: close\r\n\r\n')
+  t.match(
+    await withoutHost.ended,
+    /^HTTP\/1\.1 400 .*\r\nx-sandbox: true\r\n/s,
+    'also on an error without a Host header',
+  )
   t.match(await (await fetch(`${gateway.url}/readyz`)).json(), { checks: { upstream: 'sandbox' } })
   t.match(gateway.lines.join('\n'), `embedded, in ${join(dataDir, 'sandbox')}`)
 })

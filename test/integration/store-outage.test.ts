@@ -1,11 +1,12 @@
 import t from 'tap'
-import { startTestGateway, type TestGateway } from '../support/gateway.js'
-import { otherJpeg } from '../support/jpeg.js'
-import { type RedisServer, startRedis } from '../support/redis-server.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import { eventually } from '../support/eventually.js'
+import { startTestGateway, type TestGateway } from '../support/gateway/gateway.js'
+import { type RedisServer, startRedis } from '../support/programs/redis-server.js'
 
 const TEAMS = { free: {}, budgeted: { budget: { daily: 5 } } }
 
-async function world(t: { teardown(fn: () => unknown): void }) {
+async function setUp(t: { teardown(fn: () => unknown): void }) {
   const redis = await startRedis()
   t.teardown(() => redis.close())
   const gateway = await startTestGateway({ redisUrl: redis.url, teams: TEAMS })
@@ -13,9 +14,9 @@ async function world(t: { teardown(fn: () => unknown): void }) {
   return { redis, gateway }
 }
 
-/** Waits, by asking again, until the gateway says so: what is waited for is an event of another process. */
+/** Polls the metrics until they contain a line, because the event happens in another process. */
 async function metricBecomes(gateway: TestGateway, line: string): Promise<void> {
-  while (!(await gateway.metrics()).includes(line)) await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually(`the metrics never had: ${line}`, async () => (await gateway.metrics()).includes(line))
 }
 
 async function cacheOf(answer: Promise<Response>): Promise<string | null> {
@@ -32,15 +33,15 @@ const outages: [name: string, begin: (redis: RedisServer) => unknown, end: (redi
 
 for (const [name, begin, end] of outages) {
   t.test(
-    `Redis ${name}: hits and unbudgeted purchases go on, budgets fail closed, and everything is booked when it is back`,
+    `Redis ${name}: hits and purchases without a budget continue, budgets fail closed, and everything is booked later`,
     async t => {
-      const { redis, gateway } = await world(t)
+      const { redis, gateway } = await setUp(t)
       t.teardown(() => redis.thaw())
       t.equal(await cacheOf(gateway.segment({ prompt: 'known' })), 'MISS')
       await begin(redis)
       t.equal(await cacheOf(gateway.segment({ prompt: 'known' })), 'HIT', 'from memory')
       t.equal(await cacheOf(gateway.segment({ prompt: 'new' })), 'MISS')
-      t.equal(await cacheOf(gateway.segment({ prompt: 'new' })), 'HIT', 'kept in memory')
+      t.equal(await cacheOf(gateway.segment({ prompt: 'new' })), 'HIT', 'stored in memory')
       t.equal(await cacheOf(gateway.segment({ prompt: 'other' }, { team: 'budgeted' })), '503 store_unavailable')
       t.equal((await gateway.fetch('/healthz')).status, 200)
       t.match(await (await gateway.fetch('/readyz')).json(), { status: 'ready', checks: { store: 'down' } })
@@ -48,12 +49,12 @@ for (const [name, begin, end] of outages) {
       const metrics = await gateway.metrics()
       t.match(metrics, 'segmind_gateway_store_up 0')
       t.match(metrics, /segmind_gateway_store_failures_total\{doing="ledger: reserve"\} [1-9]/)
-      const complaints = gateway
+      const failures = gateway
         .log()
-        .filter(({ msg }) => msg === 'the store did not do it')
+        .filter(({ msg }) => msg === 'store operation failed')
         .map(({ doing }) => doing)
-      t.ok(complaints.includes('ledger: reserve'))
-      t.equal(new Set(complaints).size, complaints.length, 'each kind of failure is said aloud, once')
+      t.ok(failures.includes('ledger: reserve'))
+      t.equal(new Set(failures).size, failures.length, 'each kind of failure is logged once')
       await end(redis)
       await metricBecomes(gateway, 'segmind_gateway_store_up 1')
       await metricBecomes(gateway, 'segmind_gateway_unsaved_ledger_steps 0')
@@ -62,7 +63,7 @@ for (const [name, begin, end] of outages) {
       t.equal(
         usage.totals.paidCalls,
         expected,
-        'the call during the outage is booked (a Redis without AOF forgot the one before it was stopped)',
+        'the call during the outage is booked (a Redis without AOF lost the earlier one)',
       )
       t.equal(await cacheOf(gateway.segment({ prompt: 'other' }, { team: 'budgeted' })), 'MISS')
       t.equal(gateway.upstream.calls.length, 3)
@@ -70,7 +71,7 @@ for (const [name, begin, end] of outages) {
   )
 }
 
-t.test('a gateway starts and answers while Redis is down, and takes it into use when it comes', async t => {
+t.test('a gateway starts while Redis is down, and uses it once it is up', async t => {
   const redis = await startRedis()
   t.teardown(() => redis.close())
   await redis.stop()
@@ -91,11 +92,11 @@ t.test('a gateway starts and answers while Redis is down, and takes it into use 
   t.equal(await cacheOf(replica.segment({ prompt: 'b' })), 'HIT', 'another replica finds it')
 })
 
-t.test('a rate is shared by all replicas through Redis, and limits nobody while Redis is frozen', async t => {
+t.test('a rate is shared through Redis, and not limited while Redis is frozen', async t => {
   const redis = await startRedis()
   t.teardown(() => redis.close())
   t.teardown(() => redis.thaw())
-  const teams = { slow: { limits: { requests_per_minute: 3 } } }
+  const teams = { slow: { limits: { reads_per_minute: 3 } } }
   const one = await startTestGateway({ redisUrl: redis.url, teams })
   t.teardown(one.stop)
   const two = await startTestGateway({ redisUrl: redis.url, teams, keys: one.keys, upstream: one.upstream })

@@ -4,11 +4,12 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { stringify } from 'yaml'
 import { createApiKey } from '../../src/teams/api-key.js'
-import { startFakeSegmind } from '../support/fake-segmind.js'
-import { segmentForm } from '../support/gateway.js'
-import { type GatewayProcess, startGatewayProcess } from '../support/gateway-process.js'
-import { otherJpeg } from '../support/jpeg.js'
-import { startRedis } from '../support/redis-server.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import { startFakeSegmind } from '../support/doubles/fake-segmind.js'
+import { eventually } from '../support/eventually.js'
+import { segmentForm } from '../support/gateway/gateway.js'
+import { type GatewayProcess, startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { startRedis } from '../support/programs/redis-server.js'
 
 async function setUp(t: Test) {
   const dir = await mkdtemp(join(tmpdir(), 'write-behind-test-'))
@@ -36,21 +37,22 @@ async function setUp(t: Test) {
     fetch(gateway.url + path, { ...init, headers: { 'x-api-key': key.text, ...init.headers } })
   const ask = (gateway: GatewayProcess, headers = {}) =>
     send(gateway, '/segment', { method: 'POST', body: segmentForm({ prompt: 'dog' }, image), headers })
-  /** Resolves when the metrics of a gateway show that. */
-  const shows = async (gateway: GatewayProcess, what: RegExp) => {
-    for (;;) if (what.test(await (await fetch(`${gateway.metricsUrl}/metrics`)).text())) return
-  }
-  /** Buys an answer that Redis cannot take: it is gone when the call has begun. */
+  /** Resolves once the metrics of a gateway match. */
+  const metricsMatch = (gateway: GatewayProcess, pattern: RegExp) =>
+    eventually(`the metrics never matched ${pattern}`, async () =>
+      pattern.test(await (await fetch(`${gateway.metricsUrl}/metrics`)).text()),
+    )
+  /** Buys a result that Redis cannot store, because it is stopped during the call. */
   const buyWithoutRedis = async (gateway: GatewayProcess) => {
     const held = upstream.hold()
-    const asked = ask(gateway)
+    const pending = ask(gateway)
     await upstream.arrived(1)
     await redis.stop()
     held.open()
-    t.equal((await asked).headers.get('x-cache'), 'MISS')
-    await shows(gateway, /segmind_gateway_unsaved_results 1/)
+    t.equal((await pending).headers.get('x-cache'), 'MISS')
+    await metricsMatch(gateway, /segmind_gateway_unsaved_results 1/)
   }
-  return { redis, upstream, start, ask, send, shows, buyWithoutRedis }
+  return { redis, upstream, start, ask, send, metricsMatch, buyWithoutRedis }
 }
 
 async function charged(send: (path: string) => Promise<Response>): Promise<number> {
@@ -58,25 +60,27 @@ async function charged(send: (path: string) => Promise<Response>): Promise<numbe
   return totals.chargedCredits
 }
 
-t.test('a paid answer that Redis cannot take is written when it is back, and booked', async t => {
-  const { redis, upstream, start, ask, send, shows, buyWithoutRedis } = await setUp(t)
+t.test('a paid result that Redis cannot store is booked, and written when Redis is back', async t => {
+  const { redis, upstream, start, ask, send, metricsMatch, buyWithoutRedis } = await setUp(t)
   const [one, other] = [await start('one'), await start('other')]
   await buyWithoutRedis(one)
-  t.equal((await ask(one)).headers.get('x-cache'), 'HIT', 'its own process has it')
+  t.equal((await ask(one)).headers.get('x-cache'), 'HIT', 'its own process holds it')
   await redis.start()
-  await shows(one, /segmind_gateway_unsaved_results 0/)
-  await shows(one, /segmind_gateway_unsaved_ledger_steps 0/)
+  await metricsMatch(one, /segmind_gateway_unsaved_results 0/)
+  await metricsMatch(one, /segmind_gateway_unsaved_ledger_steps 0/)
   t.equal((await ask(other)).headers.get('x-cache'), 'HIT')
   t.equal(upstream.calls.length, 1)
   t.equal(await charged(path => send(other, path)), 0.0017)
 })
 
-t.test('SIGTERM waits for Redis to take what was paid for', async t => {
+t.test('SIGTERM waits until Redis stores paid results', async t => {
   const { redis, upstream, start, ask, send, buyWithoutRedis } = await setUp(t)
   const [one, other] = [await start('one'), await start('other')]
   await buyWithoutRedis(one)
   const ended = one.end('SIGTERM')
-  while (!one.lines.some(line => line.includes('waiting for the store'))) await new Promise(setImmediate)
+  await eventually('the stop never waited for the store', () =>
+    one.lines.some(line => line.includes('waiting for the store')),
+  )
   await redis.start()
   t.equal(await ended, 0)
   t.equal((await ask(other)).headers.get('x-cache'), 'HIT')
@@ -84,12 +88,14 @@ t.test('SIGTERM waits for Redis to take what was paid for', async t => {
   t.equal(await charged(path => send(other, path)), 0.0017)
 })
 
-t.test('a second SIGTERM ends it at once and names what that loses; the books find it at the next start', async t => {
-  const { redis, start, send, shows, buyWithoutRedis } = await setUp(t)
+t.test('a second SIGTERM ends at once and lists lost data; the next start settles the calls', async t => {
+  const { redis, start, send, metricsMatch, buyWithoutRedis } = await setUp(t)
   const one = await start('one')
   await buyWithoutRedis(one)
   const ended = one.end('SIGTERM')
-  while (!one.lines.some(line => line.includes('waiting for the store'))) await new Promise(setImmediate)
+  await eventually('the stop never waited for the store', () =>
+    one.lines.some(line => line.includes('waiting for the store')),
+  )
   one.child.kill('SIGTERM')
   t.equal(await ended, 1)
   const last = one.lines
@@ -98,6 +104,6 @@ t.test('a second SIGTERM ends it at once and names what that loses; the books fi
   t.match(last, { level: 'error', msg: /second signal.*lost/, calls: [], results: [/^[0-9a-f]{64}$/], ledgerSteps: 0 })
   await redis.start()
   const next = await start('one')
-  await shows(next, /segmind_gateway_unsaved_ledger_steps 0/)
+  await metricsMatch(next, /segmind_gateway_unsaved_ledger_steps 0/)
   t.equal(await charged(path => send(next, path)), 0.0017)
 })

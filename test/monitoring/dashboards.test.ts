@@ -4,15 +4,15 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { parse } from 'yaml'
-import { type Dashboard, loadCheck, type Panel, writtenDashboards } from '../support/dashboards.js'
-import { startTestGateway } from '../support/gateway.js'
-import { runProgram } from '../support/prometheus.js'
+import { startTestGateway } from '../support/gateway/gateway.js'
+import { runProgram } from '../support/programs/prometheus.js'
+import { type Dashboard, loadCheck, type Panel, writtenDashboards } from '../support/repository/dashboards.js'
 
 const FOLDER = 'docker/grafana/dashboards'
-/** Panels that Grafana has without a plugin, as far as they are used. */
+/** Built-in panel types of Grafana that the dashboards use. */
 const CORE = ['row', 'stat', 'gauge', 'bargauge', 'timeseries', 'state-timeline', 'table']
 const COLUMNS = 24
-/** Metrics that have a team are asked for those that are chosen. */
+/** Team metrics, whose queries must filter by the chosen teams. */
 const OF_A_TEAM =
   /^segmind_gateway_(requests_total|results_total|upload_bytes_total|credits_\w+_total|budget_\w+|queue_depth)$/
 
@@ -21,23 +21,23 @@ const dashboards = check.readDashboards()
 const targets = check.targetsOf(dashboards)
 const datasource = yaml('docker/grafana/provisioning/datasources/prometheus.yml').datasources[0]
 
-// biome-ignore lint/suspicious/noExplicitAny: the shape is what is looked at
+// biome-ignore lint/suspicious/noExplicitAny: the test checks the shape
 function yaml(file: string): any {
   return parse(readFileSync(file, 'utf8'))
 }
 
-/** Panels with something to see in them. */
+/** Panels that show data. */
 function shown({ panels }: Dashboard): Panel[] {
   return panels.filter(({ type }) => type !== 'row')
 }
 
-t.test('the files are what node docker/grafana/dashboards.mjs writes', async t => {
+t.test('the dashboards match the output of node docker/grafana/dashboards.mjs', async t => {
   const written = await writtenDashboards()
   t.strictSame(readdirSync(FOLDER).sort(), Object.keys(written).sort())
   for (const [name, text] of Object.entries(written)) t.ok(readFileSync(`${FOLDER}/${name}`, 'utf8') === text, name)
 })
 
-t.test('each dashboard has an address of its own and leads to the others, with the time and the teams', async t => {
+t.test('each dashboard has its own uid and links to the others, keeping time range and teams', async t => {
   t.strictSame(
     Object.values(dashboards)
       .map(({ uid }) => uid)
@@ -53,7 +53,7 @@ t.test('each dashboard has an address of its own and leads to the others, with t
 })
 
 for (const [name, dashboard] of Object.entries(dashboards)) {
-  t.test(`${name}: panels are Grafana's own, stand apart, and each says in which unit and what it means`, async t => {
+  t.test(`${name}: panels are built-in, do not overlap, and have a unit and a description`, async t => {
     const taken = new Map<string, string>()
     const ids = dashboard.panels.map(({ id }) => id)
     t.equal(new Set(ids).size, ids.length, 'ids')
@@ -89,54 +89,56 @@ function cellsOf({ x, y, w, h }: Panel['gridPos']): string[] {
   return Array.from({ length: w * h }, (_, index) => `${x + (index % w)},${y + Math.floor(index / w)}`)
 }
 
-t.test('where a metric has a team, the chosen teams are asked for, and every dashboard lets choose', async t => {
+t.test('queries of team metrics filter by the chosen teams', async t => {
   for (const { title, templating } of Object.values(dashboards)) {
     t.match(templating.list, [{ name: 'team', multi: true, includeAll: true, allValue: '.*' }], title)
   }
-  let asked = 0
+  let checked = 0
   for (const { panel, expr } of targets) {
     const selectors = [...expr.matchAll(/\b(segmind_gateway_\w+)(\{[^}]*\})?/g)]
     for (const [, metric = '', labels = ''] of selectors.filter(([, metric = '']) => OF_A_TEAM.test(metric))) {
-      asked++
+      checked++
       t.match(labels, 'team=~"$team"', `${panel}: ${metric}`)
     }
   }
-  t.ok(asked > 20)
+  t.ok(checked > 20)
 })
 
-t.test('rates are taken over what Grafana says, and several replicas are one gateway', async t => {
+t.test("rates use Grafana's interval and sum over replicas", async t => {
   for (const { panel, expr } of targets) {
     const windows = [...expr.matchAll(/\[([^\]]*)\]/g)].map(([, window]) => window)
     for (const window of windows) t.ok(['$__rate_interval', '$__range'].includes(`${window}`), `${panel}: ${window}`)
     if (/\bsegmind_(credit|remaining|price)/.test(expr))
-      t.match(expr, /^(time\(\) - )?(min|max)\b/, `${panel}: every replica tells of the same account`)
+      t.match(expr, /^(time\(\) - )?(min|max)\b/, `${panel}: every replica reports the same account`)
     if (/_total\{?/.test(expr) && !expr.includes('nodejs_')) t.match(expr, /sum|max by \(instance\)/, panel)
   }
 })
 
-t.test('every metric that is asked for is one the gateway tells of', async t => {
+t.test('every queried metric is one the gateway exposes', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const types = [...(await gateway.metrics()).matchAll(/^# TYPE (\S+) (\S+)/gm)]
-  const told = check.seriesOf(Object.fromEntries(types.map(([, name, type]) => [name, type])))
-  const unheard = check.strangers(dashboards, told, ['redis_'])
-  t.strictSame(unheard.map(check.lineOf), [])
+  const exposed = check.seriesOf(Object.fromEntries(types.map(([, name, type]) => [name, type])))
+  const unknown = check.unknownMetrics(dashboards, exposed, ['redis_'])
+  t.strictSame(unknown.map(check.lineOf), [])
   const missing = { 'a.json': { ...dashboards['credits.json'], panels: [panelOf('sum(segmind_gatway_x_total)')] } }
-  t.match(check.strangers(missing as never, told), [{ state: 'NO SUCH METRIC', query: 'segmind_gatway_x_total' }])
+  t.match(check.unknownMetrics(missing as never, exposed), [
+    { state: 'NO SUCH METRIC', query: 'segmind_gatway_x_total' },
+  ])
 })
 
 function panelOf(expr: string) {
   return { title: 'one', targets: [{ expr }] }
 }
 
-t.test('what a query names is told from its labels, functions and words', async t => {
+t.test('metric names are separated from labels, functions and keywords', async t => {
   const expr =
     'sum by (team, le) (rate(a_total{team=~"$team", b!="c_d"}[$__rate_interval])) / on (x) (b_c > 0) or vector(0)'
   t.strictSame(check.metricsIn(expr), ['a_total', 'b_c'])
   t.strictSame(check.metricsIn('histogram_quantile(0.95, sum by (le) (rate(x_bucket[5m]))) * 1e3'), ['x_bucket'])
 })
 
-t.test('what is silent is told, and is a mistake only where one says so; what is not understood always is', async t => {
+t.test('the check reports queries without data, and fails on invalid ones', async t => {
   const gateway = await startTestGateway()
   t.teardown(gateway.stop)
   const types = [...(await gateway.metrics()).matchAll(/^# TYPE (\S+) (\S+)/gm)]
@@ -160,13 +162,13 @@ t.test('what is silent is told, and is a mistake only where one says so; what is
     ]
     return runProgram(process.execPath, ...args)
   }
-  t.match(await run(), { code: 0, said: /^EMPTY .*\n3 with data, \d\d without\n$/s })
+  t.match(await run(), { code: 0, output: /^EMPTY .*\n3 with data, \d\d without\n$/s })
   t.match(await run('--strict'), { code: 1 })
   answer = { status: 'error', error: 'parse error' }
-  t.match(await run(), { code: 1, said: /^ERROR .*parse error/ })
+  t.match(await run(), { code: 1, output: /^ERROR .*parse error/ })
 })
 
-t.test('Grafana is provisioned from where compose mounts it, with the Prometheus of compose', async t => {
+t.test("Grafana is provisioned from the mounted folders with compose's Prometheus", async t => {
   const { services } = yaml('docker-compose.yml')
   const mounts: string[] = services.grafana.volumes
   const [provider] = yaml('docker/grafana/provisioning/dashboards/segmind.yml').providers
@@ -178,7 +180,7 @@ t.test('Grafana is provisioned from where compose mounts it, with the Prometheus
   t.equal(datasource.jsonData.timeInterval, yaml('docker/prometheus/prometheus.yml').global.scrape_interval)
 })
 
-t.test('the runbook sends nobody to a panel or a dashboard that is not there', async t => {
+t.test('every panel and dashboard named in the runbook exists', async t => {
   const titles = Object.values(dashboards).flatMap(({ title, panels }) => [
     title,
     ...shown({ panels } as Dashboard).map(panel => panel.title),
@@ -189,7 +191,7 @@ t.test('the runbook sends nobody to a panel or a dashboard that is not there', a
   for (const name of named) t.ok(titles.includes(name), name)
 })
 
-t.test('Grafana asks nothing of the internet, and opens with the credits', async t => {
+t.test('Grafana makes no internet requests and opens the credits dashboard', async t => {
   const ini = readFileSync('docker/grafana/grafana.ini', 'utf8')
   for (const name of ['reporting_enabled', 'check_for_updates', 'check_for_plugin_updates', 'news_feed_enabled'])
     t.match(ini, new RegExp(`^${name} = false$`, 'm'))

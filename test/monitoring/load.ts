@@ -1,10 +1,9 @@
-import { once } from 'node:events'
-import type { FakeSegmind } from '../support/fake-segmind.js'
-import type { TestGateway } from '../support/gateway.js'
-import { otherJpeg } from '../support/jpeg.js'
-import type { RedisServer } from '../support/redis-server.js'
+import { otherJpeg } from '../fixtures/jpeg.js'
+import type { FakeSegmind } from '../support/doubles/fake-segmind.js'
+import type { TestGateway } from '../support/gateway/gateway.js'
+import type { RedisServer } from '../support/programs/redis-server.js'
 
-/** Two replicas, what they share, and what stands in for Segmind. */
+/** Two replicas, their shared Redis, and the simulated Segmind. */
 export interface World {
   gateway: TestGateway
   replica: TestGateway
@@ -12,90 +11,92 @@ export interface World {
   redis: RedisServer
 }
 
-type Word = [prompt: string, headers?: Record<string, string>]
+type Input = [prompt: string, headers?: Record<string, string>]
 
-/** Sends a question and reads the answer to its end. Answers how it was answered: `HIT`, or a status that is not 200. */
-async function ask(gateway: TestGateway, [prompt, headers = {}]: Word, team?: string): Promise<string> {
+/**
+ * Sends a request and reads the whole response. Returns its cache outcome, such as `HIT`, or a
+ * status other than 200.
+ */
+async function ask(gateway: TestGateway, [prompt, headers = {}]: Input, team?: string): Promise<string> {
   const answer = await gateway.segment({ prompt }, { headers, ...(team !== undefined && { team }) })
   await answer.arrayBuffer()
   return answer.status === 200 ? `${answer.headers.get('x-cache')}` : String(answer.status)
 }
 
-/** What happens to a gateway that nothing befalls: purchases, hits, everything that has a percentile, and questions that are none. */
-export async function ordinary({ gateway, replica }: World, round: string): Promise<string[]> {
-  const told: string[] = []
+/**
+ * Produces normal traffic: purchases, hits, everything that has a percentile, and invalid requests.
+ */
+export async function normalTraffic({ gateway, replica }: World, round: string): Promise<string[]> {
+  const statuses: string[] = []
   for (const [one, other] of [
     [gateway, replica],
     [replica, gateway],
   ] as const) {
     const prompt = `${round} of ${one.url}`
-    told.push(await ask(one, [prompt]), await ask(other, [prompt]), await ask(one, [prompt], 'budgeted'))
+    statuses.push(await ask(one, [prompt]), await ask(other, [prompt]), await ask(one, [prompt], 'budgeted'))
   }
-  told.push(await ask(gateway, [round, { 'cache-control': 'no-cache' }]), await ask(gateway, ['']))
-  return told
+  statuses.push(await ask(gateway, [round, { 'cache-control': 'no-cache' }]), await ask(gateway, ['']))
+  return statuses
 }
 
-/** The same question of several at once: one buys, the others follow, in this process and in another. */
-export async function together({ gateway, replica, upstream }: World, round: string): Promise<string[]> {
+/**
+ * Sends identical requests at once: one buys, the others follow, in this process and in another.
+ */
+export async function concurrent({ gateway, replica, upstream }: World, round: string): Promise<string[]> {
   const held = upstream.hold()
   const before = upstream.calls.length
-  const asked = [gateway, gateway, replica].map(one => ask(one, [`${round}, together`]))
+  const pending = [gateway, gateway, replica].map(one => ask(one, [`${round}, together`]))
   await upstream.arrived(before + 1)
   held.open()
-  return Promise.all(asked)
+  return Promise.all(pending)
 }
 
-/** An answer that is past its time, while Segmind fails. */
+/** Produces a stale result, while Segmind fails. */
 export async function stale({ gateway, upstream }: World, prompt: string): Promise<string> {
   upstream.script({ status: 500, body: '' }, { status: 500, body: '' })
   return ask(gateway, [prompt])
 }
 
-/** Everything that goes wrong between Segmind and the gateway, and what callers do wrong. */
-export async function trouble(world: World, round: string): Promise<string[]> {
+/** Produces every failure of Segmind, and the errors of callers. */
+export async function failures(world: World, round: string): Promise<string[]> {
   const { gateway, upstream } = world
-  const told: string[] = []
+  const statuses: string[] = []
   upstream.script({ status: 429, body: '', headers: { 'retry-after': '0' } })
-  told.push(await ask(gateway, [`${round}, busy`]))
+  statuses.push(await ask(gateway, [`${round}, busy`]))
   upstream.script({ status: 500, body: '' })
-  told.push(await ask(gateway, [`${round}, failing`]))
+  statuses.push(await ask(gateway, [`${round}, failing`]))
   upstream.script({ how: 'reset' })
-  told.push(await ask(gateway, [`${round}, torn`]))
+  statuses.push(await ask(gateway, [`${round}, torn`]))
   const wrong = await gateway.fetch('/segment', { method: 'POST', headers: { 'x-api-key': 'sg_wrong' } })
   await wrong.arrayBuffer()
   const nothing = await gateway.segment({})
   await nothing.arrayBuffer()
-  return [...told, String(wrong.status), String(nothing.status)]
+  return [...statuses, String(wrong.status), String(nothing.status)]
 }
 
-/** More purchases than may be at Segmind at once; they are let through when `isSeen` has seen them wait. */
+/** Sends more purchases than there are slots. They continue once `isSeen` has seen them wait. */
 export async function queue(
   { gateway, upstream }: World,
   round: string,
-  isSeen: () => Promise<void>,
+  isSeen: () => Promise<unknown>,
 ): Promise<string[]> {
   const held = upstream.hold()
-  const asked = [1, 2, 3, 4].map(number => ask(gateway, [`${round}, ${number} in the queue`]))
+  const pending = [1, 2, 3, 4].map(number => ask(gateway, [`${round}, ${number} in the queue`]))
   await isSeen()
   held.open()
-  return Promise.all(asked)
+  return Promise.all(pending)
 }
 
-/** A team with a budget asks while Redis does not answer. */
+/** Sends a request of a team with a budget while Redis does not answer. */
 export async function outage({ gateway, redis }: World, round: string): Promise<string> {
   redis.freeze()
-  const told = await ask(gateway, [`${round}, without a store`], 'budgeted')
+  const statuses = await ask(gateway, [`${round}, without a store`], 'budgeted')
   redis.thaw()
-  return told
+  return statuses
 }
 
-/** An image under its digest, and the address of a health check. */
+/** Sends an image by its digest, and a health check. */
 export async function uploads({ gateway }: World, round: number): Promise<void> {
   await (await gateway.segment({ prompt: 'another image' }, { image: await otherJpeg(round) })).arrayBuffer()
   await (await gateway.fetch('/healthz', { headers: { 'x-api-key': '' } })).arrayBuffer()
-}
-
-/** Waits, by asking again, for something in another process. */
-export async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await once(AbortSignal.timeout(100), 'abort')
 }

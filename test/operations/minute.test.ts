@@ -1,8 +1,15 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { BUCKETS_MS, bucketOf, emptyMinute, type Minute, quantile, together } from '../../src/operations/minute.js'
+import {
+  BUCKETS_MS,
+  bucketOf,
+  type CountedMinute,
+  emptyMinute,
+  mergeMinutes,
+  quantile,
+} from '../../src/operations/minute.js'
 
-t.test('quantiles lie in the bucket of their rank', t => {
+t.test('a quantile is in the bucket of its rank', t => {
   fc.assert(
     fc.property(
       fc.array(fc.double({ min: 0, max: 90_000, noNaN: true }), { minLength: 1 }),
@@ -18,12 +25,12 @@ t.test('quantiles lie in the bucket of their rank', t => {
       },
     ),
   )
-  t.equal(quantile(emptyMinute().durations, 0.5), undefined, 'of nothing there is none')
+  t.equal(quantile(emptyMinute().durations, 0.5), undefined, 'no durations, no quantile')
   t.end()
 })
 
-t.test('minutes of two processes add up, whichever comes first; the balance is the later word', t => {
-  const one: Minute = {
+t.test('the minutes of two processes add up, and the later one decides the balance', t => {
+  const one: CountedMinute = {
     ...emptyMinute(),
     requests: 2,
     spent: 5,
@@ -32,7 +39,7 @@ t.test('minutes of two processes add up, whichever comes first; the balance is t
     queue: 1,
     balance: 9,
   }
-  const other: Minute = {
+  const other: CountedMinute = {
     ...emptyMinute(),
     requests: 3,
     spent: 7,
@@ -41,9 +48,9 @@ t.test('minutes of two processes add up, whichever comes first; the balance is t
     balance: 4,
   }
   const sum = { requests: 5, spent: 12, answers: { hit: 2, miss: 2 }, teams: { a: 5, b: 7 }, queue: 1 }
-  t.match(together(one, other), { ...sum, balance: 4 })
-  t.match(together(other, one), { ...sum, balance: 9 })
-  t.match(together(one, emptyMinute()), { balance: 9 })
-  t.equal('balance' in together(emptyMinute(), emptyMinute()), false, 'unknown stays unknown')
+  t.match(mergeMinutes(one, other), { ...sum, balance: 4 })
+  t.match(mergeMinutes(other, one), { ...sum, balance: 9 })
+  t.match(mergeMinutes(one, emptyMinute()), { balance: 9 })
+  t.equal('balance' in mergeMinutes(emptyMinute(), emptyMinute()), false, 'an unknown balance stays absent')
   t.end()
 })

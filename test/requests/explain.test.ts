@@ -1,10 +1,11 @@
 import t from 'tap'
 import { smallJpeg } from '../fixtures/odd-images.js'
-import { startTestGateway, type TestGateway, type TestGatewayOptions } from '../support/gateway.js'
+import { eventually } from '../support/eventually.js'
+import { startTestGateway, type TestGateway, type TestGatewayOptions } from '../support/gateway/gateway.js'
 
 const ADMIN = 'operators-0123456789'
 
-interface Told {
+interface ExplanationJson {
   [member: string]: unknown
   cache: { how?: string; looks: { when: string; found: string; isSure: boolean }[] }
   attempts: { code: string; status?: number }[]
@@ -20,36 +21,40 @@ async function start(options: TestGatewayOptions = {}) {
   return gateway
 }
 
-async function explained(gateway: TestGateway, id: string): Promise<{ status: number; text: string; all: Told[] }> {
+async function explained(
+  gateway: TestGateway,
+  id: string,
+): Promise<{ status: number; text: string; all: ExplanationJson[] }> {
   const answer = await gateway.fetch(`/admin/requests/${encodeURIComponent(id)}`, { headers: { 'x-api-key': ADMIN } })
   const text = await answer.text()
   return { status: answer.status, text, all: JSON.parse(text).explanations ?? [] }
 }
 
-/** The explanation of a request once it holds what is wanted: it is written behind the answer. */
+/**
+ * Polls until the explanation of a request is complete, because it is written after the response.
+ */
 async function explanation(
   gateway: TestGateway,
   id: string,
-  isWhole: (told: Told) => boolean = () => true,
-): Promise<Told> {
-  for (;;) {
+  isComplete: (found: ExplanationJson) => boolean = () => true,
+): Promise<ExplanationJson> {
+  return eventually('the request was never explained', async () => {
     const { status, text, all } = await explained(gateway, id)
     if (status >= 500) throw new Error(text)
     const [newest] = all
-    if (newest && isWhole(newest)) return newest
-    await new Promise(setImmediate)
-  }
+    return newest && isComplete(newest) && newest
+  })
 }
 
 const as = (requestId: string) => ({ headers: { 'x-request-id': requestId } })
 
-t.test('a miss: what was asked, looked for, tried, waited for and charged', async t => {
+t.test('a miss is explained with question, lookups, attempts, waits and charge', async t => {
   const gateway = await start()
   const bill = { 'x-cost': '0.0017', 'x-remaining-credits': '4.9983', 'x-request-id': 'up-1' }
   gateway.upstream.script({ status: 500 }, { headers: bill })
   await gateway.segment({ prompt: ' a  dog ', overlay_mask: 'false' }, as('app/1'))
-  const told = await explanation(gateway, 'app/1')
-  t.match(told, {
+  const found = await explanation(gateway, 'app/1')
+  t.match(found, {
     requestId: 'app/1',
     route: '/segment',
     team: 'vision',
@@ -88,12 +93,12 @@ t.test('a miss: what was asked, looked for, tried, waited for and charged', asyn
     balanceAfterCredits: 4.9983,
   })
   const { text } = await explained(gateway, 'app/1')
-  t.notMatch(text, gateway.key, 'no key')
+  t.notMatch(text, gateway.key, 'the key does not appear')
   t.notMatch(text, gateway.upstream.apiKey)
-  t.notMatch(text, (await smallJpeg()).toString('base64').slice(0, 40), 'no picture')
+  t.notMatch(text, (await smallJpeg()).toString('base64').slice(0, 40), 'the picture does not appear')
 })
 
-t.test('at Segmind’s addresses requests are explained as at the gateway’s own, jobs once they have ended', async t => {
+t.test('requests at the Segmind routes are explained too, jobs once they have ended', async t => {
   const gateway = await start()
   const image = (await smallJpeg()).toString('base64')
   for (const version of ['v1', 'v2']) {
@@ -103,38 +108,38 @@ t.test('at Segmind’s addresses requests are explained as at the gateway’s ow
       body: JSON.stringify({ image, prompt: `a dog for ${version}` }),
     })
     await answer.arrayBuffer()
-    const told = await explanation(gateway, version, ({ attempts }) => attempts.length > 0)
-    t.match(told, { route: `/${version}/sam-v2-image`, call: { outcome: 'charged' }, attempts: [{ code: 'ok' }] })
+    const found = await explanation(gateway, version, ({ attempts }) => attempts.length > 0)
+    t.match(found, { route: `/${version}/sam-v2-image`, call: { outcome: 'charged' }, attempts: [{ code: 'ok' }] })
   }
 })
 
-t.test('a hit says since when the answer was there, and made no call', async t => {
+t.test('a hit is explained with its lookup and without a call', async t => {
   const gateway = await start()
   await gateway.segment({ prompt: 'dog' })
   await gateway.segment({ prompt: 'dog' }, as('again'))
-  const told = await explanation(gateway, 'again')
-  t.match(told, {
+  const found = await explanation(gateway, 'again')
+  t.match(found, {
     status: 200,
     cache: { how: 'hit', looks: [{ when: 'first', found: 'wanted' }] },
     chargedCredits: 0,
     attempts: [],
   })
-  t.equal(told.call, undefined)
-  t.equal(told.flight, undefined)
+  t.equal(found.call, undefined)
+  t.equal(found.flight, undefined)
 })
 
-t.test('who followed is told whom, and what that call cost the other', async t => {
+t.test('a follower is explained with the call of its leader', async t => {
   const gateway = await start()
   const gate = gateway.upstream.hold()
   const first = gateway.segment({ prompt: 'dog' }, { ...as('leads'), team: 'labs' })
   await gateway.upstream.arrived(1)
   const second = gateway.segment({ prompt: 'dog' }, as('follows'))
-  // By the time these are answered the second one has long joined.
+  // After these responses the second request has certainly joined.
   for (let other = 0; other < 10; other++) await gateway.fetch('/usage')
   gate.open()
   await Promise.all([first, second])
-  const told = await explanation(gateway, 'follows')
-  t.match(told, {
+  const found = await explanation(gateway, 'follows')
+  t.match(found, {
     cache: { how: 'coalesced' },
     flight: {
       role: 'follower',
@@ -144,7 +149,7 @@ t.test('who followed is told whom, and what that call cost the other', async t =
   })
 })
 
-t.test('a refusal names its code, and what was held for a call that Segmind did not take is given back', async t => {
+t.test('a refusal is explained with its code, and a refused call as released', async t => {
   const gateway = await start()
   await gateway.segment({ prompt: 'dog' }, { ...as('poor'), team: 'poor' })
   t.match(await explanation(gateway, 'poor'), {
@@ -165,14 +170,14 @@ t.test('a refusal names its code, and what was held for a call that Segmind did 
   t.match(await explanation(gateway, 'wrong'), { status: 400, code: 'missing_selection', cache: { looks: [] } })
 })
 
-t.test('a purchase that goes on without its caller is told whole once it has ended', async t => {
+t.test('a purchase that continues without its caller is explained again once it has ended', async t => {
   const gateway = await start()
   const gate = gateway.upstream.hold()
   const leaving = new AbortController()
-  const asked = gateway.segment({ prompt: 'dog' }, { ...as('slow'), signal: leaving.signal }).catch(() => {})
+  const request = gateway.segment({ prompt: 'dog' }, { ...as('slow'), signal: leaving.signal }).catch(() => {})
   await gateway.upstream.arrived(1)
   leaving.abort()
-  await asked
+  await request
   t.match(await explanation(gateway, 'slow'), { status: 499, call: { outcome: 'reserved' }, attempts: [] })
   gate.open()
   t.match(await explanation(gateway, 'slow', ({ attempts }) => attempts.length > 0), {
@@ -183,7 +188,7 @@ t.test('a purchase that goes on without its caller is told whole once it has end
   t.equal((await explained(gateway, 'slow')).all.length, 1)
 })
 
-t.test('requests under one id are told newest first; nothing is kept of others', async t => {
+t.test('explanations under one id are listed newest first, and an unknown id is not found', async t => {
   const gateway = await start()
   await gateway.segment({ prompt: 'dog' }, as('twice'))
   await explanation(gateway, 'twice')

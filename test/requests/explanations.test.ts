@@ -1,14 +1,18 @@
 import t from 'tap'
-import { Explanations } from '../../src/requests/explanations.js'
+import type { FinishedRequest } from '../../src/contracts/records.js'
+import type { Blob, BlobStore } from '../../src/contracts/store.js'
+import { ExplanationLog } from '../../src/requests/explanations.js'
 import { Story } from '../../src/segment/story.js'
-import type { Blob, BlobStore } from '../../src/storage.js'
 
 function open(pass: () => Promise<void> = async () => {}) {
   const blobs = new Map<string, Blob>()
   const failures: unknown[] = []
-  const state = { now: 1_000_000, isDown: false, writes: 0 }
+  const state = { now: 1_000_000, isDown: false, reads: 0, writes: 0 }
   const store: BlobStore = {
-    get: async key => blobs.get(key),
+    async get(key) {
+      state.reads++
+      return blobs.get(key)
+    },
     async put(key, blob, ttlSeconds) {
       await pass()
       if (state.isDown) throw new Error('down')
@@ -20,54 +24,58 @@ function open(pass: () => Promise<void> = async () => {}) {
     clear: async () => 0,
     delete: async key => blobs.delete(key),
   }
-  const explanations = new Explanations({
+  const explanations = new ExplanationLog({
     store,
     findCall: async () => undefined,
     now: () => state.now,
-    onStoreFailure: error => failures.push(error),
+    observer: { storeFailed: error => failures.push(error) },
   })
   return { explanations, state, failures, blobs }
 }
 
-function finished(requestId: string, story = new Story()) {
-  return {
+function finished(requestId: string, story = new Story(), status = 200): [FinishedRequest, Story] {
+  const request = {
     requestId,
+    method: 'POST',
+    startedAt: 0,
     route: '/segment',
     team: 'vision',
     keyId: 'k',
-    status: 200,
-    how: 'hit',
+    status,
+    cache: 'hit',
     durationMs: 1,
     upstreamMs: 0,
-    story,
+    uploadBytes: 0,
   }
+  return [request, story]
 }
 
-function flown(): Story {
+function storyWithFlight(): Story {
   const story = new Story()
   story.flight = { role: 'leader' }
   return story
 }
 
-t.test('of plain hits a hundred at once are kept and five a second; of what was bought, everything', async t => {
+t.test('of hits a burst of a hundred and five a second are kept, and all purchases', async t => {
   const { explanations, state, blobs } = open()
-  for (let hit = 0; hit < 150; hit++) explanations.take(finished(`hit ${hit}`))
+  for (let hit = 0; hit < 150; hit++) explanations.record(...finished(`hit ${hit}`))
   await explanations.idle()
   t.equal(blobs.size, 100)
-  for (let bought = 0; bought < 50; bought++) explanations.take(finished(`bought ${bought}`, flown()))
+  for (let purchase = 0; purchase < 50; purchase++)
+    explanations.record(...finished(`purchase ${purchase}`, storyWithFlight()))
   await explanations.idle()
   t.equal(blobs.size, 150)
   state.now += 2_000
-  for (let hit = 0; hit < 50; hit++) explanations.take(finished(`later ${hit}`))
+  for (let hit = 0; hit < 50; hit++) explanations.record(...finished(`later ${hit}`))
   await explanations.idle()
   t.equal(blobs.size, 160)
 })
 
-t.test('at most twenty are kept under one id, those of one process in order', async t => {
+t.test('at most twenty explanations are kept under one id, in order', async t => {
   const { explanations, state } = open()
   for (let time = 0; time < 25; time++) {
     state.now++
-    explanations.take({ ...finished('same', flown()), status: 200 + time })
+    explanations.record(...finished('same', storyWithFlight(), 200 + time))
   }
   await explanations.idle()
   const all = (await explanations.find('same')) as { status: number }[]
@@ -77,25 +85,45 @@ t.test('at most twenty are kept under one id, those of one process in order', as
   )
 })
 
-t.test('a store that is down is counted, and no request hears of it', async t => {
+t.test('under a new id nothing is read at first, and later explanations are kept', async t => {
+  const { explanations, state } = open()
+  let end = () => {}
+  const story = storyWithFlight()
+  story.work = new Promise<void>(resolve => {
+    end = resolve
+  })
+  const [request] = finished('new', story)
+  explanations.record({ ...request, isNewId: true }, story)
+  await explanations.idle()
+  t.equal(state.reads, 0)
+  explanations.record(...finished('new', storyWithFlight(), 404))
+  await explanations.idle()
+  end()
+  await story.work
+  await explanations.idle()
+  const all = (await explanations.find('new')) as { status: number }[]
+  t.same(all.map(({ status }) => status).toSorted(), [200, 404])
+})
+
+t.test('a store failure is counted and does not affect requests', async t => {
   const { explanations, state, failures } = open()
   state.isDown = true
-  explanations.take(finished('one', flown()))
+  explanations.record(...finished('one', storyWithFlight()))
   await explanations.idle()
   t.equal(failures.length, 1)
   state.isDown = false
-  explanations.take(finished('one', flown()))
+  explanations.record(...finished('one', storyWithFlight()))
   await explanations.idle()
   t.equal((await explanations.find('one')).length, 1)
 })
 
-t.test('while the store is slow no more than a bounded number wait for it', async t => {
+t.test('while the store is slow, a bounded number of writes wait for it', async t => {
   let go = () => {}
   const gate = new Promise<void>(resolve => {
     go = resolve
   })
   const { explanations, state } = open(() => gate)
-  for (let request = 0; request < 500; request++) explanations.take(finished(`${request}`, flown()))
+  for (let request = 0; request < 500; request++) explanations.record(...finished(`${request}`, storyWithFlight()))
   go()
   await explanations.idle()
   t.equal(state.writes, 200)

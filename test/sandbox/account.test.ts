@@ -2,32 +2,32 @@ import fc from 'fast-check'
 import t from 'tap'
 import { Account, costOf, ESTIMATE } from '../../src/sandbox/account.js'
 
-t.test('a call is refused when less than the estimate is left besides the calls that run', async t => {
+t.test('a reservation fails when less than the estimate remains', async t => {
   const account = new Account(2 * ESTIMATE)
-  t.ok(account.hold())
-  t.ok(account.hold())
-  t.notOk(account.hold())
+  t.ok(account.reserve())
+  t.ok(account.reserve())
+  t.notOk(account.reserve())
   account.release()
-  t.ok(account.hold())
+  t.ok(account.reserve())
 })
 
-t.test('a bill lowers the balance by exactly the cost and counts', async t => {
+t.test('a charge lowers the balance by exactly the cost and counts the call', async t => {
   const account = new Account(10_000_000)
-  account.hold()
-  account.bill(1_700_001)
+  account.reserve()
+  account.charge(1_700_001)
   t.equal(account.balance, 8_299_999)
   t.equal(account.calls, 1)
 })
 
-t.test('a release leaves the balance', async t => {
+t.test('a release does not change the balance', async t => {
   const account = new Account(10_000_000)
-  account.hold()
+  account.reserve()
   account.release()
   t.equal(account.balance, 10_000_000)
   t.equal(account.calls, 0)
 })
 
-t.test('a cost depends on the question alone and never exceeds the estimate', async () => {
+t.test('equal calls cost the same, within the minimum and the estimate', async () => {
   fc.assert(
     fc.property(fc.uint8Array(), fc.string(), (bytes, question) => {
       const cost = costOf(Buffer.from(bytes), question)
@@ -36,7 +36,7 @@ t.test('a cost depends on the question alone and never exceeds the estimate', as
   )
 })
 
-t.test('costs vary from call to call', async t => {
+t.test('costs of different calls differ', async t => {
   const costs = new Set(Array.from({ length: 20 }, (_, index) => costOf(Buffer.from('x'), String(index))))
   t.ok(costs.size > 15)
 })

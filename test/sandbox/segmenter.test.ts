@@ -1,17 +1,17 @@
 import t from 'tap'
-import { Segmenter } from '../../src/sandbox/segmenter.js'
+import { WorkerSegmenter } from '../../src/sandbox/segmenter.js'
 
-const dying = new URL('./dying-worker.js', import.meta.url)
-const job = (text: string) => ({ image: Buffer.from(text), points: [], removed: [], overlay: true })
+const crashingWorker = new URL('./crashing-worker.js', import.meta.url)
+const question = (text: string) => ({ image: Buffer.from(text), points: [], removed: [], overlay: true })
 
-for (const { how, text } of [
-  { how: 'ends the thread', text: '!' },
-  { how: 'throws in the thread', text: '?' },
+for (const { crash, text } of [
+  { crash: 'ends the thread', text: '!' },
+  { crash: 'throws in the thread', text: '?' },
 ]) {
-  t.test(`a photo that ${how} fails alone, and a new thread takes over`, async t => {
-    const segmenter = new Segmenter(dying)
+  t.test(`only the photo that ${crash} fails, and a new thread segments the next one`, async t => {
+    const segmenter = new WorkerSegmenter(crashingWorker)
     t.teardown(() => segmenter.close())
-    const outcomes = await Promise.all(['a', 'b', text, 'c'].map(each => segmenter.segment(job(each))))
+    const outcomes = await Promise.all(['a', 'b', text, 'c'].map(each => segmenter.segment(question(each))))
     t.strictSame(
       outcomes.map(outcome => (outcome.kind === 'answered' ? outcome.jpeg[0] : outcome.kind)),
       [1, 2, 'failed', 1],
@@ -19,9 +19,9 @@ for (const { how, text } of [
   })
 }
 
-t.test('closing lets the running job end and fails those that wait', async t => {
-  const segmenter = new Segmenter(dying)
-  const outcomes = ['a', 'b', 'c'].map(text => segmenter.segment(job(text)))
+t.test('close finishes the running segmentation and fails the queued ones', async t => {
+  const segmenter = new WorkerSegmenter(crashingWorker)
+  const outcomes = ['a', 'b', 'c'].map(text => segmenter.segment(question(text)))
   await segmenter.close()
   t.strictSame(
     (await Promise.all(outcomes)).map(({ kind }) => kind),
@@ -29,9 +29,9 @@ t.test('closing lets the running job end and fails those that wait', async t => 
   )
 })
 
-t.test('a closed segmenter fails every job and may be closed again', async t => {
-  const segmenter = new Segmenter(dying)
+t.test('a closed segmenter fails every segmentation and can be closed again', async t => {
+  const segmenter = new WorkerSegmenter(crashingWorker)
   await segmenter.close()
-  t.match(await segmenter.segment(job('a')), { kind: 'failed' })
+  t.match(await segmenter.segment(question('a')), { kind: 'failed' })
   await segmenter.close()
 })

@@ -1,8 +1,9 @@
 import t from 'tap'
-import { GatewayError } from '../../src/errors.js'
+import { GatewayError } from '../../src/contracts/errors.js'
 import { answerBatch, type BatchItem, parseSelections } from '../../src/segment/batch.js'
-import type { SegmentRequest } from '../../src/segment/question.js'
-import { aCaller } from '../support/team.js'
+import type { SegmentRequest } from '../../src/segment/keyed-request.js'
+import { aCaller } from '../support/doubles/team.js'
+import { eventually } from '../support/eventually.js'
 
 const REQUEST = {
   requestId: 'r',
@@ -12,7 +13,7 @@ const REQUEST = {
 }
 const prompts = (...names: string[]) => parseSelections({ selections: names.map(prompt => ({ prompt })) })
 
-/** Answers what is `known`; what has to be bought waits for `release`. */
+/** Answers `known` selections at once; purchases wait for `release`. */
 function shop(known: readonly string[] = []) {
   const begun: string[] = []
   const waiting = new Map<string, (error?: unknown) => void>()
@@ -27,10 +28,9 @@ function shop(known: readonly string[] = []) {
   return { begun, ask, release: (prompt: string, error?: unknown) => waiting.get(prompt)?.(error) }
 }
 
-const said = ({ answer, error }: BatchItem<string>) => answer ?? (error as GatewayError).code
-const turn = () => new Promise(resolve => setImmediate(resolve))
+const outcomeOf = ({ answer, error }: BatchItem<string>) => answer ?? (error as GatewayError).code
 
-t.test('selections are read like the fields of a question, with the defaults of all', async t => {
+t.test("a selection is parsed like the fields of a single request, with the batch's defaults", async t => {
   const selections = parseSelections({
     selections: '[{"prompt":" dog "},{"id":"b","coordinates":[1,2],"output":"rle"},{"prompt":"x","overlay_mask":true}]',
     output: 'cutout',
@@ -40,10 +40,10 @@ t.test('selections are read like the fields of a question, with the defaults of 
     { index: 1, id: 'b', parsed: { params: { coordinates: [[1, 2]] }, output: 'rle' } },
     { index: 2, parsed: { params: { overlayMask: true } } },
   ])
-  t.equal(selections[2]?.parsed?.output, undefined, 'what one says of its form replaces the default')
+  t.equal(selections[2]?.parsed?.output, undefined, "a selection's own form replaces the default")
 })
 
-t.test('what is wrong with one of them is its own failure', async t => {
+t.test('an invalid selection fails alone', async t => {
   const selections = parseSelections({
     selections: [
       { prompt: 'a' },
@@ -51,16 +51,27 @@ t.test('what is wrong with one of them is its own failure', async t => {
       { prompt: 'b', color: 1 },
       7,
       { id: 5, prompt: 'c' },
+      { id: 'half a pair: \ud83d', prompt: 'c' },
+      { id: 'x'.repeat(101), prompt: 'c' },
       { prompt: 'd', base64: true },
     ],
   })
   t.strictSame(
     selections.map(({ refusal }) => refusal?.code),
-    [undefined, 'missing_selection', 'invalid_request', 'invalid_parameter', 'invalid_parameter', 'invalid_request'],
+    [
+      undefined,
+      'missing_selection',
+      'invalid_request',
+      'invalid_parameter',
+      'invalid_parameter',
+      'invalid_parameter',
+      'invalid_parameter',
+      'invalid_request',
+    ],
   )
 })
 
-t.test('what is no list of 1 to 100 of them is refused', async t => {
+t.test('anything but a list of 1 to 100 selections is rejected', async t => {
   const rows: [unknown, string][] = [
     [undefined, 'missing_selection'],
     ['', 'missing_selection'],
@@ -73,34 +84,34 @@ t.test('what is no list of 1 to 100 of them is refused', async t => {
   t.equal(parseSelections({ selections: Array(100).fill({ prompt: 'a' }) }).length, 100)
 })
 
-t.test('first what is there, then what has to be bought, so many at a time, as each is done', async t => {
+t.test('cached selections come first, then purchases, a few at a time, as each completes', async t => {
   const { ask, begun, release } = shop(['b', 'd'])
   const answers: string[] = []
   const done = (async () => {
     const parts = { parallel: 2, ask, isOver: () => false }
     for await (const item of answerBatch(REQUEST, prompts('a', 'b', 'c', 'd', 'e'), parts))
-      answers.push(`${item.selection.index} ${said(item)}`)
+      answers.push(`${item.selection.index} ${outcomeOf(item)}`)
   })()
-  while (begun.length < 2) await turn()
+  await eventually('fewer than 2 segmentations began', () => begun.length >= 2)
   t.strictSame(answers, ['1 had b', '3 had d'])
-  t.strictSame(begun, ['r.0 a', 'r.2 c'], 'each under a request id of its own')
+  t.strictSame(begun, ['r.0 a', 'r.2 c'], 'each has its own request id')
   release('c')
-  while (begun.length < 3) await turn()
+  await eventually('fewer than 3 segmentations began', () => begun.length >= 3)
   release('e')
-  while (answers.length < 4) await turn()
+  await eventually('fewer than 4 results arrived', () => answers.length >= 4)
   release('a')
   await done
   t.strictSame(answers.slice(2), ['2 bought c', '4 bought e', '0 bought a'])
 })
 
-t.test('one that fails fails alone', async t => {
+t.test('a selection whose purchase fails does not affect the others', async t => {
   const { ask, begun, release } = shop()
   const parts = { parallel: 3, ask, isOver: () => false }
   const answers = collect(answerBatch(REQUEST, prompts('a', 'b', ''), parts))
-  while (begun.length < 2) await turn()
+  await eventually('fewer than 2 segmentations began', () => begun.length >= 2)
   release('a', new GatewayError('budget_exhausted', 'no'))
   release('b')
-  const codes = (await answers).map(item => `${item.selection.index} ${said(item)}`)
+  const codes = (await answers).map(item => `${item.selection.index} ${outcomeOf(item)}`)
   t.strictSame(codes, ['2 missing_selection', '0 budget_exhausted', '1 bought b'])
 })
 
@@ -110,31 +121,31 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   return all
 }
 
-t.test('nothing new is begun for somebody who has left', async t => {
+t.test('no further selection starts once the caller has left', async t => {
   const { ask, begun, release } = shop()
   let isOver = false
   const items = answerBatch(REQUEST, prompts('a', 'b', 'c'), { parallel: 1, ask, isOver: () => isOver })
   const first = items.next()
-  while (begun.length < 1) await turn()
+  await eventually('fewer than 1 segmentations began', () => begun.length >= 1)
   isOver = true
   release('a')
-  t.equal(said((await first).value as BatchItem<string>), 'bought a')
+  t.equal(outcomeOf((await first).value as BatchItem<string>), 'bought a')
   t.equal((await items.next()).done, true)
   t.equal(begun.length, 1)
 })
 
-t.test('no-cache buys all anew, only-if-cached none, and an Idempotency-Key is one for each', async t => {
-  const asked: SegmentRequest[] = []
+t.test('no-cache buys every selection, only-if-cached none, and an Idempotency-Key is split per selection', async t => {
+  const requests: SegmentRequest[] = []
   const ask = async (question: SegmentRequest): Promise<string> => {
-    asked.push(question)
+    requests.push(question)
     if (question.cache.onlyIfCached) throw new GatewayError('not_cached', 'no')
     return 'bought'
   }
   const parts = { parallel: 2, ask, isOver: () => false }
   const fresh = { ...REQUEST, cache: { ...REQUEST.cache, noCache: true }, idempotencyKey: 'order' }
-  t.strictSame((await collect(answerBatch(fresh, prompts('a', 'b'), parts))).map(said), ['bought', 'bought'])
-  t.equal(asked.length, 2)
-  t.equal(new Set(asked.map(({ idempotencyKey }) => idempotencyKey)).size, 2)
+  t.strictSame((await collect(answerBatch(fresh, prompts('a', 'b'), parts))).map(outcomeOf), ['bought', 'bought'])
+  t.equal(requests.length, 2)
+  t.equal(new Set(requests.map(({ idempotencyKey }) => idempotencyKey)).size, 2)
   const cached = { ...REQUEST, cache: { ...REQUEST.cache, onlyIfCached: true } }
-  t.strictSame((await collect(answerBatch(cached, prompts('a'), parts))).map(said), ['not_cached'])
+  t.strictSame((await collect(answerBatch(cached, prompts('a'), parts))).map(outcomeOf), ['not_cached'])
 })

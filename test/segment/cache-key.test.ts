@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import fc from 'fast-check'
 import t from 'tap'
+import type { Params, Point } from '../../src/contracts/types.js'
+import type { ReceivedForm } from '../../src/input/form.js'
+import { receiveJson } from '../../src/input/json.js'
+import { receiveMultipart, type UploadPart } from '../../src/input/multipart.js'
+import { parseParams } from '../../src/input/params.js'
 import { cacheKey } from '../../src/segment/cache-key.js'
-import { parseParams } from '../../src/segment/params.js'
-import type { Params, Point } from '../../src/segment/types.js'
-import type { ReceivedForm } from '../../src/segment/upload.js'
-import { receiveJson } from '../../src/segment/upload-json.js'
-import { receiveMultipart, type UploadPart } from '../../src/segment/upload-multipart.js'
 
 const limits = { maxImageBytes: 10_000 }
 const image = Buffer.concat([Buffer.from([0xff, 0xd8, 0xff]), Buffer.from([...Array(256).keys()])])
@@ -24,7 +24,7 @@ const arbitraryParams: fc.Arbitrary<Params> = fc
   .oneof(fc.record({ prompt, ...extras }), fc.record({ coordinates: points, ...extras }))
   .map(({ removeCoordinates, ...others }) => (removeCoordinates ? { ...others, removeCoordinates } : others))
 
-/** Choices to be made while writing a request: each takes the next number of a tape. */
+/** Choices made while spelling a request: each takes the next number from a tape. */
 type Choose = <T>(options: readonly [T, ...T[]]) => T
 const tape: fc.Arbitrary<Choose> = fc.array(fc.nat(), { minLength: 200, maxLength: 200 }).map(numbers => {
   let at = 0
@@ -50,7 +50,10 @@ function writePoints(list: readonly Point[], choose: Choose): string {
 
 type Written = { name: string; json: string; text: string }
 
-/** The fields of one meaning in one of its many spellings, each as a JSON member and as the text of a form field. */
+/**
+ * The fields of one meaning in one of its many spellings, each as a JSON member and as the text of
+ * a form field.
+ */
 function writeFields(params: Params, choose: Choose): Written[] {
   const fields: Written[] = []
   const add = (name: string, text: string, json = JSON.stringify(text)): void => void fields.push({ name, json, text })
@@ -101,13 +104,13 @@ async function receive(params: Params, choose: Choose): Promise<ReceivedForm> {
     const members = [...fields, { name: 'image', json: JSON.stringify(writeImage(choose)), text: '' }]
     const space = choose(['', ' ', '\n'])
     const text = shuffled(members, choose).map(({ name, json }) => `${space}"${name}"${space}:${json}`)
-    return receiveJson(`{${text.join(',')}${space}}`, limits)
+    return receiveJson(Buffer.from(`{${text.join(',')}${space}}`), limits)
   }
   const texts = fields.map(
     ({ name, text }) => ({ type: 'field', fieldname: name, value: text, valueTruncated: false }) as const,
   )
   const parts = shuffled([...texts, writeFile(choose)], choose)
-  const request = { contentType: undefined, raw: new EventEmitter(), parts: () => partsOf(parts) }
+  const request = { headers: {}, raw: new EventEmitter(), parts: () => partsOf(parts) }
   return receiveMultipart(request, limits)
 }
 
@@ -133,7 +136,7 @@ function keyOf(form: ReceivedForm): string {
   return cacheKey(form.image.image.digest, parseParams(form.fields, { base64Default: false }).params, '')
 }
 
-t.test('any two spellings of one meaning have the same key', async () => {
+t.test('two spellings of the same meaning share a key', async () => {
   await fc.assert(
     fc.asyncProperty(arbitraryParams, tape, tape, async (params, choose, chooseOtherwise) => {
       const one = keyOf(await receive(params, choose))
@@ -144,7 +147,7 @@ t.test('any two spellings of one meaning have the same key', async () => {
   )
 })
 
-t.test('two questions that differ in anything that may change the picture have different keys', async () => {
+t.test('questions that may have different pictures have different keys', async () => {
   fc.assert(
     fc.property(arbitraryParams, arbitraryParams, (one, other) => {
       const same = JSON.stringify(canonical(one)) === JSON.stringify(canonical(other))
@@ -186,7 +189,7 @@ t.test('every small change of a question changes its key', async () => {
   )
 })
 
-t.test('the image and the scope are part of the key, and never mistaken for one another', async t => {
+t.test('image and scope are separate parts of the key', async t => {
   const params: Params = { prompt: 'cat', overlayMask: true }
   const keys = [
     cacheKey(digest, params, ''),
@@ -205,7 +208,7 @@ t.test('the image and the scope are part of the key, and never mistaken for one 
   for (const key of keys) t.match(key, /^[0-9a-f]{64}$/)
 })
 
-t.test('the key of a known question stays what it is, so that a new version finds what an old one stored', async t => {
+t.test('the key of a known question is stable across versions', async t => {
   const params: Params = { coordinates: [[834, 74.5]], removeCoordinates: [[0, 1]], overlayMask: false }
   const written = `["v1","sam-v2-image","vision","${digest}",null,[[834,74.5]],[[0,1]],false]`
   t.equal(cacheKey(digest, params, 'vision'), createHash('sha256').update(written).digest('hex'))

@@ -1,12 +1,12 @@
 import t from 'tap'
 import { ResultCache } from '../../src/cache/result-cache.js'
-import { GatewayError } from '../../src/errors.js'
+import { GatewayError } from '../../src/contracts/errors.js'
+import { StoreError } from '../../src/contracts/store.js'
 import { cacheKey } from '../../src/segment/cache-key.js'
+import { keyRequest, type SegmentRequest } from '../../src/segment/keyed-request.js'
 import { segment } from '../../src/segment/pipeline.js'
 import type { PipelineParts } from '../../src/segment/ports.js'
-import { type SegmentRequest, toQuestion } from '../../src/segment/question.js'
 import { lookUpResult } from '../../src/segment/result-lookup.js'
-import { StoreError } from '../../src/storage.js'
 import {
   DIGEST,
   failure,
@@ -17,24 +17,25 @@ import {
   NO_DIRECTIVES,
   request,
   settled,
-  shop,
+  sharedState,
   world,
-} from '../support/pipeline-world.js'
-import { aCaller } from '../support/team.js'
+} from '../support/doubles/pipeline-world.js'
+import { aCaller } from '../support/doubles/team.js'
+import { eventually } from '../support/eventually.js'
 
 const noStore = { ...NO_DIRECTIVES, noStore: true }
 const noCache = { ...NO_DIRECTIVES, noCache: true }
 const DOG = { prompt: 'dog', overlayMask: true }
 
 /** The job of `one` times out and stays open. */
-async function openJob(one: ReturnType<typeof world>, asked = request()) {
+async function openJob(one: ReturnType<typeof world>, input = request()) {
   const plain = one.parts.upstream.segment
   one.parts.upstream.segment = async (_i, _p, { onSubmitted }) => {
     one.state.calls++
     await onSubmitted('job-1')
     return failure('upstream_timeout', 'unknown')
   }
-  await t.rejects(one.ask(asked), { code: 'upstream_timeout' })
+  await t.rejects(one.ask(input), { code: 'upstream_timeout' })
   one.parts.upstream.segment = plain
   const [{ callId = '', cacheKey: key = '' } = {}] = one.planned
   one.calls.set(callId, {
@@ -47,7 +48,7 @@ async function openJob(one: ReturnType<typeof world>, asked = request()) {
   })
 }
 
-t.test('a job that is slow twice is not submitted again', async t => {
+t.test('a job that times out twice is not submitted again', async t => {
   const one = world()
   await openJob(one)
   const resume = one.parts.upstream.resume
@@ -59,9 +60,9 @@ t.test('a job that is slow twice is not submitted again', async t => {
   t.equal(one.planned.length, 1, JSON.stringify(one.planned.map(p => p.purchase)))
 })
 
-t.test('a successor that dies while it polls leaves the job to the next', async t => {
-  const shared = shop()
-  const one = world({ patienceMs: 1_000 }, shared)
+t.test('a successor that dies while polling leaves the job to the next leader', async t => {
+  const shared = sharedState()
+  const one = world({ clientTimeoutMs: 1_000 }, shared)
   one.calls.set('dead', {
     state: 'reserved',
     at: 999_000,
@@ -72,21 +73,20 @@ t.test('a successor that dies while it polls leaves the job to the next', async 
   })
   shared.leases.names.set(KEY, {
     token: 'dead',
-    beat: 3,
+    heartbeat: 3,
     note: JSON.stringify({ callId: 'dead', at: 999_000, team: 'vision', scope: '' }),
   })
   one.parts.upstream.resume = () => new Promise(() => {})
   void one.ask().catch(() => {})
-  while (shared.leases.names.get(KEY)?.token === 'dead')
-    await settled()
-    // The process dies: no beats any more.
+  await eventually('the lease was never taken over', () => shared.leases.names.get(KEY)?.token !== 'dead')
+  // The process dies: it no longer renews its lease.
   ;(one.flights as unknown as { close(): Promise<void> }).close()
   const two = world({}, shared)
   await two.ask()
   t.equal(two.state.calls, 0, 'not submitted again')
 })
 
-t.test('an Idempotency-Key for another question does not get, nor keep, the picture of the first', async t => {
+t.test('a second question under an Idempotency-Key neither gets nor replaces the first result', async t => {
   const one = world()
   await openJob(one, request({ cache: noCache, idempotencyKey: 'k' }))
   const other = request({ cache: noCache, idempotencyKey: 'k', params: DOG })
@@ -94,21 +94,21 @@ t.test('an Idempotency-Key for another question does not get, nor keep, the pict
   t.comment(String(typeof answer === 'string' ? answer : answer.how))
   t.notOk(
     one.steps.includes('resume job-1') && one.cache.has(cacheKey(DIGEST, DOG, '')),
-    'the dog question holds the picture of the cup',
+    "the dog question must not return the cup's picture",
   )
 })
 
-t.test('respond-async that cannot be honoured does not cut the wait short', async t => {
+t.test('respond-async does not shorten the wait where the result cannot be fetched later', async t => {
   const { parts } = world()
   const prefer = { respondAsync: true }
-  const patienceOf = (asked: SegmentRequest, of: PipelineParts) => toQuestion(asked, of).endsAt - performance.now()
+  const patienceOf = (input: SegmentRequest, of: PipelineParts) => keyRequest(input, of).deadline - performance.now()
   for (const cache of [noCache, noStore]) t.ok(patienceOf(request({ cache, prefer }), parts) > 1_000)
   t.ok(patienceOf(request({ prefer }), world({ coalesce: false }).parts) > 1_000)
   t.ok(patienceOf(request({ prefer }), parts) <= 250)
 })
 
-t.test('COALESCE=off: what was accepted is found running', async t => {
-  const one = world({ coalesce: false, patienceMs: 2_000 })
+t.test('with COALESCE=off an accepted request is reported as running', async t => {
+  const one = world({ coalesce: false, clientTimeoutMs: 2_000 })
   const calls = held(one)
   const asking = segment(request({ prefer: { respondAsync: true, waitMs: 5 } }), one.parts).then(
     a => a.how,
@@ -123,7 +123,7 @@ t.test('COALESCE=off: what was accepted is found running', async t => {
   calls.open()
 })
 
-t.test("another team's budget is not told at /results/{id}", async t => {
+t.test("a result lookup does not reveal another team's budget failure", async t => {
   const one = world()
   one.parts.ledger.reserve = async () => {
     throw new GatewayError('budget_exhausted', 'Team vision has booked 4.9 of its daily budget of 5 credits.', {
@@ -134,15 +134,15 @@ t.test("another team's budget is not told at /results/{id}", async t => {
   await t.rejects(lookUpResult(KEY, aCaller({ id: 'other' }), one.parts), { code: 'unknown_result' })
 })
 
-t.test('what was bought while one waited is new enough, whatever age it asked for, in other processes too', async t => {
-  const shared = shop()
+t.test('a result bought during the wait satisfies any max-age, in other processes too', async t => {
+  const shared = sharedState()
   const worlds = [1, 2, 3].map(() => world({}, shared))
   const { promise, open } = gate()
   for (const each of worlds) {
     const plain = each.upstream.segment
     each.upstream.segment = async () => {
       await promise
-      // Time goes on between the purchase and the look of those who waited.
+      // Time passes between the purchase and the lookup of the waiting requests.
       for (const other of worlds) other.state.now += 1_000
       const outcome = await plain()
       for (const other of worlds) other.parts.now = () => other.state.now + 5_000 * Number(other !== each)
@@ -150,17 +150,17 @@ t.test('what was bought while one waited is new enough, whatever age it asked fo
     }
   }
   const zero = request({ cache: { ...NO_DIRECTIVES, maxAgeSeconds: 0 } })
-  const asked = worlds.flatMap(each => [each.ask(zero), each.ask(zero)])
+  const pending = worlds.flatMap(each => [each.ask(zero), each.ask(zero)])
   await settled()
   open()
-  await Promise.all(asked)
+  await Promise.all(pending)
   t.equal(
     worlds.reduce((sum, { state }) => sum + state.calls, 0),
     1,
   )
 })
 
-t.test('the ledger says no-store/no-cache also with an Idempotency-Key', async t => {
+t.test('the ledger records no-store and no-cache under an Idempotency-Key too', async t => {
   const one = world()
   await one.ask(request({ cache: noStore, idempotencyKey: 'a' }))
   await one.ask(request({ cache: noCache, idempotencyKey: 'b' }))
@@ -170,7 +170,7 @@ t.test('the ledger says no-store/no-cache also with an Idempotency-Key', async t
   )
 })
 
-t.test('an older result that waited does not replace a newer one', async t => {
+t.test('an older result waiting for the store does not replace a newer one', async t => {
   const blobs = new Map<string, string>()
   let isDown = true
   const cache = new ResultCache({
@@ -188,8 +188,7 @@ t.test('an older result that waited does not replace a newer one', async t => {
     isStoreUp: () => !isDown,
     keepSeconds: 100,
     unsavedBytes: 1e6,
-    onStoreFailure: () => {},
-    onLost: () => {},
+    observer: { storeFailed: () => {}, resultLost: () => {} },
   })
   await cache.keep('k', kept('old', 1))
   isDown = false
@@ -198,7 +197,7 @@ t.test('an older result that waited does not replace a newer one', async t => {
   t.equal(JSON.parse(blobs.get('k') as string).storedAt, 2)
 })
 
-t.test('under CACHE_SCOPE=team another team is not told that a flight is under way here', async t => {
+t.test('under CACHE_SCOPE=team a flight is invisible to other teams', async t => {
   const one = world({ cacheScope: 'team' })
   const calls = held(one)
   const asking = one.ask()

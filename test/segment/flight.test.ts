@@ -1,8 +1,8 @@
 import t from 'tap'
-import { GatewayError } from '../../src/errors.js'
+import { GatewayError } from '../../src/contracts/errors.js'
+import { StoreError } from '../../src/contracts/store.js'
 import { segment } from '../../src/segment/pipeline.js'
 import type { EarlierCall } from '../../src/segment/ports.js'
-import { StoreError } from '../../src/storage.js'
 import {
   answered,
   failure,
@@ -13,14 +13,15 @@ import {
   NO_DIRECTIVES,
   request,
   settled,
-  shop,
+  sharedState,
   world,
-} from '../support/pipeline-world.js'
-import { aCaller } from '../support/team.js'
+} from '../support/doubles/pipeline-world.js'
+import { aCaller } from '../support/doubles/team.js'
+import { eventually } from '../support/eventually.js'
 
 const DEAD = {
   token: 'dead',
-  beat: 3,
+  heartbeat: 3,
   note: JSON.stringify({ callId: 'dead', at: 999_000, team: 'vision', scope: '' }),
 }
 
@@ -28,15 +29,15 @@ function earlierCall(of: ReturnType<typeof world>, changes: Partial<EarlierCall>
   return { state: 'reserved', at: 999_000, team: 'vision', cacheKey: KEY, reservation: of.reservation, ...changes }
 }
 
-t.test('a process that asks the same while another one buys it waits, and pays nothing', async t => {
-  const shared = shop()
+t.test('a process follows an identical purchase of another process and pays nothing', async t => {
+  const shared = sharedState()
   const [one, other] = [world({}, shared), world({}, shared)]
   const calls = held(one)
   const leader = one.ask()
   await settled()
   const followers = [other.ask(), other.ask()]
   await settled()
-  t.equal(shared.leases.watchers, 1, 'one of them waits for both')
+  t.equal(shared.leases.watchers, 1, 'one watcher serves both')
   calls.open()
   t.match(await leader, { how: 'miss', charged: 1700 })
   for (const follower of followers) {
@@ -49,9 +50,9 @@ t.test('a process that asks the same while another one buys it waits, and pays n
 })
 
 t.test(
-  'a leader of whom nothing is heard has died: one follower takes over, and what it had reserved is unknown',
+  "a silent leader is declared dead: one follower takes over, and the leader's reservation becomes unknown",
   async t => {
-    const shared = shop()
+    const shared = sharedState()
     shared.leases.names.set(KEY, DEAD)
     const [one, other] = [world({}, shared), world({}, shared)]
     shared.calls.set('dead', earlierCall(one))
@@ -64,23 +65,23 @@ t.test(
   },
 )
 
-t.test('a leader that is heard of is waited for, however long it takes', async t => {
-  const shared = shop()
+t.test('a follower waits for a leader that renews its lease, however long it takes', async t => {
+  const shared = sharedState()
   const [one, other] = [world({}, shared), world({}, shared)]
   const calls = held(one)
   const leader = one.ask()
   await settled()
   const follower = other.ask()
-  const beats = () => shared.leases.names.get(KEY)?.beat ?? 0
-  while (beats() < 12) await settled()
-  t.equal(other.state.calls, 0, 'three times as long as silence would be believed')
+  const beats = () => shared.leases.names.get(KEY)?.heartbeat ?? 0
+  await eventually('the leader stopped renewing its lease', () => beats() >= 12)
+  t.equal(other.state.calls, 0, 'the leader was silent for less than the limit at any time')
   calls.open()
   await Promise.all([leader, follower])
   t.equal(one.state.calls + other.state.calls, 1)
 })
 
-t.test('a lease that the store has lost is taken back by its leader, and nobody takes over', async t => {
-  const shared = shop()
+t.test('a leader reclaims a lease that the store has lost, and no follower takes over', async t => {
+  const shared = sharedState()
   const [one, other] = [world({}, shared), world({}, shared)]
   const calls = held(one)
   const leader = one.ask()
@@ -88,16 +89,16 @@ t.test('a lease that the store has lost is taken back by its leader, and nobody 
   const follower = other.ask()
   await settled()
   shared.leases.names.clear()
-  while (!shared.leases.names.has(KEY)) await settled()
+  await eventually('the lease was never taken back', () => shared.leases.names.has(KEY))
   calls.open()
   t.match(await leader, { how: 'miss' })
   t.match(await follower, { how: 'coalesced' })
   t.equal(one.state.calls + other.state.calls, 1)
 })
 
-t.test("another process's own failure (its budget, its queue) decides nothing here", async t => {
+t.test("a failure specific to another process's team does not fail this one", async t => {
   for (const code of ['budget_exhausted', 'overloaded', 'unknown_image'] as const) {
-    const shared = shop()
+    const shared = sharedState()
     const [poor, rich] = [world({}, shared), world({}, shared)]
     const { promise, open } = gate()
     poor.parts.ledger.reserve = async () => {
@@ -114,33 +115,30 @@ t.test("another process's own failure (its budget, its queue) decides nothing he
   }
 })
 
-t.test(
-  "Segmind's refusal of this input, or a failure that may have been billed, is shared with other processes",
-  async t => {
-    for (const [code, billed] of [
-      ['upstream_rejected', 'no'],
-      ['upstream_timeout', 'unknown'],
-      ['upstream_failed', 'yes'],
-    ] as const) {
-      const shared = shop()
-      const [one, other] = [world({}, shared), world({}, shared)]
-      one.upstream.segment = async () => failure(code, billed, { cost: 1700 })
-      const calls = held(one)
-      const leader = one.ask()
-      await settled()
-      const follower = other.ask()
-      await settled()
-      calls.open()
-      await t.rejects(leader, { code, billed })
-      await t.rejects(follower, { code, billed: 'no', message: 'it failed' }, `${code}: it cost the follower nothing`)
-      t.equal(other.state.calls, 0)
-      t.match(await other.ask(), { how: 'miss' }, 'whoever asks later asks anew')
-    }
-  },
-)
+t.test('a rejected input, or a failure that may have been billed, is shared with other processes', async t => {
+  for (const [code, billed] of [
+    ['upstream_rejected', 'no'],
+    ['upstream_timeout', 'unknown'],
+    ['upstream_failed', 'yes'],
+  ] as const) {
+    const shared = sharedState()
+    const [one, other] = [world({}, shared), world({}, shared)]
+    one.upstream.segment = async () => failure(code, billed, { cost: 1700 })
+    const calls = held(one)
+    const leader = one.ask()
+    await settled()
+    const follower = other.ask()
+    await settled()
+    calls.open()
+    await t.rejects(leader, { code, billed })
+    await t.rejects(follower, { code, billed: 'no', message: 'it failed' }, `${code}: it cost the follower nothing`)
+    t.equal(other.state.calls, 0)
+    t.match(await other.ask(), { how: 'miss' }, 'a later request buys again')
+  }
+})
 
-t.test('the lease is held until the result is in the store: nobody buys what only this process can see', async t => {
-  const shared = shop()
+t.test('a leader holds its lease until the store has the result', async t => {
+  const shared = sharedState()
   const [one, other] = [world({}, shared), world({}, shared)]
   const { promise, open } = gate()
   one.parts.results.keep = async (key, result) => ({
@@ -152,37 +150,34 @@ t.test('the lease is held until the result is in the store: nobody buys what onl
   })
   t.match(await one.ask(), { how: 'miss', stored: false })
   const follower = other.ask()
-  const beats = () => shared.leases.names.get(KEY)?.beat ?? 0
-  while (beats() < 12) await settled()
+  const beats = () => shared.leases.names.get(KEY)?.heartbeat ?? 0
+  await eventually('the leader stopped renewing its lease', () => beats() >= 12)
   t.equal(other.state.calls, 0)
   open()
   t.match(await follower, { how: 'coalesced' })
   t.equal(other.state.calls, 0)
 })
 
-t.test(
-  'without a store nobody can be asked: the call goes on and says so in the ledger, and takes the lease when it can',
-  async t => {
-    const shared = shop()
-    const one = world({}, shared)
-    const calls = held(one)
-    shared.leases.isDown = true
-    const asked = one.ask()
-    await settled()
-    t.match(one.planned, [{ purchase: 'unguarded' }])
-    shared.leases.isDown = false
-    while (!shared.leases.names.has(KEY)) await settled()
-    const other = world({}, shared)
-    const follower = other.ask()
-    await settled()
-    calls.open()
-    t.match(await asked, { how: 'miss' })
-    t.match(await follower, { how: 'coalesced' })
-  },
-)
+t.test('without a store the purchase continues unguarded, and acquires the lease when the store returns', async t => {
+  const shared = sharedState()
+  const one = world({}, shared)
+  const calls = held(one)
+  shared.leases.isDown = true
+  const pending = one.ask()
+  await settled()
+  t.match(one.planned, [{ purchase: 'unguarded' }])
+  shared.leases.isDown = false
+  await eventually('the lease was never taken back', () => shared.leases.names.has(KEY))
+  const other = world({}, shared)
+  const follower = other.ask()
+  await settled()
+  calls.open()
+  t.match(await pending, { how: 'miss' })
+  t.match(await follower, { how: 'coalesced' })
+})
 
-t.test('who has seen another lead waits for a store that does not answer, and does not buy meanwhile', async t => {
-  const shared = shop()
+t.test('a process that has seen another leader waits for an unreachable store and does not buy', async t => {
+  const shared = sharedState()
   const [one, other] = [world({}, shared), world({}, shared)]
   const calls = held(one)
   const leader = one.ask()
@@ -195,30 +190,30 @@ t.test('who has seen another lead waits for a store that does not answer, and do
   await settled()
   t.equal(other.state.calls, 0)
   shared.leases.isDown = false
-  t.match(await follower, { how: 'coalesced' }, 'the landing that failed is tried again with the next beat')
+  t.match(await follower, { how: 'coalesced' }, 'a failed release is retried with the next renewal')
   t.equal(other.state.calls, 0)
 })
 
-t.test('a second look that the store does not answer guards nothing', async t => {
+t.test('a purchase is unguarded when the store fails the second lookup', async t => {
   const one = world()
   one.state.isStoreDown = true
   await one.ask()
   t.match(one.planned, [{ purchase: 'unguarded' }])
 })
 
-t.test('a store that is new is given the time to hear of the leaders elsewhere', async t => {
-  const shared = shop()
+t.test('an empty store is given time in which leaders reclaim their leases', async t => {
+  const shared = sharedState()
   const one = world({}, shared)
-  shared.leases.settlingMs = 1
-  const asked = one.ask()
+  shared.leases.recoveryMs = 1
+  const pending = one.ask()
   await settled()
   t.equal(one.state.calls, 0)
-  shared.leases.settlingMs = undefined
-  t.match(await asked, { how: 'miss' })
+  shared.leases.recoveryMs = undefined
+  t.match(await pending, { how: 'miss' })
 })
 
-t.test('a process that is stopping takes nothing over', async t => {
-  const shared = shop()
+t.test('a draining process takes no lease over', async t => {
+  const shared = sharedState()
   shared.leases.names.set(KEY, DEAD)
   const one = world({}, shared)
   one.state.isDraining = true
@@ -226,9 +221,9 @@ t.test('a process that is stopping takes nothing over', async t => {
   t.equal(one.state.calls, 0)
 })
 
-t.test('patience ends for a follower of another process, too; one that came later goes on waiting', async t => {
-  const shared = shop()
-  const [one, other] = [world({}, shared), world({ patienceMs: 30 }, shared)]
+t.test('a follower of another process times out alone; a later one keeps waiting', async t => {
+  const shared = sharedState()
+  const [one, other] = [world({}, shared), world({ clientTimeoutMs: 30 }, shared)]
   const calls = held(one)
   const leader = one.ask()
   await settled()
@@ -240,9 +235,9 @@ t.test('patience ends for a follower of another process, too; one that came late
   t.match(await later, { how: /coalesced|hit/ })
 })
 
-t.test('a job that a dead leader has submitted is polled, never submitted again; its team has paid', async t => {
+t.test("the job of a dead leader is polled, not submitted again, and charged to the leader's team", async t => {
   for (const state of ['reserved', 'unknown', 'charged'] as const) {
-    const shared = shop()
+    const shared = sharedState()
     shared.leases.names.set(KEY, DEAD)
     const one = world({}, shared)
     shared.calls.set('dead', earlierCall(one, { state, jobId: 'job-1' }))
@@ -255,25 +250,27 @@ t.test('a job that a dead leader has submitted is polled, never submitted again;
   }
 })
 
-t.test('a successor that dies while it polls leaves the job to the next one', async t => {
-  const shared = shop()
+t.test('a successor that dies while polling leaves the job to the next one', async t => {
+  const shared = sharedState()
   shared.leases.names.set(KEY, DEAD)
-  const [one, other] = [world({ patienceMs: 1_000 }, shared), world({}, shared)]
+  const [one, other] = [world({ clientTimeoutMs: 1_000 }, shared), world({}, shared)]
   shared.calls.set('dead', earlierCall(one, { jobId: 'job-1' }))
-  held(one)
-  void one.ask().catch(() => undefined)
-  while (!one.steps.includes('resume job-1')) await settled()
+  const calls = held(one)
+  const dying = one.ask().catch(() => undefined)
+  await eventually('the job was never polled', () => one.steps.includes('resume job-1'))
   const { token = '', note = '' } = shared.leases.names.get(KEY) ?? {}
   t.not(token, 'dead')
-  // It dies: what it has written is all there is.
-  shared.leases.names.set(KEY, { token: 'died, too', beat: 7, note })
+  // The process dies and leaves only what it has written.
+  shared.leases.names.set(KEY, { token: 'died, too', heartbeat: 7, note })
   t.match(await other.ask(), { how: 'coalesced', charged: 0 })
   t.ok(other.steps.includes('resume job-1'))
   t.equal(one.state.calls + other.state.calls, 0)
+  calls.open()
+  await dying
 })
 
-t.test('a job that Segmind does not know any more, or that is too old, is bought anew', async t => {
-  const shared = shop()
+t.test('a job that Segmind no longer knows, or that is too old, is bought again', async t => {
+  const shared = sharedState()
   shared.leases.names.set(KEY, DEAD)
   const one = world({}, shared)
   shared.calls.set('dead', earlierCall(one, { jobId: 'job-1' }))
@@ -282,7 +279,7 @@ t.test('a job that Segmind does not know any more, or that is too old, is bought
   t.match(one.planned, [{ purchase: 'takeover' }])
   t.ok(one.steps.includes('unknown'))
 
-  const late = shop()
+  const late = sharedState()
   late.leases.names.set(KEY, DEAD)
   const two = world({}, late)
   late.calls.set('dead', earlierCall(two, { jobId: 'job-1', at: two.state.now - 56 * 60_000 }))
@@ -290,27 +287,24 @@ t.test('a job that Segmind does not know any more, or that is too old, is bought
   t.notOk(two.steps.includes('resume job-1'))
 })
 
-t.test(
-  'a ledger that cannot be asked about the dead decides nothing: what may be under way is not bought again',
-  async t => {
-    const shared = shop()
-    shared.leases.names.set(KEY, DEAD)
-    const one = world({}, shared)
-    shared.calls.set('dead', earlierCall(one, { jobId: 'job-1' }))
-    const { find } = one.parts.ledger
-    one.parts.ledger.find = async () => {
-      throw new StoreError('down')
-    }
-    await t.rejects(one.ask(), { code: 'store_unavailable', retryAfterSeconds: 5 })
-    t.equal(one.state.calls, 0)
-    one.parts.ledger.find = find
-    t.match(await one.ask(), { how: 'coalesced', charged: 0 }, 'the next one finds the job')
-    t.equal(one.state.calls, 0)
-  },
-)
+t.test('an unreachable ledger prevents a second purchase of what may be in flight', async t => {
+  const shared = sharedState()
+  shared.leases.names.set(KEY, DEAD)
+  const one = world({}, shared)
+  shared.calls.set('dead', earlierCall(one, { jobId: 'job-1' }))
+  const { find } = one.parts.ledger
+  one.parts.ledger.find = async () => {
+    throw new StoreError('down')
+  }
+  await t.rejects(one.ask(), { code: 'store_unavailable', retryAfterSeconds: 5 })
+  t.equal(one.state.calls, 0)
+  one.parts.ledger.find = find
+  t.match(await one.ask(), { how: 'coalesced', charged: 0 }, 'the next request finds the job')
+  t.equal(one.state.calls, 0)
+})
 
-t.test('a job whose time ran out stays open: the next one who asks polls it', async t => {
-  const shared = shop()
+t.test('a job that timed out stays open, and the next request polls it', async t => {
+  const shared = sharedState()
   const one = world({}, shared)
   const plain = one.parts.upstream.segment
   one.parts.upstream.segment = async (_image, _params, { onSubmitted }) => {
@@ -326,8 +320,8 @@ t.test('a job whose time ran out stays open: the next one who asks polls it', as
   t.ok(one.steps.includes('resume job-1'))
 })
 
-t.test('COALESCE=off: everybody buys', async t => {
-  const shared = shop()
+t.test('with COALESCE=off every request buys', async t => {
+  const shared = sharedState()
   const one = world({ coalesce: false }, shared)
   const answers = await Promise.all([one.ask(), one.ask(), one.ask()])
   t.same(
@@ -342,24 +336,24 @@ t.test('COALESCE=off: everybody buys', async t => {
 const noStore = { ...NO_DIRECTIVES, noStore: true }
 const noCache = { ...NO_DIRECTIVES, noCache: true }
 
-t.test('an Idempotency-Key buys once what bypasses the cache, and replays it for a day', async t => {
+t.test('an Idempotency-Key makes a cache-bypassing purchase once and replays it for a day', async t => {
   const one = world()
-  const asked = request({ cache: noStore, idempotencyKey: 'order 1' })
-  t.match(await one.ask(asked), { how: 'bypass', charged: 1700, stored: false, isReplay: false })
-  t.match(await one.ask(asked), { how: 'hit', charged: 0, isReplay: true })
+  const repeated = request({ cache: noStore, idempotencyKey: 'order 1' })
+  t.match(await one.ask(repeated), { how: 'bypass', charged: 1700, stored: false, isReplay: false })
+  t.match(await one.ask(repeated), { how: 'hit', charged: 0, isReplay: true })
   t.match(await one.ask(request({ cache: noStore, idempotencyKey: 'order 2' })), { how: 'bypass' })
   t.match(await one.ask(request({ cache: noStore })), { how: 'bypass' })
   t.equal(one.state.calls, 3)
-  t.notOk(one.cache.has(KEY), 'no-store: nobody else finds it')
+  t.notOk(one.cache.has(KEY), 'no-store: other requests do not find it')
   one.state.now += 86_400_000
-  t.match(await one.ask(asked), { how: 'bypass' })
+  t.match(await one.ask(repeated), { how: 'bypass' })
 })
 
 t.test('an Idempotency-Key belongs to one question and one team', async t => {
   const one = world()
   const once = { cache: noCache, idempotencyKey: 'k' }
   await one.ask(request(once))
-  t.ok(one.cache.has(KEY), 'no-cache: what was bought is kept for all')
+  t.ok(one.cache.has(KEY), 'a no-cache result is kept for all')
   await t.rejects(one.ask(request({ ...once, params: { prompt: 'dog', overlayMask: true } })), {
     code: 'idempotency_key_reused',
     billed: 'no',
@@ -369,14 +363,14 @@ t.test('an Idempotency-Key belongs to one question and one team', async t => {
 })
 
 t.test('a second request with the same Idempotency-Key waits for the first, in any process', async t => {
-  const shared = shop()
+  const shared = sharedState()
   const [one, other] = [world({}, shared), world({}, shared)]
   const calls = held(one)
-  const asked = request({ cache: noStore, idempotencyKey: 'k' })
-  const first = one.ask(asked)
+  const repeated = request({ cache: noStore, idempotencyKey: 'k' })
+  const first = one.ask(repeated)
   await settled()
-  const again = [one.ask(asked), other.ask(asked)]
-  const different = other.ask(request({ ...asked, params: { prompt: 'dog', overlayMask: true } }))
+  const again = [one.ask(repeated), other.ask(repeated)]
+  const different = other.ask(request({ ...repeated, params: { prompt: 'dog', overlayMask: true } }))
   await settled()
   calls.open()
   t.match(await first, { how: 'bypass', isReplay: false })
@@ -385,7 +379,7 @@ t.test('a second request with the same Idempotency-Key waits for the first, in a
   t.equal(one.state.calls + other.state.calls, 1)
 })
 
-t.test('who would rather come back is told where, unless the answer is there or the refusal is', async t => {
+t.test('respond-async answers 202, unless there is a result or a refusal at once', async t => {
   const one = world()
   const later = { prefer: { respondAsync: true, waitMs: 5 } }
   const calls = held(one)
@@ -401,27 +395,30 @@ t.test('who would rather come back is told where, unless the answer is there or 
   await t.rejects(poor.ask(request({ prefer: { respondAsync: true } })), { code: 'budget_exhausted' })
 })
 
-t.test('what could not be told from an older answer by its id is not promised for later', async t => {
+t.test('respond-async promises nothing where the id would lead to an older result', async t => {
   const asyncly = { respondAsync: true, waitMs: 5 }
   for (const cache of [noCache, noStore]) {
     const one = world()
-    held(one)
+    const calls = held(one)
     one.cache.set(KEY, kept('old', one.state.now - 30_000))
     await t.rejects(segment(request({ cache, prefer: asyncly }), one.parts), { code: 'upstream_slow' })
+    calls.open()
   }
   const older = world()
-  held(older)
+  const olderCalls = held(older)
   older.cache.set(KEY, kept('old', older.state.now - 30_000))
   const atMost = request({ cache: { ...NO_DIRECTIVES, maxAgeSeconds: 1 }, prefer: asyncly })
   t.match(await segment(atMost, older.parts), { how: 'stale' })
+  olderCalls.open()
   const past = world()
-  held(past)
+  const pastCalls = held(past)
   past.cache.set(KEY, kept('old', past.state.now - 120_000))
   t.match(await segment(request({ prefer: { respondAsync: true, waitMs: 5 } }), past.parts), { how: 'accepted' })
+  pastCalls.open()
 })
 
-t.test('Prefer: wait shortens the patience and never lengthens it', async t => {
-  const one = world({ patienceMs: 20 })
+t.test('Prefer: wait shortens the wait and never extends it', async t => {
+  const one = world({ clientTimeoutMs: 20 })
   const calls = held(one)
   await t.rejects(one.ask(request({ prefer: { respondAsync: false, waitMs: 3_600_000 } })), { code: 'upstream_slow' })
   await t.rejects(one.ask(request({ prefer: { respondAsync: false, waitMs: 0 } })), { code: 'upstream_slow' })

@@ -1,9 +1,9 @@
 import t from 'tap'
 import type { Coalescer } from '../../src/cache/coalescer.js'
-import { GatewayError } from '../../src/errors.js'
+import { GatewayError } from '../../src/contracts/errors.js'
+import type { SegmentRequest } from '../../src/segment/keyed-request.js'
 import { segment } from '../../src/segment/pipeline.js'
-import type { Purchase } from '../../src/segment/ports.js'
-import type { SegmentRequest } from '../../src/segment/question.js'
+import type { FlightLeader, Purchase } from '../../src/segment/ports.js'
 import { Story } from '../../src/segment/story.js'
 import {
   answered,
@@ -16,18 +16,18 @@ import {
   request,
   settled,
   world,
-} from '../support/pipeline-world.js'
-import { aCaller } from '../support/team.js'
+} from '../support/doubles/pipeline-world.js'
+import { aCaller } from '../support/doubles/team.js'
 
-t.test('a miss is checked, reserved, waits its turn, is called, settled and kept, in this order', async t => {
+t.test('a miss is checked, reserved, queued, called, settled and kept, in this order', async t => {
   const { ask, steps, cache } = world()
   const answer = await ask()
-  t.same(steps, ['check', 'reserve', 'turn', 'call', 'done', 'keep', 'settle 1700', 'vision miss 1700'])
+  t.same(steps, ['check', 'reserve', 'slot', 'call', 'done', 'keep', 'settle 1700', 'vision miss 1700'])
   t.match(answer, { how: 'miss', key: KEY, charged: 1700, stored: true, timing: { queueMs: 3 } })
   t.match(cache.get(KEY), { body: Buffer.from('mask'), cost: 1700, storedAt: 1_000_000 })
 })
 
-t.test('the second time it is a hit that costs nothing and calls nobody', async t => {
+t.test('the second identical request is a free hit without a call', async t => {
   const { ask, steps } = world()
   await ask()
   steps.length = 0
@@ -36,7 +36,7 @@ t.test('the second time it is a hit that costs nothing and calls nobody', async 
   t.same(steps, ['vision hit 1700'])
 })
 
-t.test('a hundred identical requests at once cost one call', async t => {
+t.test('a hundred identical concurrent requests cost one call', async t => {
   const { ask, state, upstream } = world()
   const held = gate()
   const plain = upstream.segment
@@ -44,20 +44,20 @@ t.test('a hundred identical requests at once cost one call', async t => {
     await held.promise
     return plain()
   }
-  const asked = Array.from({ length: 100 }, () => ask())
+  const pending = Array.from({ length: 100 }, () => ask())
   await settled()
   held.open()
-  const answers = await Promise.all(asked)
+  const answers = await Promise.all(pending)
   t.equal(state.calls, 1)
   t.equal(answers.filter(({ how }) => how === 'miss').length, 1)
   t.equal(answers.filter(({ how, charged }) => how === 'coalesced' && charged === 0).length, 99)
   t.ok(
     answers.every(({ timing }) => timing.upstreamMs > 0),
-    'a follower waited for the upstream, too',
+    "a follower's wait counts as upstream time",
   )
 })
 
-t.test('a request that looked before the purchase landed looks again instead of paying (the second look)', async t => {
+t.test('a request that missed before the purchase ended looks again instead of paying', async t => {
   const { parts, state, cache } = world()
   const late = gate()
   const find = parts.results.find
@@ -77,31 +77,28 @@ t.test('a request that looked before the purchase landed looks again instead of 
   t.equal(state.calls, 1)
 })
 
-t.test(
-  "a leader's own failure (its budget, an id without bytes) does not fail its followers: they ask again",
-  async t => {
-    for (const code of ['budget_exhausted', 'store_unavailable', 'overloaded'] as const) {
-      const { parts, state } = world()
-      const held = gate()
-      const reserve = parts.ledger.reserve
-      parts.ledger.reserve = async call => {
-        if (call.caller.team.id !== 'poor') return reserve(call)
-        await held.promise
-        throw new GatewayError(code, 'own')
-      }
-      const leader = segment(request({ caller: aCaller({ id: 'poor' }) }), parts)
-      const followers = [1, 2, 3].map(() => segment(request(), parts))
-      await settled()
-      held.open()
-      await t.rejects(leader, { code })
-      const hows = (await Promise.all(followers)).map(({ how }) => how).sort()
-      t.same(hows, ['coalesced', 'coalesced', 'miss'], code)
-      t.equal(state.calls, 1)
+t.test('a failure specific to the leader does not fail its followers: they try again', async t => {
+  for (const code of ['budget_exhausted', 'store_unavailable', 'overloaded'] as const) {
+    const { parts, state } = world()
+    const held = gate()
+    const reserve = parts.ledger.reserve
+    parts.ledger.reserve = async call => {
+      if (call.caller.team.id !== 'poor') return reserve(call)
+      await held.promise
+      throw new GatewayError(code, 'own')
     }
-  },
-)
+    const leader = segment(request({ caller: aCaller({ id: 'poor' }) }), parts)
+    const followers = [1, 2, 3].map(() => segment(request(), parts))
+    await settled()
+    held.open()
+    await t.rejects(leader, { code })
+    const hows = (await Promise.all(followers)).map(({ how }) => how).sort()
+    t.same(hows, ['coalesced', 'coalesced', 'miss'], code)
+    t.equal(state.calls, 1)
+  }
+})
 
-t.test('a leader by id whose bytes are not held does not fail a follower that brought them', async t => {
+t.test('a leader without image bytes does not fail a follower that uploaded them', async t => {
   const { parts, state } = world()
   const held = gate()
   parts.images.find = async () => {
@@ -117,7 +114,7 @@ t.test('a leader by id whose bytes are not held does not fail a follower that br
   t.equal(state.calls, 1)
 })
 
-t.test('who was promised an answer gets it, though the flight it followed fails for reasons of its leader', async t => {
+t.test('a promised result arrives although the followed flight fails for a reason of its leader', async t => {
   const { parts, state, cache } = world()
   const looking = gate()
   parts.images.find = async () => {
@@ -131,15 +128,15 @@ t.test('who was promised an answer gets it, though the flight it followed fails 
   const withBytes = request({ prefer, holdUntil: work => void holding.push(work) })
   t.match(await segment(withBytes, parts), { how: 'accepted' })
   t.equal(state.calls, 0)
-  t.ok(holding.length > 0, 'its bytes are held after it has left')
+  t.ok(holding.length > 0, 'the bytes are held after the caller left')
   looking.open()
-  await (parts.flights as Coalescer<Purchase>).idle()
-  t.equal(state.calls, 1, 'bought with the bytes of the second')
+  await (parts.flights as Coalescer<Purchase, FlightLeader>).idle()
+  t.equal(state.calls, 1, "bought with the second caller's bytes")
   t.ok(cache.has(KEY))
   await Promise.all(holding)
 })
 
-t.test('for those of one team that have left one holds its bytes; for those of another, another', async t => {
+t.test('one background purchase per team holds the bytes for all callers that left', async t => {
   const { parts, upstream } = world()
   const calling = gate()
   const answer = upstream.segment
@@ -154,17 +151,17 @@ t.test('for those of one team that have left one holds its bytes; for those of a
   t.match(await ask('vision'), { how: 'accepted' })
   const held = holds
   for (let times = 0; times < 10; times++) t.match(await ask('vision'), { how: 'accepted' })
-  t.equal(holds, held, 'ten more hold nothing')
+  t.equal(holds, held, 'ten further callers hold no bytes')
   t.match(await ask('labs'), { how: 'accepted' })
   t.equal(holds, held + 1)
-  t.equal(parts.pursuits.size, 2)
+  t.equal(parts.backgroundPurchases.size, 2)
   calling.open()
-  await (parts.flights as Coalescer<Purchase>).idle()
+  await (parts.flights as Coalescer<Purchase, FlightLeader>).idle()
   await settled()
-  t.equal(parts.pursuits.size, 0, 'nothing is remembered of what has ended')
+  t.equal(parts.backgroundPurchases.size, 0, 'ended purchases are forgotten')
 })
 
-t.test('who comes later is waited for as long; who brings bytes does not rely on who brought none', async t => {
+t.test('a later caller extends the background purchase; one with bytes does not rely on one without', async t => {
   const { parts } = world()
   const looking = gate()
   parts.images.find = async () => {
@@ -172,21 +169,21 @@ t.test('who comes later is waited for as long; who brings bytes does not rely on
     return undefined
   }
   const prefer = { respondAsync: true, waitMs: 0 }
-  const standing = () => [...parts.pursuits.values()][0]
+  const standing = () => [...parts.backgroundPurchases.values()][0]
   const story = new Story()
   t.match(await segment(request({ image: { digest: DIGEST }, prefer }), parts), { how: 'accepted' })
   t.match(standing(), { hasBytes: false })
   t.match(await segment(request({ prefer, story }), parts), { how: 'accepted' })
   t.match(standing(), { hasBytes: true })
-  t.ok(story.work, 'it is explained once more when that has ended')
-  const { endsAt = 0 } = standing() ?? {}
+  t.ok(story.work, 'the story is completed when the purchase ends')
+  const { deadline = 0 } = standing() ?? {}
   t.match(await segment(request({ prefer }), parts), { how: 'accepted' })
-  t.ok((standing()?.endsAt ?? 0) > endsAt)
+  t.ok((standing()?.deadline ?? 0) > deadline)
   looking.open()
-  await (parts.flights as Coalescer<Purchase>).idle()
+  await (parts.flights as Coalescer<Purchase, FlightLeader>).idle()
 })
 
-t.test('a promise that cannot be kept ends quietly', async t => {
+t.test('a background purchase that fails is not an unhandled rejection', async t => {
   const { parts, upstream } = world()
   const calling = gate()
   upstream.segment = async () => {
@@ -196,11 +193,11 @@ t.test('a promise that cannot be kept ends quietly', async t => {
   const prefer = { respondAsync: true, waitMs: 0 }
   for (let times = 0; times < 2; times++) t.match(await segment(request({ prefer }), parts), { how: 'accepted' })
   calling.open()
-  await (parts.flights as Coalescer<Purchase>).idle()
+  await (parts.flights as Coalescer<Purchase, FlightLeader>).idle()
   t.equal(parts.flights.leaderOf(KEY), undefined)
 })
 
-t.test("a failure of the leader's team is its followers' of the same team, at once", async t => {
+t.test("a failure of the leader's team fails followers of the same team at once", async t => {
   const { parts } = world()
   const held = gate()
   let reserved = 0
@@ -209,14 +206,14 @@ t.test("a failure of the leader's team is its followers' of the same team, at on
     await held.promise
     throw new GatewayError('budget_exhausted', 'spent')
   }
-  const asked = Array.from({ length: 50 }, () => segment(request(), parts))
+  const pending = Array.from({ length: 50 }, () => segment(request(), parts))
   await settled()
   held.open()
-  for (const one of asked) await t.rejects(one, { code: 'budget_exhausted' })
+  for (const one of pending) await t.rejects(one, { code: 'budget_exhausted' })
   t.equal(reserved, 1)
 })
 
-t.test('a billed failure costs the leader, not those who followed; a stale answer says what was charged', async t => {
+t.test('a billed failure is charged to the leader only; a stale answer reports the charge', async t => {
   const { ask, upstream, cache, state } = world()
   const held = gate()
   upstream.segment = async () => {
@@ -232,7 +229,7 @@ t.test('a billed failure costs the leader, not those who followed; a stale answe
   t.match(await ask(), { how: 'stale', charged: 1700 })
 })
 
-t.test('a call that throws all the same gives its turn back and stays booked as unknown', async t => {
+t.test('a call that throws returns its slot and stays booked as unknown', async t => {
   for (const thrown of ['at once', 'later']) {
     const { ask, parts, steps } = world()
     parts.upstream.segment = () => {
@@ -240,11 +237,11 @@ t.test('a call that throws all the same gives its turn back and stays booked as 
       return Promise.reject(new TypeError('a bug'))
     }
     await t.rejects(ask(), TypeError)
-    t.same(steps, ['check', 'reserve', 'turn', 'unknown', 'done'], thrown)
+    t.same(steps, ['check', 'reserve', 'slot', 'unknown', 'done'], thrown)
   }
 })
 
-t.test('a plain request follows a no-cache purchase under way; the image is held until the purchase ends', async t => {
+t.test('a plain request follows a no-cache purchase in flight; the image is held until it ends', async t => {
   const { ask, upstream, state } = world()
   const held = gate()
   const plain = upstream.segment
@@ -258,22 +255,22 @@ t.test('a plain request follows a no-cache purchase under way; the image is held
   await settled()
   const follower = ask(request({ holdUntil }))
   await settled()
-  t.equal(works.length, 1, 'only the leader needs its bytes')
+  t.equal(works.length, 1, 'only the leader holds its bytes')
   held.open()
   t.match(await forced, { how: 'bypass', charged: 1700 })
   t.match(await follower, { how: 'coalesced', charged: 0 })
   t.equal(state.calls, 1)
 })
 
-t.test("Segmind's refusal of this input is shared with the followers", async t => {
+t.test('a rejected input is shared with the followers', async t => {
   const { ask, upstream, state } = world()
   upstream.segment = async () => failure('upstream_rejected', 'no')
-  const asked = [1, 2, 3].map(() => ask())
-  for (const one of asked) await t.rejects(one, { code: 'upstream_rejected' })
+  const pending = [1, 2, 3].map(() => ask())
+  for (const one of pending) await t.rejects(one, { code: 'upstream_rejected' })
   t.equal(state.calls, 1)
 })
 
-t.test('what a failed call costs is booked by what is known: released, settled or unknown', async t => {
+t.test('a failed call is released, settled or unknown, depending on its known bill', async t => {
   const rows: ['no' | 'yes' | 'unknown', string][] = [
     ['no', 'release'],
     ['yes', 'settle 1700'],
@@ -283,53 +280,55 @@ t.test('what a failed call costs is booked by what is known: released, settled o
     const { ask, steps, upstream } = world()
     upstream.segment = async () => failure('upstream_failed', billed, { cost: 1700 })
     await t.rejects(ask(), { code: 'upstream_failed', billed })
-    t.same(steps, ['check', 'reserve', 'turn', 'call', 'done', booked])
+    t.same(steps, ['check', 'reserve', 'slot', 'call', 'done', booked])
   }
 })
 
-t.test('no turn: the reservation is given back', async t => {
+t.test('the reservation is released when there is no slot', async t => {
   const { ask, steps, parts } = world()
-  parts.turns.take = async () => {
+  parts.slots.acquire = async () => {
     throw new GatewayError('overloaded', 'full')
   }
   await t.rejects(ask(), { code: 'overloaded' })
   t.same(steps, ['check', 'reserve', 'release'])
 })
 
-t.test('a bad image costs no reservation', async t => {
+t.test('an invalid image reserves nothing', async t => {
   const { ask, steps, parts, images } = world()
   parts.checkImage = async () => {
     throw new GatewayError('image_unreadable', 'cut')
   }
   await t.rejects(ask(), { code: 'image_unreadable' })
   t.same(steps, [])
-  t.equal(images.size, 0, 'and is not kept')
+  t.equal(images.size, 0, 'and the image is not kept')
 })
 
-t.test('the caller whose patience ends is told, and the purchase goes on and is found', async t => {
+t.test('a caller that times out gets upstream_slow, and the purchase continues into the cache', async t => {
   const held = gate()
-  const { ask, upstream, state, parts } = world({ patienceMs: 5 })
+  const { ask, upstream, state, parts } = world({ clientTimeoutMs: 5 })
   const plain = upstream.segment
   upstream.segment = async () => {
     await held.promise
     return plain()
   }
   const [leader, follower] = [ask(), ask()]
-  await t.rejects(leader, { code: 'upstream_slow', billed: 'unknown', retryAfterSeconds: 5 })
-  await t.rejects(follower, { code: 'upstream_slow' })
+  await Promise.all([
+    t.rejects(leader, { code: 'upstream_slow', billed: 'unknown', retryAfterSeconds: 5 }),
+    t.rejects(follower, { code: 'upstream_slow' }),
+  ])
   held.open()
-  await (parts.flights as Coalescer<Purchase>).idle()
+  await (parts.flights as Coalescer<Purchase, FlightLeader>).idle()
   t.match(await ask(), { how: 'hit', charged: 0 })
   t.equal(state.calls, 1)
 })
 
-t.test('Cache-Control directives decide whether the cache is asked and told', async t => {
+t.test('Cache-Control directives decide about lookup and storage', async t => {
   const rows: [name: string, cache: Partial<SegmentRequest['cache']>, how: string, calls: number, stored: boolean][] = [
-    ['no-cache buys anew and keeps it', { noCache: true }, 'bypass', 1, true],
-    ['no-store buys anew and keeps nothing', { noStore: true }, 'bypass', 1, false],
-    ['max-age takes a young enough one', { maxAgeSeconds: 60 }, 'hit', 0, true],
-    ['max-age does not take an older one', { maxAgeSeconds: 10 }, 'miss', 1, true],
-    ['only-if-cached takes what is there', { onlyIfCached: true, noCache: true }, 'hit', 0, true],
+    ['no-cache buys a new result and keeps it', { noCache: true }, 'bypass', 1, true],
+    ['no-store buys a new result and keeps nothing', { noStore: true }, 'bypass', 1, false],
+    ['max-age accepts a younger result', { maxAgeSeconds: 60 }, 'hit', 0, true],
+    ['max-age rejects an older result', { maxAgeSeconds: 10 }, 'miss', 1, true],
+    ['only-if-cached accepts a cached result', { onlyIfCached: true, noCache: true }, 'hit', 0, true],
   ]
   for (const [name, directives, how, calls, stored] of rows) {
     const { ask, state, cache, images } = world()
@@ -346,13 +345,13 @@ t.test('Cache-Control directives decide whether the cache is asked and told', as
   }
 })
 
-t.test('only-if-cached without a cached answer spends nothing', async t => {
+t.test('only-if-cached spends nothing on a miss', async t => {
   const { ask, steps } = world()
   await t.rejects(ask(request({ cache: { ...NO_DIRECTIVES, onlyIfCached: true } })), { code: 'not_cached' })
   t.same(steps, [])
 })
 
-t.test('requests that insist on a new answer do not share one; with max-age=0 those in flight do', async t => {
+t.test('no-cache requests do not share a purchase; max-age=0 requests in flight do', async t => {
   const forced = world()
   await Promise.all([1, 2].map(() => forced.ask(request({ cache: { ...NO_DIRECTIVES, noCache: true } }))))
   t.equal(forced.state.calls, 2)
@@ -363,50 +362,44 @@ t.test('requests that insist on a new answer do not share one; with max-age=0 th
   t.equal(zero.state.calls, 1)
 })
 
-t.test(
-  'an answer past its time is bought anew; it stands in when that fails, until STALE_SECONDS are over',
-  async t => {
-    const { ask, cache, state, upstream } = world()
-    const old = kept('old', state.now - 120_000)
-    cache.set(KEY, old)
-    const plain = upstream.segment
-    for (const code of [
-      'upstream_failed',
-      'upstream_timeout',
-      'upstream_busy',
-      'upstream_unavailable',
-      'credits_exhausted',
-    ] as const) {
-      upstream.segment = async () => failure(code, 'no')
-      t.match(await ask(), { how: 'stale', charged: 0, result: { etag: 'e' } }, code)
-    }
-    upstream.segment = async () => failure('upstream_rejected', 'no')
-    await t.rejects(ask(), { code: 'upstream_rejected' }, 'the input itself was refused')
-    upstream.segment = plain
-    t.match(await ask(), { how: 'miss' })
-    cache.set(KEY, kept('older', state.now - 151_000))
-    upstream.segment = async () => failure('upstream_failed', 'no')
-    await t.rejects(ask(), { code: 'upstream_failed' })
-  },
-)
+t.test('a stale result is bought again, and served if that fails, until STALE_SECONDS have passed', async t => {
+  const { ask, cache, state, upstream } = world()
+  const old = kept('old', state.now - 120_000)
+  cache.set(KEY, old)
+  const plain = upstream.segment
+  for (const code of [
+    'upstream_failed',
+    'upstream_timeout',
+    'upstream_busy',
+    'upstream_unavailable',
+    'credits_exhausted',
+  ] as const) {
+    upstream.segment = async () => failure(code, 'no')
+    t.match(await ask(), { how: 'stale', charged: 0, result: { etag: 'e' } }, code)
+  }
+  upstream.segment = async () => failure('upstream_rejected', 'no')
+  await t.rejects(ask(), { code: 'upstream_rejected' }, 'the input itself was rejected')
+  upstream.segment = plain
+  t.match(await ask(), { how: 'miss' })
+  cache.set(KEY, kept('older', state.now - 151_000))
+  upstream.segment = async () => failure('upstream_failed', 'no')
+  await t.rejects(ask(), { code: 'upstream_failed' })
+})
 
-t.test(
-  'an image that was sent may be named by its id the next time, within its team under CACHE_SCOPE=team',
-  async t => {
-    const { ask, parts } = world({ cacheScope: 'team' })
-    await ask()
-    const byId = (team: string, prompt: string) =>
-      segment(
-        request({ caller: aCaller({ id: team }), image: { digest: DIGEST }, params: { prompt, overlayMask: true } }),
-        parts,
-      )
-    t.match(await byId('vision', 'cup'), { how: 'hit' })
-    t.match(await byId('vision', 'spoon'), { how: 'miss' })
-    await t.rejects(byId('other', 'cup'), { code: 'unknown_image' })
-  },
-)
+t.test('an uploaded image can be named by id later, within its team under CACHE_SCOPE=team', async t => {
+  const { ask, parts } = world({ cacheScope: 'team' })
+  await ask()
+  const byId = (team: string, prompt: string) =>
+    segment(
+      request({ caller: aCaller({ id: team }), image: { digest: DIGEST }, params: { prompt, overlayMask: true } }),
+      parts,
+    )
+  t.match(await byId('vision', 'cup'), { how: 'hit' })
+  t.match(await byId('vision', 'spoon'), { how: 'miss' })
+  await t.rejects(byId('other', 'cup'), { code: 'unknown_image' })
+})
 
-t.test('an image that came with a hit is kept, too', async t => {
+t.test('an image uploaded with a hit is kept too', async t => {
   const { ask, cache, state, images } = world()
   cache.set(KEY, kept('old', state.now))
   await ask()

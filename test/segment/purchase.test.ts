@@ -1,12 +1,16 @@
 import t from 'tap'
 import type { EarlierCall, JournalEntry } from '../../src/segment/ports.js'
-import { landOrphan } from '../../src/segment/purchase.js'
-import { KEY, request, shop, world } from '../support/pipeline-world.js'
-import { aCaller } from '../support/team.js'
+import { settleOrphan } from '../../src/segment/purchase.js'
+import { KEY, request, sharedState, world } from '../support/doubles/pipeline-world.js'
+import { aCaller } from '../support/doubles/team.js'
 
-t.test('a result says who paid for it, and whoever uses it is taken down with that', async t => {
+t.test('a result names the team that paid, and each use of it is recorded', async t => {
   const entries: JournalEntry[] = []
-  const { ask, cache } = world({ journal: { answered: entry => void entries.push(entry) } })
+  const reported: string[] = []
+  const { ask, cache } = world({
+    journal: { answered: entry => void entries.push(entry) },
+    observer: { resultAnswered: (team, how, cost) => void reported.push(`${team} ${how} ${cost}`) },
+  })
   await ask()
   await ask(request({ caller: aCaller({ id: 'other' }) }))
   t.match(cache.get(KEY), { boughtBy: 'vision', cost: 1700 })
@@ -15,10 +19,11 @@ t.test('a result says who paid for it, and whoever uses it is taken down with th
     { team: { id: 'vision' }, how: 'miss', resultId: KEY, result },
     { team: { id: 'other' }, how: 'hit', resultId: KEY, result },
   ])
+  t.strictSame(reported, ['vision miss 1700', 'other hit 1700'])
 })
 
-t.test('a job that a dead process has left is paid for by the team that submitted it', async t => {
-  const shared = shop()
+t.test('the job of a dead process is charged to the team that submitted it', async t => {
+  const shared = sharedState()
   const one = world({}, shared)
   const call: EarlierCall = {
     state: 'reserved',
@@ -28,16 +33,16 @@ t.test('a job that a dead process has left is paid for by the team that submitte
     jobId: 'job-1',
     reservation: one.reservation,
   }
-  await landOrphan({ call, cacheKey: KEY, isKept: true }, one.parts)
+  await settleOrphan({ call, cacheKey: KEY, isKept: true }, one.parts)
   t.match(one.cache.get(KEY), { boughtBy: 'first' })
 
-  const heir = world({}, shop())
+  const heir = world({}, sharedState())
   heir.parts.leases = {
     take: async (_name, note) => ({
       role: 'leader',
       purchase: 'takeover',
       earlier: { ...note, callId: 'dead', team: 'first' },
-      land: () => {},
+      end: () => {},
     }),
     look: async () => undefined,
   }

@@ -1,10 +1,10 @@
 import t, { type Test } from 'tap'
-import { type ErrorCode, GatewayError } from '../../src/errors.js'
+import { type ErrorCode, GatewayError } from '../../src/contracts/errors.js'
+import type { ImageBytes } from '../../src/contracts/types.js'
 import type { UpstreamOutcome } from '../../src/segment/ports.js'
-import type { ImageBytes } from '../../src/segment/types.js'
 import { createBreaker } from '../../src/segmind/breaker.js'
 import { createSegmindClient } from '../../src/segmind/client.js'
-import { type FakeAnswer, startFakeSegmind } from '../support/fake-segmind.js'
+import { type FakeAnswer, startFakeSegmind } from '../support/doubles/fake-segmind.js'
 
 const GOOD: UpstreamOutcome = { kind: 'answered', body: Buffer.alloc(0), contentType: 'image/jpeg', bill: {} }
 const bad = (code: ErrorCode = 'upstream_failed'): UpstreamOutcome => ({
@@ -13,27 +13,30 @@ const bad = (code: ErrorCode = 'upstream_failed'): UpstreamOutcome => ({
   bill: {},
 })
 
-/** Pauses that end when they are told to; one that has not begun yet ends when it begins. */
+/**
+ * Creates pauses that end when `end` is called. A call before the pause begins ends it at its
+ * beginning.
+ */
 function pauses() {
-  let isOwed = false
+  let endsAtOnce = false
   let wake: (() => void) | undefined
   return {
     wait: (_ms: number, signal: AbortSignal) =>
       new Promise<void>(resolve => {
         signal.addEventListener('abort', () => resolve())
-        if (isOwed) resolve()
+        if (endsAtOnce) resolve()
         else wake = resolve
-        isOwed = false
+        endsAtOnce = false
       }),
     end: () => {
-      if (!wake) isOwed = true
+      if (!wake) endsAtOnce = true
       wake?.()
       wake = undefined
     },
   }
 }
 
-function breakerThatIsProbed(t: Test) {
+function createProbedBreaker(t: Test) {
   const { wait, end } = pauses()
   let changed = (): void => {}
   const breaker = createBreaker({
@@ -60,8 +63,8 @@ function breakerThatIsProbed(t: Test) {
 const REFUSALS: ErrorCode[] = ['upstream_busy', 'upstream_rejected', 'upstream_unauthorized', 'credits_exhausted']
 
 for (const code of REFUSALS) {
-  t.test(`${code} does not show that the model works: failures around it are in a row`, async t => {
-    const { breaker, fail } = breakerThatIsProbed(t)
+  t.test(`${code} does not interrupt a series of failures`, async t => {
+    const { breaker, fail } = createProbedBreaker(t)
     await fail(4)
     await breaker.run(async () => bad(code))
     t.equal(breaker.state, 'closed')
@@ -69,8 +72,8 @@ for (const code of REFUSALS) {
     t.equal(breaker.state, 'open')
   })
 
-  t.test(`${code} after a good probe does not end the suspicion`, async t => {
-    const { breaker, fail, probed } = breakerThatIsProbed(t)
+  t.test(`${code} after a successful probe does not restore the full threshold`, async t => {
+    const { breaker, fail, probed } = createProbedBreaker(t)
     await fail(5)
     await probed()
     await breaker.run(async () => bad(code))
@@ -80,8 +83,8 @@ for (const code of REFUSALS) {
   })
 }
 
-t.test('a call from before it opened does not open it again when it fails after the probe', async t => {
-  const { breaker, fail, probed } = breakerThatIsProbed(t)
+t.test('a call that began before the breaker opened and fails after the probe does not open it again', async t => {
+  const { breaker, fail, probed } = createProbedBreaker(t)
   const ends: ((outcome: UpstreamOutcome) => void)[] = []
   const begin = () => breaker.run(() => new Promise(resolve => ends.push(resolve)))
   const [first, second] = [begin(), begin()]
@@ -93,11 +96,11 @@ t.test('a call from before it opened does not open it again when it fails after 
   ends[1]?.(GOOD)
   await second
   await fail(4)
-  t.equal(breaker.state, 'closed', 'but an answer shows that the model works, whenever it was asked')
+  t.equal(breaker.state, 'closed', 'a success counts whenever the call began')
 })
 
-t.test('a wall clock that is set back while it is open does not keep it open', async t => {
-  const { breaker, fail, probed } = breakerThatIsProbed(t)
+t.test('a wall clock that is set back does not keep the breaker open', async t => {
+  const { breaker, fail, probed } = createProbedBreaker(t)
   await fail(5)
   const { now } = Date
   t.teardown(() => Object.assign(Date, { now }))
@@ -121,22 +124,19 @@ async function setUp(t: Test) {
     maxConcurrency: 4,
     wait: async () => {},
     waitToProbe: wait,
-    onBreaker: state => {
-      states.push(state)
-      changed()
+    observer: {
+      breakerChanged: state => {
+        states.push(state)
+        changed()
+      },
     },
   })
   t.teardown(async () => {
     await client.close()
     await fake.close()
   })
-  const ask = () =>
-    client.segment(
-      IMAGE,
-      { prompt: 'cat', overlayMask: true },
-      { retryUntil: Number.POSITIVE_INFINITY, onSubmitted: async () => {} },
-    )
-  const askFive = async (answer: FakeAnswer) => {
+  const ask = () => client.segment(IMAGE, { prompt: 'cat', overlayMask: true }, { onSubmitted: async () => {} })
+  const callFive = async (answer: FakeAnswer) => {
     fake.script(...Array<FakeAnswer>(5).fill(answer))
     for (let time = 0; time < 5; time++) await ask()
   }
@@ -147,21 +147,21 @@ async function setUp(t: Test) {
     end()
     await ended
   }
-  return { fake, client, states, ask, askFive, probe }
+  return { fake, client, states, ask, callFive, probe }
 }
 
 for (const status of [400, 401, 403, 404, 405, 406, 410, 422]) {
-  t.test(`a Segmind that answers ${status} is there: the breaker stays closed`, async t => {
-    const { fake, client, askFive } = await setUp(t)
-    await askFive({ status, body: { error: 'Invalid content type' } })
+  t.test(`a ${status} from Segmind is no outage: the breaker stays closed`, async t => {
+    const { fake, client, callFive } = await setUp(t)
+    await callFive({ status, body: { error: 'Invalid content type' } })
     t.equal(fake.calls.length, 5)
     t.equal(client.breaker, 'closed')
   })
 }
 
-t.test('while it is open the balance is asked and nothing is sent that costs', async t => {
-  const { fake, client, states, ask, askFive, probe } = await setUp(t)
-  await askFive({ how: 'reset' })
+t.test('an open breaker requests the balance and sends nothing that costs credits', async t => {
+  const { fake, client, states, ask, callFive, probe } = await setUp(t)
+  await callFive({ how: 'reset' })
   t.equal(client.breaker, 'open')
   t.throws(() => client.admit(), { code: 'upstream_unavailable', billed: 'no', retryAfterSeconds: Number })
   t.match(await ask(), { kind: 'failed', error: { code: 'upstream_unavailable', billed: 'no' }, bill: {} })
@@ -180,10 +180,10 @@ t.test('while it is open the balance is asked and nothing is sent that costs', a
   t.equal(fake.balanceCalls, 4)
 })
 
-t.test('a probe that is answered with 404 or 429 shows that Segmind is back', async t => {
+t.test('a probe that gets 404 or 429 closes the breaker', async t => {
   for (const status of [404, 429]) {
-    const { fake, client, askFive, probe } = await setUp(t)
-    await askFive({ how: 'reset' })
+    const { fake, client, callFive, probe } = await setUp(t)
+    await callFive({ how: 'reset' })
     fake.scriptBalance({ status, body: '' })
     await probe()
     t.equal(client.breaker, 'closed', `${status}`)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { type ErrorCode, GatewayError } from '../../src/errors.js'
+import { type ErrorCode, GatewayError } from '../../src/contracts/errors.js'
 import type { UpstreamOutcome } from '../../src/segment/ports.js'
 import { createBreaker } from '../../src/segmind/breaker.js'
 
@@ -10,8 +10,8 @@ const bad = (code: ErrorCode = 'upstream_failed'): UpstreamOutcome => ({
   bill: {},
 })
 
-/** A breaker whose pauses end when `pass` is called, on a clock that goes on by that. */
-function world() {
+/** Creates a breaker whose pause ends, and whose clock advances by it, when `pass` is called. */
+function setUp() {
   const state = { now: 1_000_000, calls: 0, probes: 0 }
   const pausesMs: number[] = []
   const changes: string[] = []
@@ -46,13 +46,13 @@ function world() {
   const pass = async (outcome: UpstreamOutcome) => {
     probed = outcome
     wake?.()
-    for (let turn = 0; turn < 5; turn++) await new Promise(resolve => setImmediate(resolve))
+    for (let tick = 0; tick < 5; tick++) await new Promise(resolve => setImmediate(resolve))
   }
   return { breaker, state, pausesMs, changes, call, fail, pass }
 }
 
-t.test('five failures of Segmind in a row open it: nothing is called any more', async t => {
-  const { breaker, state, call, fail } = world()
+t.test('five consecutive outages open the breaker and stop calls', async t => {
+  const { breaker, state, call, fail } = setUp()
   await fail(4)
   await call()
   await fail(4, 'upstream_timeout')
@@ -70,15 +70,15 @@ t.test('five failures of Segmind in a row open it: nothing is called any more', 
   breaker.close()
 })
 
-t.test('what Segmind has against a request, the key, the rate or the credits does not open it', async t => {
-  const { breaker, fail } = world()
+t.test('errors of a request, the key, the rate or the credits do not open the breaker', async t => {
+  const { breaker, fail } = setUp()
   for (const code of ['upstream_rejected', 'upstream_unauthorized', 'upstream_busy', 'credits_exhausted'] as const)
     await fail(6, code)
   t.equal(breaker.state, 'closed')
 })
 
-t.test('while it is open Segmind is asked for free, less and less often, until it answers', async t => {
-  const { breaker, state, pausesMs, changes, fail, pass, call } = world()
+t.test('an open breaker sends free probes at growing intervals until Segmind responds', async t => {
+  const { breaker, state, pausesMs, changes, fail, pass, call } = setUp()
   await fail(5)
   for (let probe = 0; probe < 5; probe++) await pass(bad())
   t.same(pausesMs, [5_000, 10_000, 20_000, 40_000, 60_000, 60_000])
@@ -91,20 +91,20 @@ t.test('while it is open Segmind is asked for free, less and less often, until i
   t.same(changes, ['open', ...Array(5).fill(['probing', 'open']).flat(), 'probing', 'closed'])
 })
 
-t.test('a probe that is refused shows that Segmind is back all the same', async t => {
-  const { breaker, fail, pass } = world()
+t.test('a refused probe closes the breaker', async t => {
+  const { breaker, fail, pass } = setUp()
   await fail(5)
   await pass(bad('upstream_unauthorized'))
   t.equal(breaker.state, 'closed')
 })
 
-t.test('after a good probe the first failure opens it again, until a real call went well', async t => {
-  const { breaker, pausesMs, fail, pass, call } = world()
+t.test('after a successful probe one failure opens the breaker again, until a call succeeds', async t => {
+  const { breaker, pausesMs, fail, pass, call } = setUp()
   await fail(5)
   await pass(GOOD)
   await fail(1)
   t.equal(breaker.state, 'open')
-  t.same(pausesMs, [5_000, 10_000], 'and it waits longer than before')
+  t.same(pausesMs, [5_000, 10_000], 'the interval keeps growing')
   await pass(GOOD)
   await call()
   await fail(4)
@@ -114,21 +114,21 @@ t.test('after a good probe the first failure opens it again, until a real call w
   breaker.close()
 })
 
-t.test('calls under way when it opens end as they would', async t => {
-  const { breaker, fail } = world()
+t.test('calls in flight when the breaker opens end normally', async t => {
+  const { breaker, fail } = setUp()
   let answer = (_outcome: UpstreamOutcome): void => {}
   const under = breaker.run(() => new Promise(resolve => (answer = resolve)))
   await fail(5)
   answer(GOOD)
   t.match(await under, { kind: 'answered' })
-  t.equal(breaker.state, 'open', 'only the probe decides')
+  t.equal(breaker.state, 'open', 'only a probe closes it')
   breaker.close()
 })
 
-t.test('closing ends the probes', async t => {
-  const { breaker, state, fail } = world()
+t.test('closing stops the probes', async t => {
+  const { breaker, state, fail } = setUp()
   await fail(5)
   breaker.close()
-  for (let turn = 0; turn < 5; turn++) await new Promise(resolve => setImmediate(resolve))
+  for (let tick = 0; tick < 5; tick++) await new Promise(resolve => setImmediate(resolve))
   t.equal(state.probes, 0)
 })

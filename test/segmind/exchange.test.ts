@@ -2,7 +2,7 @@ import t from 'tap'
 import { type Dispatcher, Pool } from 'undici'
 import { exchange, type Outgoing } from '../../src/segmind/exchange.js'
 import type { WireBody } from '../../src/segmind/wire-request.js'
-import { startFakeSegmind } from '../support/fake-segmind.js'
+import { startFakeSegmind } from '../support/doubles/fake-segmind.js'
 
 const countedBody = () => {
   const text = JSON.stringify({ image: 'aGVsbG8=', prompt: 'cat' })
@@ -25,25 +25,25 @@ const outgoing = (body: WireBody, apiKey = ''): Outgoing => ({
 })
 
 t.test(
-  'a connection that dies before undici has the body counts as not sent, and the body is not given any more',
+  'a connection that ends before undici takes the body counts as not sent, and the body is never encoded',
   async t => {
     const counted = countedBody()
-    let asked: AsyncIterator<Buffer> | undefined
+    let iterator: AsyncIterator<Buffer> | undefined
     const dying = {
       request: async ({ body }: { body: AsyncIterable<Buffer> }) => {
-        asked = body[Symbol.asyncIterator]()
+        iterator = body[Symbol.asyncIterator]()
         throw new Error('other side closed')
       },
     } as unknown as Dispatcher
 
     const exchanged = await exchange(dying, outgoing(counted.body))
     t.match(exchanged, { bodySent: false, end: 'broken', head: undefined })
-    await t.rejects(async () => asked?.next(), { message: /before the body went out/ })
+    await t.rejects(async () => iterator?.next(), { message: /before the body was sent/ })
     t.equal(counted.encoded, 0)
   },
 )
 
-t.test('from the moment undici has the body, the request counts as sent', async t => {
+t.test('once undici has taken the body, the request counts as sent', async t => {
   const counted = countedBody()
   const taking = {
     request: async ({ body }: { body: AsyncIterable<Buffer> }) => {
@@ -55,7 +55,7 @@ t.test('from the moment undici has the body, the request counts as sent', async 
   t.match(await exchange(taking, outgoing(counted.body)), { bodySent: true, end: 'broken' })
 })
 
-t.test('the body of a request that waits for a connection is not made yet', async t => {
+t.test('the body of a request that waits for a connection is not encoded yet', async t => {
   const fake = await startFakeSegmind()
   const pool = new Pool(fake.url, { connections: 1 })
   t.teardown(async () => {

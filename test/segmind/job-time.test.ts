@@ -2,16 +2,19 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { createSegmindClient } from '../../src/segmind/client.js'
-import { awaitJob, type JobsOptions } from '../../src/segmind/jobs.js'
-import { startFakeSegmind } from '../support/fake-segmind.js'
+import { awaitJob, type JobClientOptions } from '../../src/segmind/job-client.js'
+import { startFakeSegmind } from '../support/doubles/fake-segmind.js'
+import { eventually } from '../support/eventually.js'
 
 setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
 const NOTHING = { bodySent: true, body: Buffer.alloc(0), end: 'timeout' } as const
 
-/** Polls that hang until their time is over. */
-function hanging(options: Pick<JobsOptions, 'deadline' | 'pollDeadline' | 'closing'>): JobsOptions & { polls: number } {
-  const jobs: JobsOptions & { polls: number } = {
+/** Creates job options whose polls hang until their deadline. */
+function hanging(
+  options: Pick<JobClientOptions, 'deadline' | 'pollDeadline' | 'closing'>,
+): JobClientOptions & { polls: number } {
+  const jobs: JobClientOptions & { polls: number } = {
     ...options,
     polls: 0,
     get: (_path, { deadline }) => {
@@ -23,12 +26,12 @@ function hanging(options: Pick<JobsOptions, 'deadline' | 'pollDeadline' | 'closi
     },
     fetchOutput: () => Promise.reject(new Error('no picture')),
     wait: () => new Promise(resolve => setImmediate(resolve)),
-    reading: () => ({ apiKey: 'SG_key', now: 0 }),
+    context: () => ({ apiKey: 'SG_key', now: 0 }),
   }
   return jobs
 }
 
-t.test('a poll that hangs is over in its time, also when garbage is collected meanwhile', async t => {
+t.test('a hanging poll ends at its deadline, also after a garbage collection', async t => {
   const closing = new AbortController()
   const jobs = hanging({
     deadline: () => new AbortController().signal,
@@ -36,15 +39,15 @@ t.test('a poll that hangs is over in its time, also when garbage is collected me
     closing: closing.signal,
   })
   const job = awaitJob('job-1', jobs)
-  while (jobs.polls < 3) {
-    await new Promise(resolve => setImmediate(resolve))
+  await eventually('the job was polled fewer than three times', () => {
     collectGarbage()
-  }
+    return jobs.polls >= 3
+  })
   closing.abort()
   t.match(await job, { kind: 'failed', error: { code: 'upstream_timeout', billed: 'unknown' } })
 })
 
-t.test('polls leave nothing behind on a signal that outlives them', async t => {
+t.test('polls leave no listener on a signal that outlives them', async t => {
   const closing = new AbortController()
   let listeners = 0
   const { addEventListener, removeEventListener } = closing.signal
@@ -63,14 +66,14 @@ t.test('polls leave nothing behind on a signal that outlives them', async t => {
     closing: closing.signal,
   })
   const job = awaitJob('job-1', jobs)
-  while (jobs.polls < 3) await new Promise(resolve => setImmediate(resolve))
+  await eventually('the job was polled fewer than three times', () => jobs.polls >= 3)
   t.ok(listeners > 0)
   deadline.abort()
   await job
   t.equal(listeners, 0)
 })
 
-t.test('a client that is closing polls no job', async t => {
+t.test('a closing client polls no job', async t => {
   const jobs = hanging({
     deadline: () => new AbortController().signal,
     pollDeadline: () => new AbortController().signal,
@@ -80,7 +83,7 @@ t.test('a client that is closing polls no job', async t => {
   t.equal(jobs.polls, 0)
 })
 
-t.test('the time of a job begins when it was taken, however long that took', async t => {
+t.test('the deadline of a job starts when Segmind accepts it', async t => {
   const fake = await startFakeSegmind()
   let now = 0
   const begun: number[] = []
@@ -104,19 +107,18 @@ t.test('the time of a job begins when it was taken, however long that took', asy
     await client.close()
     await fake.close()
   })
-  fake.script({ status: 429, body: '', headers: { 'retry-after': '50' } }, {})
-  let toldAt = -1
+  fake.script({ status: 500, body: '' }, {})
+  let deadlinesAtReport = -1
   const outcome = await client.segment(
     { type: 'jpeg', digest: '0'.repeat(64), chunks: [Buffer.from('picture')], byteLength: 7 },
     { prompt: 'cat', overlayMask: true },
     {
-      retryUntil: Number.POSITIVE_INFINITY,
       onSubmitted: async () => {
-        toldAt = begun.length
+        deadlinesAtReport = begun.length
       },
     },
   )
   t.equal(outcome.kind, 'answered')
-  t.same(begun, [0, 50_000])
-  t.equal(toldAt, 2, 'it runs while the job is being noted')
+  t.same(begun, [0, 125])
+  t.equal(deadlinesAtReport, 2, 'the deadline runs while the job is reported')
 })

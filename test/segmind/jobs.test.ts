@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
+import type { ImageBytes, Params } from '../../src/contracts/types.js'
 import type { CallTerms, UpstreamOutcome } from '../../src/segment/ports.js'
-import type { ImageBytes, Params } from '../../src/segment/types.js'
 import { createSegmindClient, type SegmindClientOptions } from '../../src/segmind/client.js'
-import { FAKE_COST, startFakeSegmind } from '../support/fake-segmind.js'
+import { FAKE_COST, startFakeSegmind } from '../support/doubles/fake-segmind.js'
+import { eventually } from '../support/eventually.js'
 
 const BYTES = Buffer.from('\xff\xd8\xffpicture', 'latin1')
 const IMAGE: ImageBytes = { type: 'jpeg', digest: '0'.repeat(64), chunks: [BYTES], byteLength: BYTES.length }
@@ -24,10 +25,10 @@ async function setUp(t: Test, options: Partial<SegmindClientOptions> = {}) {
     random: () => 0,
     wait: async ms => {
       pausesMs.push(ms)
-      // As a real pause does, this one lets timers and sockets have their turn.
+      // Lets timers and sockets run, as a real pause does.
       await new Promise(resolve => setImmediate(resolve))
     },
-    onAttempt: ({ code }) => attempts.push(code),
+    observer: { upstreamAttempted: ({ code }) => attempts.push(code) },
     ...options,
   })
   t.teardown(async () => {
@@ -35,14 +36,13 @@ async function setUp(t: Test, options: Partial<SegmindClientOptions> = {}) {
     await fake.close()
   })
   const terms: CallTerms = {
-    retryUntil: Number.POSITIVE_INFINITY,
     onSubmitted: async jobId => void submitted.push(jobId),
   }
   return { fake, client, pausesMs, submitted, attempts, ask: () => client.segment(IMAGE, CAT, terms), terms }
 }
 
 const failed = (outcome: UpstreamOutcome) => {
-  if (outcome.kind === 'answered') throw new Error('it was answered')
+  if (outcome.kind === 'answered') throw new Error('the call succeeded')
   const { code, billed, message } = outcome.error
   return { code, billed, message, bill: outcome.bill }
 }
@@ -62,25 +62,25 @@ t.test('a job is submitted once, polled, and its picture fetched without the key
   t.same(submitted, ['job-1'])
   t.same(fake.outputs, [{ key: undefined }])
   t.equal(fake.unauthorized, 0)
-  t.same(pausesMs, [1_000, 1_500, 2_250, 3_375, 5_000], 'ever longer, at most 5 s')
-  t.same(attempts, ['ok'], 'polls are no attempts')
+  t.same(pausesMs, [1_000, 1_500, 2_250, 3_375, 5_000], 'pauses grow to at most 5 s')
+  t.same(attempts, ['ok'], 'polls do not count as attempts')
 })
 
-t.test('the job is told before it is polled, and goes on when that fails', async t => {
+t.test('a job is reported before its first poll, and polled even if the report fails', async t => {
   const { fake, client, terms } = await setUp(t)
-  let pollsWhenTold = -1
+  let pollsAtReport = -1
   const outcome = await client.segment(IMAGE, CAT, {
     ...terms,
     onSubmitted: async () => {
-      pollsWhenTold = fake.polls.length
+      pollsAtReport = fake.polls.length
       throw new Error('the ledger is down')
     },
   })
   t.equal(outcome.kind, 'answered')
-  t.equal(pollsWhenTold, 0)
+  t.equal(pollsAtReport, 0)
 })
 
-t.test('a job that failed was not billed, and Segmind says why', async t => {
+t.test('a failed job is not billed and carries the reason from Segmind', async t => {
   const { fake, ask } = await setUp(t)
   fake.script({ job: { error: 'nothing to see in SG_00112233aabbccdd' } })
   const outcome = failed(await ask())
@@ -90,9 +90,9 @@ t.test('a job that failed was not billed, and Segmind says why', async t => {
   t.equal(outcome.bill.cost, undefined)
 })
 
-t.test('trouble while polling says nothing about the job', async t => {
+t.test('failed polls do not fail the job', async t => {
   const { fake, ask } = await setUp(t)
-  const trouble = [
+  const firstPolls = [
     { status: 500, body: '' },
     { status: 429, body: '' },
     { status: 503, body: '<html>' },
@@ -100,17 +100,17 @@ t.test('trouble while polling says nothing about the job', async t => {
     { how: 'cut' as const, body: '{"status":"FAILED"}' },
     { body: 'no json' },
   ]
-  fake.script({ job: { trouble } })
+  fake.script({ job: { firstPolls } })
   t.equal((await ask()).kind, 'answered')
   t.equal(fake.calls.length, 1)
 })
 
-t.test('a job that Segmind does not know any more is unknown', async t => {
+t.test('a job that Segmind no longer knows has unknown billing', async t => {
   const { client } = await setUp(t)
   t.match(failed(await client.resume('job-77')), { code: 'upstream_failed', billed: 'unknown' })
 })
 
-t.test('a job whose time runs out is upstream_timeout, and can be resumed: nothing is submitted', async t => {
+t.test('a job that misses its deadline is upstream_timeout and can be resumed without a new submission', async t => {
   let expire = (): void => {}
   const { fake, client, ask } = await setUp(t, {
     timeoutMs: 60_000,
@@ -130,31 +130,32 @@ t.test('a job whose time runs out is upstream_timeout, and can be resumed: nothi
   t.equal(fake.billed, FAKE_COST)
 })
 
-t.test('a picture that lies elsewhere is fetched by who guards that, and not with our key', async t => {
-  const asked: string[] = []
+t.test('a picture on another host is fetched through fetchOutput, not with the shared key', async t => {
+  const urls: string[] = []
   const { fake, ask } = await setUp(t, {
     fetchOutput: async url => {
-      asked.push(url)
-      if (asked.length < 3) throw new Error('not yet')
+      urls.push(url)
+      if (urls.length < 3) throw new Error('not yet')
       return JPEG
     },
   })
   fake.script({ job: { output: 'https://pictures.example/out.jpg?x=1' } })
   const outcome = await ask()
-  t.ok(outcome.kind === 'answered' && outcome.body.equals(JPEG), 'it is tried again')
-  t.same(asked, Array(3).fill('https://pictures.example/out.jpg?x=1'))
+  t.ok(outcome.kind === 'answered' && outcome.body.equals(JPEG), 'the fetch is retried')
+  t.same(urls, Array(3).fill('https://pictures.example/out.jpg?x=1'))
 })
 
-t.test('a picture that is none, or that is nowhere, was paid for', async t => {
+t.test('a completed job without a readable picture was billed', async t => {
   const { fake, ask } = await setUp(t)
   fake.script({ body: Buffer.from('<html>'), job: {} }, { job: { output: undefined } })
   for (let time = 0; time < 2; time++)
     t.match(failed(await ask()), { code: 'upstream_failed', billed: 'yes', bill: { cost: FAKE_COST } })
 })
 
-t.test('submitting follows the rules of any call', async t => {
+t.test('a submission is retried under the same rules as any call', async t => {
   const { fake, ask } = await setUp(t)
   fake.script({ status: 429, body: '' }, { status: 500, body: '' }, {})
+  t.match(await ask(), { kind: 'failed', error: { code: 'upstream_busy' }, busy: {} })
   t.equal((await ask()).kind, 'answered')
   t.equal(fake.calls.length, 3)
   fake.script({ how: 'reset' })
@@ -164,11 +165,11 @@ t.test('submitting follows the rules of any call', async t => {
   t.equal(fake.calls.length, 5)
 })
 
-t.test('a submission without a usable id may have been billed, and is not submitted again', async t => {
+t.test('a submission without a usable id has unknown billing and is not repeated', async t => {
   const { fake, ask } = await setUp(t)
   const bodies = [{}, { request_id: '../../v1/get-user-credits' }, { request_id: 7 }, 'no json', { request_id: '' }]
   for (const body of bodies) {
-    // `answer`, said aloud, is answered as it stands.
+    // An explicit `how: 'answer'` sends the body unchanged.
     fake.script({ how: 'answer', body })
     t.match(failed(await ask()), { code: 'upstream_failed', billed: 'unknown' }, JSON.stringify(body))
   }
@@ -176,28 +177,28 @@ t.test('a submission without a usable id may have been billed, and is not submit
   t.equal(fake.polls.length, 0)
 })
 
-t.test('an id that is none is never put into an address', async t => {
+t.test('an invalid id is never put into a URL', async t => {
   const { fake, client } = await setUp(t)
   for (const id of ['../secret', 'a/b', '', '%2e%2e', 'x'.repeat(200)])
     t.match(failed(await client.resume(id)), { code: 'upstream_failed', billed: 'unknown' })
   t.same(fake.polls, [])
 })
 
-t.test('with v1 a job of v2 cannot be asked for', async t => {
+t.test('a job of v2 cannot be resumed with v1', async t => {
   const { fake, client } = await setUp(t, { api: 'v1' })
   t.match(failed(await client.resume('job-1')), { code: 'upstream_failed', billed: 'unknown' })
   t.same(fake.polls, [])
 })
 
-t.test('closing ends the polling; the job can be resumed by another', async t => {
+t.test('closing ends the polling, and another process can resume the job', async t => {
   const { fake, client, ask } = await setUp(t, {
     wait: async (_ms, signal) => {
       if (!signal.aborted) await once(signal, 'abort')
     },
   })
   fake.script({ job: { polls: 1 } })
-  const asked = ask()
-  while (fake.polls.length === 0) await new Promise(resolve => setImmediate(resolve))
+  const call = ask()
+  await eventually('the job was never polled', () => fake.polls.length > 0)
   await client.close()
-  t.match(failed(await asked), { code: 'upstream_timeout', billed: 'unknown' })
+  t.match(failed(await call), { code: 'upstream_timeout', billed: 'unknown' })
 })

@@ -1,34 +1,34 @@
 import t from 'tap'
 import { SharedKey } from '../../src/segmind/shared-key.js'
 
-t.test('the key is what the last telling answer said of it, and unknown before', async t => {
+t.test('the state follows the last response that shows whether the key is valid', async t => {
   const changes: string[] = []
   const key = new SharedKey(state => changes.push(state))
   t.equal(key.state, undefined)
-  key.called('upstream_timeout')
+  key.callEnded('upstream_timeout')
   t.equal(key.state, undefined)
-  key.called('upstream_unauthorized')
-  key.called('upstream_unauthorized')
+  key.callEnded('upstream_unauthorized')
+  key.callEnded('upstream_unauthorized')
   t.equal(key.state, 'refused')
-  for (const code of ['upstream_failed', 'upstream_unavailable', 'upstream_busy']) key.called(code)
-  t.equal(key.state, 'refused', 'trouble says nothing about the key')
-  key.called('upstream_rejected')
+  for (const code of ['upstream_failed', 'upstream_unavailable', 'upstream_busy']) key.callEnded(code)
+  t.equal(key.state, 'refused', 'an outage does not change the state')
+  key.callEnded('upstream_rejected')
   t.equal(key.state, 'accepted')
-  key.called('ok')
+  key.callEnded('ok')
   t.strictSame(changes, ['refused', 'accepted'])
 })
 
-t.test('a key that may ask for the balance but not for the model is refused, and does not flap', async t => {
+t.test('a key that may read the balance but not call the model stays refused', async t => {
   const changes: string[] = []
   const key = new SharedKey(state => changes.push(state))
-  key.asked('ok')
-  key.called('upstream_unauthorized')
-  key.asked('ok')
-  key.asked('upstream_timeout')
+  key.balanceRequestEnded('ok')
+  key.callEnded('upstream_unauthorized')
+  key.balanceRequestEnded('ok')
+  key.balanceRequestEnded('upstream_timeout')
   t.equal(key.state, 'refused')
-  key.called('ok')
-  key.asked('upstream_unauthorized')
-  t.equal(key.state, 'refused', 'the balance says so first while nobody calls')
-  key.asked('ok')
+  key.callEnded('ok')
+  key.balanceRequestEnded('upstream_unauthorized')
+  t.equal(key.state, 'refused', 'a refused balance request counts while there are no calls')
+  key.balanceRequestEnded('ok')
   t.strictSame(changes, ['accepted', 'refused', 'accepted', 'refused', 'accepted'])
 })

@@ -11,7 +11,7 @@ const PICTURES = [
 ] as const
 
 const FORMS: Record<string, (bytes: Buffer) => Buffer | string> = {
-  'the bytes themselves': bytes => bytes,
+  'raw bytes': bytes => bytes,
   'JSON with an image': bytes => JSON.stringify({ image: bytes.toString('base64') }),
   'JSON with an image as a data: URI': bytes =>
     JSON.stringify({ status: 'ok', image: `data:image/jpeg;base64,${bytes.toString('base64')}` }),
@@ -26,7 +26,7 @@ const FORMS: Record<string, (bytes: Buffer) => Buffer | string> = {
 }
 
 for (const [form, write] of Object.entries(FORMS)) {
-  t.test(`${form} are taken, with the type that the bytes have`, async t => {
+  t.test(`a picture sent as ${form} is read with the type of its bytes`, async t => {
     for (const [contentType, bytes] of PICTURES) {
       const picture = readPicture(Buffer.from(write(bytes)))
       t.equal(picture?.contentType, contentType)
@@ -43,21 +43,21 @@ const NO_PICTURES: Record<string, string | Buffer> = {
   'JSON null': 'null',
   'JSON without an image': '{"status":"QUEUED"}',
   'JSON with an empty image': '{"image":""}',
-  'JSON with another kind of image': '{"image":{"url":"x"}}',
+  'JSON with an image object': '{"image":{"url":"x"}}',
   'JSON that is cut off': '{"image":"/9j/4AAQ',
   'a JSON list': '["/9j/4AAQ"]',
-  'base64 of a text': Buffer.from('hello world').toString('base64'),
-  'a beginning of base64, then something else': '/9j/4AAQ<html>',
-  'RIFF that is no WebP': 'RIFF....AVI LIST',
+  'base64 of plain text': Buffer.from('hello world').toString('base64'),
+  'base64 followed by HTML': '/9j/4AAQ<html>',
+  'RIFF other than WebP': 'RIFF....AVI LIST',
   'the URL of a picture': 'https://example.com/picture.jpg',
 }
 
 for (const [what, body] of Object.entries(NO_PICTURES)) {
-  t.test(`${what} is no picture`, async t => {
+  t.test(`${what} gives no picture`, async t => {
     t.equal(readPicture(Buffer.from(body)), undefined)
   })
 }
 
-t.test('a large text that nearly is base64 is refused without trouble', async t => {
+t.test('a large text that is almost base64 is rejected without delay', async t => {
   t.equal(readPicture(Buffer.from(`${'A '.repeat(4_000_000)}<`)), undefined)
 })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import type { ImageBytes, Params } from '../../src/segment/types.js'
+import type { ImageBytes, Params } from '../../src/contracts/types.js'
 import { segmentBody } from '../../src/segmind/wire-request.js'
 
 const imageOf = (chunks: Buffer[]): ImageBytes => ({
@@ -23,7 +23,7 @@ const params = fc.oneof(
   fc.record({ coordinates: points, removeCoordinates: points, overlayMask: fc.boolean() }),
 )
 
-/** What the body has to say, put the plain way. */
+/** Builds the expected body with JSON.stringify. */
 const plain = (bytes: Buffer, { prompt, coordinates, removeCoordinates, overlayMask }: Params) =>
   JSON.stringify({
     image: bytes.toString('base64'),
@@ -34,20 +34,20 @@ const plain = (bytes: Buffer, { prompt, coordinates, removeCoordinates, overlayM
     base64: false,
   })
 
-t.test('the body is the plain JSON text, however the image is cut into chunks', async t => {
+t.test('the body is plain JSON for any division of the image into chunks', async t => {
   const image = fc.uint8Array({ maxLength: 400 }).map(bytes => Buffer.from(bytes))
   fc.assert(
-    fc.property(image, fc.array(fc.nat({ max: 400 }), { maxLength: 12 }), params, (bytes, borders, asked) => {
-      const body = segmentBody(imageOf(cut(bytes, borders)), asked)
+    fc.property(image, fc.array(fc.nat({ max: 400 }), { maxLength: 12 }), params, (bytes, borders, params) => {
+      const body = segmentBody(imageOf(cut(bytes, borders)), params)
       const encoded = body.encode()
-      return body.byteLength === encoded.length && encoded.toString('utf8') === plain(bytes, asked)
+      return body.byteLength === encoded.length && encoded.toString('utf8') === plain(bytes, params)
     }),
     { numRuns: 500 },
   )
   t.pass()
 })
 
-t.test('chunks longer than one slice are encoded whole', async t => {
+t.test('chunks longer than one slice are encoded completely', async t => {
   const bytes = Buffer.from(Array.from({ length: 200_003 }, (_, index) => (index * 31) % 251))
   for (const borders of [[], [1], [65_536, 131_072], [49_152], [49_151, 49_153], [98_305, 98_306, 98_307]]) {
     const body = segmentBody(imageOf(cut(bytes, borders)), { prompt: 'cat', overlayMask: true }).encode()
@@ -55,37 +55,37 @@ t.test('chunks longer than one slice are encoded whole', async t => {
   }
 })
 
-const SAYS: { title: string; params: Params; fields: Record<string, unknown> }[] = [
+const CASES: { title: string; params: Params; fields: Record<string, unknown> }[] = [
   {
-    title: 'a prompt leaves coordinates out, for Segmind ignores them then',
+    title: 'a prompt omits coordinates, which Segmind would ignore',
     params: { prompt: 'the “cat”', coordinates: [[1, 2]], overlayMask: true },
     fields: { prompt: 'the “cat”', overlay_mask: true, base64: false },
   },
   {
-    title: 'points travel as a string that holds JSON, a single one as a list too',
+    title: 'points are sent as a string that contains a JSON list, also for one point',
     params: { coordinates: [[834, 74.5]], overlayMask: false },
     fields: { coordinates: '[[834,74.5]]', overlay_mask: false, base64: false },
   },
   {
-    title: 'points to remove go with a prompt and with points',
+    title: 'points to remove can accompany a prompt',
     params: { prompt: 'cat', removeCoordinates: [[0, 0]], overlayMask: true },
     fields: { prompt: 'cat', remove_coordinates: '[[0,0]]', overlay_mask: true, base64: false },
   },
 ]
 
-for (const { title, params: asked, fields } of SAYS) {
+for (const { title, params, fields } of CASES) {
   t.test(title, async t => {
-    const { image, ...said } = JSON.parse(
-      segmentBody(imageOf([Buffer.from('hello')]), asked)
+    const { image, ...rest } = JSON.parse(
+      segmentBody(imageOf([Buffer.from('hello')]), params)
         .encode()
         .toString(),
     )
-    t.same(said, fields)
+    t.same(rest, fields)
     t.equal(image, 'aGVsbG8=')
   })
 }
 
-t.test('the image length that matters is that of its chunks: no foreign memory is ever sent', async t => {
+t.test('the body length follows the chunks, not byteLength, so no uninitialised memory is sent', async t => {
   const body = segmentBody({ ...imageOf([Buffer.from('hello')]), byteLength: 5000 }, { prompt: 'a', overlayMask: true })
   t.equal(body.encode().toString(), plain(Buffer.from('hello'), { prompt: 'a', overlayMask: true }))
 })

@@ -1,5 +1,6 @@
-// A process of its own that takes leases as fast as it can. Started by the tests with: technology, target, prefix.
-import type { LeaseSight } from '../../src/storage.js'
+// A process that acquires leases as fast as it can. Started by the tests with: technology, target,
+// prefix.
+import type { LeaseSnapshot } from '../../src/contracts/store.js'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
 import { openRedisStore } from '../../src/store/redis/redis-store.js'
 
@@ -9,7 +10,7 @@ const store =
     ? await openRedisStore({ url: target, keyPrefix, commandSilenceMs: 10_000 })
     : await openEmbeddedStore({ dir: target, maxBytes: 1_000_000 })
 
-process.once('message', async (wanted: { name: string; from?: LeaseSight }[]) => {
+process.once('message', async (wanted: { name: string; from?: LeaseSnapshot }[]) => {
   const attempts = wanted.map(({ name, from }) =>
     store.leases.acquire({ name, token: `${process.pid}`, note: '{}', ttlMs: 60_000 }, from),
   )

@@ -3,15 +3,16 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { LeaseClaim, LeaseStore, Store } from '../../src/storage.js'
+import type { LeaseClaim, LeaseStore, Store } from '../../src/contracts/store.js'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
 import { openRedisStore } from '../../src/store/redis/redis-store.js'
-import { startRedis } from '../support/redis-server.js'
+import { eventually } from '../support/eventually.js'
+import { startRedis } from '../support/programs/redis-server.js'
 
 const redis = await startRedis()
 t.teardown(() => redis.close())
 
-/** Two stores of one technology that share what they hold, as two processes have them, and a way to let time pass. */
+/** Two stores on the same data, as two processes have them. */
 interface Pair {
   one: LeaseStore
   other: LeaseStore
@@ -50,39 +51,39 @@ for (const [kind, open] of Object.entries({ redis: overRedis, embedded })) {
   t.test(kind, async t => {
     const { one, other } = await open(t)
 
-    t.test('one takes it, the other sees who has it; it may be asked for twice', async t => {
+    t.test('one store acquires a lease, also twice, and the other sees the holder', async t => {
       const name = aName()
       t.same(await one.acquire(claim(name, 'a')), { kind: 'taken' })
       t.same(await one.acquire(claim(name, 'a')), { kind: 'taken' })
-      const sight = { token: 'a', beat: 0, note: 'note of a' }
-      t.same(await other.acquire(claim(name, 'b')), { kind: 'held', sight })
-      t.same(await other.look(name), sight)
-      t.equal(await other.look(aName()), undefined)
+      const snapshot = { token: 'a', heartbeat: 0, note: 'note of a' }
+      t.same(await other.acquire(claim(name, 'b')), { kind: 'held', snapshot })
+      t.same(await other.read(name), snapshot)
+      t.equal(await other.read(aName()), undefined)
     })
 
-    t.test('of many who ask at once exactly one has it', async t => {
+    t.test('exactly one of many concurrent callers acquires a lease', async t => {
       const name = aName()
-      const asked = Array.from({ length: 40 }, (_, index) =>
+      const attempts = Array.from({ length: 40 }, (_, index) =>
         (index % 2 ? one : other).acquire(claim(name, `t${index}`)),
       )
-      t.equal((await Promise.all(asked)).filter(({ kind }) => kind === 'taken').length, 1)
+      t.equal((await Promise.all(attempts)).filter(({ kind }) => kind === 'taken').length, 1)
     })
 
-    t.test('a beat says that the holder lives, and keeps others out', async t => {
+    t.test('a renewal counts a heartbeat, and another token cannot renew', async t => {
       const name = aName()
       await one.acquire(claim(name, 'a'))
-      t.same(await one.beat([claim(name, 'a')]), [true])
-      t.same(await one.beat([claim(name, 'a')]), [true])
-      t.match(await other.look(name), { token: 'a', beat: 2 })
-      t.same(await other.beat([claim(name, 'b')]), [false])
-      t.same(await one.beat([]), [])
+      t.same(await one.renew([claim(name, 'a')]), [true])
+      t.same(await one.renew([claim(name, 'a')]), [true])
+      t.match(await other.read(name), { token: 'a', heartbeat: 2 })
+      t.same(await other.renew([claim(name, 'b')]), [false])
+      t.same(await one.renew([]), [])
     })
 
-    t.test('many beat at once, and each hears of its own', async t => {
+    t.test('many leases are renewed at once, each with its own result', async t => {
       const names = Array.from({ length: 300 }, aName)
       for (const name of names) await (names.indexOf(name) % 3 ? one : other).acquire(claim(name, 'a'))
-      await other.acquire(claim(names[7] as string, 'x'), await other.look(names[7] as string))
-      const held = await one.beat(names.map(name => claim(name, 'a')))
+      await other.acquire(claim(names[7] as string, 'x'), await other.read(names[7] as string))
+      const held = await one.renew(names.map(name => claim(name, 'a')))
       t.equal(held.length, 300)
       t.same(
         held.flatMap((isHeld, index) => (isHeld ? [] : [index])),
@@ -90,156 +91,163 @@ for (const [kind, open] of Object.entries({ redis: overRedis, embedded })) {
       )
     })
 
-    t.test('it is taken over only as it was seen: one beat in between, and it is not', async t => {
+    t.test('a lease is taken over only with its current heartbeat', async t => {
       const name = aName()
       await one.acquire(claim(name, 'a'))
-      const sight = await other.look(name)
-      await one.beat([claim(name, 'a')])
-      t.match(await other.acquire(claim(name, 'b'), sight), { kind: 'held', sight: { token: 'a', beat: 1 } })
-      const now = await other.look(name)
-      t.same(await other.acquire(claim(name, 'b'), now), { kind: 'taken', before: now })
+      const snapshot = await other.read(name)
+      await one.renew([claim(name, 'a')])
+      t.match(await other.acquire(claim(name, 'b'), snapshot), { kind: 'held', snapshot: { token: 'a', heartbeat: 1 } })
+      const now = await other.read(name)
+      t.same(await other.acquire(claim(name, 'b'), now), { kind: 'taken', previous: now })
       t.match(
         await one.acquire(claim(name, 'c'), now),
-        { kind: 'held', sight: { token: 'b' } },
-        'the second successor comes too late',
+        { kind: 'held', snapshot: { token: 'b' } },
+        'the second successor is too late',
       )
-      t.same(await one.beat([claim(name, 'a')]), [false], 'who was thought dead hears of it')
+      t.same(await one.renew([claim(name, 'a')]), [false], 'the former holder learns that it lost the lease')
     })
 
-    t.test('a lease the store has lost is taken back by its holder, and by nobody who only thinks so', async t => {
+    t.test('a renewal restores a lease that the store has lost', async t => {
       const name = aName()
-      t.same(await one.beat([claim(name, 'a')]), [true])
-      t.match(await other.acquire(claim(name, 'b')), { kind: 'held', sight: { token: 'a', beat: 1 } })
+      t.same(await one.renew([claim(name, 'a')]), [true])
+      t.match(await other.acquire(claim(name, 'b')), { kind: 'held', snapshot: { token: 'a', heartbeat: 1 } })
     })
 
-    t.test('what is gone may be taken with what was seen of it', async t => {
+    t.test('a missing lease can be acquired with an old snapshot', async t => {
       const name = aName()
-      t.same(await one.acquire(claim(name, 'a'), { token: 'gone', beat: 3, note: '' }), { kind: 'taken' })
+      t.same(await one.acquire(claim(name, 'a'), { token: 'gone', heartbeat: 3, note: '' }), { kind: 'taken' })
     })
 
-    t.test('a landing is seen, frees the name, and tells the next holder how it stood', async t => {
+    t.test('a released lease shows its outcome, can be acquired, and is returned to the next holder', async t => {
       const name = aName()
       await one.acquire(claim(name, 'a'))
-      await other.land(claim(name, 'stranger'), 'not yours', 60_000)
-      t.equal((await other.look(name))?.parting, undefined)
-      await one.land(claim(name, 'a'), 'so long', 60_000)
-      const landed = { token: 'a', beat: 0, note: 'note of a', parting: 'so long' }
-      t.same(await other.look(name), landed)
-      t.same(await other.acquire(claim(name, 'b')), { kind: 'taken', before: landed })
-      t.same(await other.look(name), { token: 'b', beat: 0, note: 'note of b' })
-      await one.land(claim(name, 'a'), 'again', 60_000)
-      t.equal((await other.look(name))?.parting, undefined, 'who has landed lands nobody else')
+      await other.release(claim(name, 'stranger'), 'of a stranger', 60_000)
+      t.equal((await other.read(name))?.outcome, undefined)
+      await one.release(claim(name, 'a'), 'done', 60_000)
+      const landed = { token: 'a', heartbeat: 0, note: 'note of a', outcome: 'done' }
+      t.same(await other.read(name), landed)
+      t.same(await other.acquire(claim(name, 'b')), { kind: 'taken', previous: landed })
+      t.same(await other.read(name), { token: 'b', heartbeat: 0, note: 'note of b' })
+      await one.release(claim(name, 'a'), 'again', 60_000)
+      t.equal((await other.read(name))?.outcome, undefined, 'a former holder cannot release the lease of another')
     })
 
-    t.test('a look sees what happened since the last one, however short ago that was', async t => {
+    t.test('a read sees every change since the last read', async t => {
       let seen = 0
       for (let round = 0; round < 50; round++) {
         const name = aName()
         await one.acquire(claim(name, 'a'))
-        await other.look(name)
-        await one.land(claim(name, 'a'), 'so long', 60_000)
-        if ((await other.look(name))?.parting === 'so long') seen += 1
+        await other.read(name)
+        await one.release(claim(name, 'a'), 'done', 60_000)
+        if ((await other.read(name))?.outcome === 'done') seen += 1
       }
       t.equal(seen, 50)
     })
 
-    t.test('an empty parting is one', async t => {
+    t.test('an empty outcome is an outcome', async t => {
       const name = aName()
       await one.acquire(claim(name, 'a'))
-      await one.land(claim(name, 'a'), '', 60_000)
-      t.equal((await other.look(name))?.parting, '')
+      await one.release(claim(name, 'a'), '', 60_000)
+      t.equal((await other.read(name))?.outcome, '')
       t.match(await other.acquire(claim(name, 'b')), { kind: 'taken' })
     })
 
-    t.test('what nobody beats for, and what has landed, is forgotten in time', async t => {
+    t.test('leases without renewals and released leases expire', async t => {
       const [name, landed] = [aName(), aName()]
       await one.acquire(claim(name, 'a', 30))
       await one.acquire(claim(landed, 'a'))
-      await one.land(claim(landed, 'a'), 'bye', 30)
-      while ((await other.look(name)) || (await other.look(landed)));
+      await one.release(claim(landed, 'a'), 'bye', 30)
+      await eventually(
+        'the leases never expired',
+        async () => !((await other.read(name)) || (await other.read(landed))),
+      )
       t.same(await other.acquire(claim(name, 'b')), { kind: 'taken' })
       t.same(await other.acquire(claim(landed, 'b')), { kind: 'taken' })
     })
 
-    t.test('whoever watches is told of a landing, and no more once it has stopped', async t => {
+    t.test('a subscriber is notified of a release until it unsubscribes', async t => {
       const [name, elsewhere] = [aName(), aName()]
-      let told = 0
-      const stop = one.watch(name, () => told++)
-      const stopElsewhere = one.watch(elsewhere, () => t.fail('it is told of another name'))
-      while (told === 0) {
-        // The first watcher may still be connecting: a notice may be missed.
+      let notices = 0
+      const stop = one.watch(name, () => notices++)
+      const stopElsewhere = one.watch(elsewhere, () => t.fail('notified of another name'))
+      await eventually('no notification arrived', async () => {
+        // The first subscriber may still be connecting, so a notification may be lost.
         await one.acquire(claim(name, 'a'))
-        await one.land(claim(name, 'a'), '{}', 60_000)
-      }
+        await one.release(claim(name, 'a'), '{}', 60_000)
+        return notices > 0
+      })
       stop()
       stop()
       stopElsewhere()
-      const before = told
+      const before = notices
       await one.acquire(claim(name, 'b'))
-      await one.land(claim(name, 'b'), '{}', 60_000)
-      t.ok(told <= before + 1)
+      await one.release(claim(name, 'b'), '{}', 60_000)
+      t.ok(notices <= before + 1)
     })
   })
 }
 
-t.test('a notice comes from another process (redis)', async t => {
+t.test('a notification arrives from another process (redis)', async t => {
   const { one, other } = await overRedis(t)
   const name = aName()
-  let told = 0
-  one.watch(name, () => told++)
-  while (told === 0) {
+  let notices = 0
+  one.watch(name, () => notices++)
+  await eventually('no notification arrived', async () => {
     await other.acquire(claim(name, 'a'))
-    await other.land(claim(name, 'a'), '{}', 60_000)
-  }
-  t.ok(told > 0)
+    await other.release(claim(name, 'a'), '{}', 60_000)
+    return notices > 0
+  })
+  t.ok(notices > 0)
 })
 
-t.test('a Redis that was emptied gives holders elsewhere the time to say what they hold', async t => {
+t.test('an emptied Redis gives holders the time to renew their leases', async t => {
   const empty = await startRedis({ isNew: true })
   t.teardown(() => empty.close())
   const settleMs = 300
-  const stores = await Promise.all([1, 2].map(() => openRedisStore({ url: empty.url, settleMs })))
+  const stores = await Promise.all([1, 2].map(() => openRedisStore({ url: empty.url, recoveryMs: settleMs })))
   const { one, other } = pairOf(t, stores)
   const name = aName()
   const until = async (leases: LeaseStore, token: string) => {
-    for (;;) {
+    return eventually('the leases never recovered', async () => {
       const outcome = await leases.acquire(claim(name, token))
-      if (outcome.kind !== 'settling') return outcome
+      if (outcome.kind !== 'recovering') return outcome
       t.ok(outcome.waitMs > 0 && outcome.waitMs <= settleMs)
-    }
+      return undefined
+    })
   }
   t.match(await until(one, 'a'), { kind: 'taken' })
   await empty.flush()
-  t.match(await other.acquire(claim(name, 'b')), { kind: 'settling' })
-  t.same(await one.beat([claim(name, 'a')]), [true])
+  t.match(await other.acquire(claim(name, 'b')), { kind: 'recovering' })
+  t.same(await one.renew([claim(name, 'a')]), [true])
   t.same(await one.acquire(claim(name, 'a')), { kind: 'taken' }, 'the holder itself need not wait')
-  t.match(await until(other, 'b'), { kind: 'held', sight: { token: 'a' } })
+  t.match(await until(other, 'b'), { kind: 'held', snapshot: { token: 'a' } })
 })
 
-t.test('a Redis that stops fails at once, and leases go on when it is back', async t => {
+t.test('operations fail at once when Redis stops, and work again when it is back', async t => {
   const server = await startRedis()
   t.teardown(() => server.close())
-  const store = await openRedisStore({ url: server.url, settleMs: 0 })
+  const store = await openRedisStore({ url: server.url, recoveryMs: 0 })
   t.teardown(() => store.close())
   const name = aName()
-  let told = 0
-  store.leases.watch(name, () => told++)
+  let notices = 0
+  store.leases.watch(name, () => notices++)
   await store.leases.acquire(claim(name, 'a'))
   await server.stop()
   const steps: (() => Promise<unknown>)[] = [
     () => store.leases.acquire(claim(name, 'a')),
-    () => store.leases.beat([claim(name, 'a')]),
-    () => store.leases.land(claim(name, 'a'), '{}', 1_000),
-    () => store.leases.look(name),
+    () => store.leases.renew([claim(name, 'a')]),
+    () => store.leases.release(claim(name, 'a'), '{}', 1_000),
+    () => store.leases.read(name),
   ]
   for (const step of steps) await t.rejects(step, { name: 'StoreError' })
   await server.start()
-  while (!store.isUp()) await new Promise(setImmediate)
-  t.same(await store.leases.beat([claim(name, 'a')]), [true])
-  // The other connection comes back by itself, too.
-  while (told === 0) {
-    await store.leases.land(claim(name, 'a'), '{}', 1_000)
+  await eventually('the store never came back', () => store.isUp())
+  t.same(await store.leases.renew([claim(name, 'a')]), [true])
+  // The connection for notifications comes back by itself as well.
+  await eventually('no notification arrived after the outage', async () => {
+    await store.leases.release(claim(name, 'a'), '{}', 1_000)
     await store.leases.acquire(claim(name, 'a'))
-  }
+    return notices > 0
+  })
   t.pass()
 })

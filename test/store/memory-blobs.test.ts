@@ -3,7 +3,7 @@ import { createMemoryBlobs } from '../../src/store/memory-blobs.js'
 
 const blob = (bytes: number) => ({ meta: '{}', body: Buffer.alloc(bytes) })
 
-t.test('blobs are found, told, and taken out', async t => {
+t.test('blobs are stored, found and deleted', async t => {
   const blobs = createMemoryBlobs({ maxBytes: 10_000 })
   await blobs.put('a', blob(10), 60)
   t.same(await blobs.get('a'), blob(10))
@@ -13,7 +13,7 @@ t.test('blobs are found, told, and taken out', async t => {
   t.equal(await blobs.get('a'), undefined)
 })
 
-t.test('what is longest unused makes room; what never fits is not kept', async t => {
+t.test('the least recently used blob is evicted, and a blob that never fits is not stored', async t => {
   const blobs = createMemoryBlobs({ maxBytes: 2_500 })
   await blobs.put('a', blob(1_000), 60)
   await blobs.put('b', blob(1_000), 60)

@@ -5,7 +5,7 @@ import { createApiKey, hashApiKey, parseApiKey } from '../../src/teams/api-key.j
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 
-/** A source of random bytes that hands out these, over and over. */
+/** Creates a source of random bytes that repeats the given ones. */
 function cycling(bytes: readonly number[]) {
   let next = 0
   return (length: number) => Uint8Array.from({ length }, () => bytes[next++ % bytes.length] ?? 0)
@@ -31,11 +31,11 @@ t.test('the checksum is the CRC-32 of what precedes it, in base62 with leading z
   t.equal(value, crc32(zeros.text.slice(0, 45)))
 })
 
-t.test('every key reads back as what it was made', async t => {
+t.test('every created key can be parsed', async t => {
   fc.assert(fc.property(keys, ({ isTest, key }) => t.strictSame(parseApiKey(key.text), { id: key.id, isTest })))
 })
 
-t.test('any one changed, missing or doubled character is noticed', async t => {
+t.test('a changed, missing or inserted character is detected', async t => {
   const change = fc.tuple(keys, fc.nat(50), fc.constantFrom(...ALPHABET, '_', '-', ' ', '\n', 'é'))
   fc.assert(
     fc.property(change, ([{ key }, at, character]) => {
@@ -48,7 +48,7 @@ t.test('any one changed, missing or doubled character is noticed', async t => {
   )
 })
 
-t.test('two neighbours swapped are noticed', async t => {
+t.test('two swapped neighbours are detected', async t => {
   fc.assert(
     fc.property(keys, fc.nat(49), ({ key: { text } }, at) => {
       fc.pre(text[at] !== text[at + 1])
@@ -57,7 +57,7 @@ t.test('two neighbours swapped are noticed', async t => {
   )
 })
 
-t.test('what is no key of ours is refused', async t => {
+t.test('other texts are rejected', async t => {
   const { text } = createApiKey()
   const others = [
     '',
@@ -72,7 +72,7 @@ t.test('what is no key of ours is refused', async t => {
   for (const other of others) t.equal(parseApiKey(other), undefined, other.slice(0, 60))
 })
 
-t.test('bytes that would make some characters likelier are thrown away', async t => {
+t.test('bytes that would bias the alphabet are discarded', async t => {
   const key = createApiKey({ random: cycling([248, 61, 255, 62, 251, 247]) })
   t.match(key.text, /^SG_gw(?:z0z){13}z/)
   const counts = new Map<string, number>()
@@ -92,7 +92,7 @@ t.test('keys differ', async t => {
   t.equal(new Set(made.map(key => key.id)).size, 200)
 })
 
-/** CRC-32 (ISO 3309, as zlib has it), bit by bit. */
+/** Computes CRC-32 (ISO 3309, as in zlib) bit by bit. */
 function crc32(text: string): number {
   let crc = 0xffffffff
   for (const byte of Buffer.from(text)) {

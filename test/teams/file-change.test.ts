@@ -17,7 +17,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { changeFile } from '../../src/teams/file-change.js'
 
-const IMPATIENT = { waitMs: 0, lookMs: 1, staleMs: 15_000 }
+const NO_WAIT = { waitMs: 0, retryMs: 1, staleMs: 15_000 }
 
 function folderFor(t: { teardown(clean: () => void): void }): string {
   const folder = mkdtempSync(join(tmpdir(), 'change-'))
@@ -25,7 +25,7 @@ function folderFor(t: { teardown(clean: () => void): void }): string {
   return folder
 }
 
-t.test('a file is made, changed, and left alone, and nothing else stays behind', async t => {
+t.test('a file is created, changed or left unchanged, without leftover files', async t => {
   const folder = folderFor(t)
   const file = join(folder, 'teams.yaml')
   await changeFile(file, text => `${text} first`)
@@ -48,7 +48,7 @@ t.test('the file is replaced, not rewritten, and keeps its mode', async t => {
   t.equal(statSync(file).mode & 0o777, 0o640)
 })
 
-t.test('a symbolic link stays one: what it points at is changed', async t => {
+t.test('a symbolic link is kept, and its target is changed', async t => {
   const folder = folderFor(t)
   mkdirSync(join(folder, 'real'))
   writeFileSync(join(folder, 'real', 'teams.yaml'), 'old')
@@ -59,7 +59,7 @@ t.test('a symbolic link stays one: what it points at is changed', async t => {
   t.equal(readFileSync(join(folder, 'real', 'teams.yaml'), 'utf8'), 'new')
 })
 
-t.test('writers at the same moment take turns: no change is lost', async t => {
+t.test('concurrent writers lose no change', async t => {
   const folder = folderFor(t)
   const file = join(folder, 'count')
   await Promise.all(Array.from({ length: 12 }, () => changeFile(file, text => `${Number(text ?? 0) + 1}`)))
@@ -69,49 +69,49 @@ t.test('writers at the same moment take turns: no change is lost', async t => {
 
 t.test('a lock that another writer holds is respected', async t => {
   const file = join(folderFor(t), 'teams.yaml')
-  writeFileSync(`${file}.lock`, 'somebody')
+  writeFileSync(`${file}.lock`, 'another process')
   await t.rejects(
-    changeFile(file, () => 'new', IMPATIENT),
-    { message: /another command is changing the file/ },
+    changeFile(file, () => 'new', NO_WAIT),
+    { message: /another process is changing the file/ },
   )
   t.notOk(existsSync(file))
-  t.equal(readFileSync(`${file}.lock`, 'utf8'), 'somebody')
+  t.equal(readFileSync(`${file}.lock`, 'utf8'), 'another process')
 })
 
-t.test('a lock left behind by a crash does not hold for ever', async t => {
+t.test('an abandoned lock is removed', async t => {
   const folder = folderFor(t)
   const file = join(folder, 'teams.yaml')
-  writeFileSync(`${file}.lock`, 'somebody')
+  writeFileSync(`${file}.lock`, 'another process')
   const longAgo = Date.now() / 1000 - 60
   utimesSync(`${file}.lock`, longAgo, longAgo)
-  await changeFile(file, () => 'new', IMPATIENT)
+  await changeFile(file, () => 'new', NO_WAIT)
   t.strictSame(readdirSync(folder), ['teams.yaml'])
 })
 
-t.test('a writer whose lock was taken over meanwhile writes nothing and leaves the other lock', async t => {
+t.test('a writer that lost its lock writes nothing and keeps the other lock', async t => {
   const file = join(folderFor(t), 'teams.yaml')
-  const overtaken = changeFile(file, () => {
+  const change = changeFile(file, () => {
     writeFileSync(`${file}.lock`, 'the other')
     return 'new'
   })
-  await t.rejects(overtaken, { message: /at the same moment: try again/ })
+  await t.rejects(change, { message: /took over the lock: try again/ })
   t.notOk(existsSync(file))
   t.equal(readFileSync(`${file}.lock`, 'utf8'), 'the other')
 })
 
-t.test('a change that throws changes nothing and gives the lock back', async t => {
+t.test('a change that throws leaves the file unchanged and releases the lock', async t => {
   const folder = folderFor(t)
   const file = join(folder, 'teams.yaml')
   writeFileSync(file, 'old')
   const failing = changeFile(file, () => {
-    throw new Error('bad idea')
+    throw new Error('no change')
   })
-  await t.rejects(failing, { message: 'bad idea' })
+  await t.rejects(failing, { message: 'no change' })
   t.equal(readFileSync(file, 'utf8'), 'old')
   t.strictSame(readdirSync(folder), ['teams.yaml'])
 })
 
-t.test('what cannot be written is said in words', async t => {
+t.test('a failed write has a readable message', async t => {
   const folder = folderFor(t)
   await t.rejects(
     changeFile(join(folder, 'none', 'teams.yaml'), () => 'new'),

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { dateOf, endOfDate, expiryOf } from '../../src/teams/key-dates.js'
 
-t.test('a plain date lasts to the end of its day in UTC, a time to that moment', async t => {
+t.test('a date ends with its day in UTC, a time at that instant', async t => {
   const ends: [string, string][] = [
     ['2027-11-01', '2027-11-02T00:00:00.000Z'],
     ['2028-02-29', '2028-03-01T00:00:00.000Z'],
@@ -12,7 +12,7 @@ t.test('a plain date lasts to the end of its day in UTC, a time to that moment',
   for (const [written, end] of ends) t.equal(endOfDate(written), Date.parse(end), written)
 })
 
-t.test('what is no date is refused', async t => {
+t.test('an invalid date is rejected', async t => {
   const others = [
     '',
     'never',
@@ -30,14 +30,14 @@ t.test('what is no date is refused', async t => {
   }
 })
 
-t.test('a wish for an expiry is a number of days or a date that is not over', async t => {
+t.test('an expiry is a number of days or a date that has not passed', async t => {
   const now = Date.parse('2026-11-22T15:00:00Z')
   t.equal(dateOf(now), '2026-11-22')
   t.equal(expiryOf('90d', now), '2027-02-20')
   t.equal(expiryOf('0d', now), '2026-11-22')
   t.equal(expiryOf('2026-11-22', now), '2026-11-22')
   t.equal(expiryOf('2026-11-22T16:00:00Z', now), '2026-11-22T16:00:00Z')
-  for (const wish of ['2026-11-21', '2026-11-22T15:00:00Z', '-1d', '90', 'd', '90 days', '', '1e3d']) {
-    t.equal(expiryOf(wish, now), undefined, wish)
+  for (const text of ['2026-11-21', '2026-11-22T15:00:00Z', '-1d', '90', 'd', '90 days', '', '1e3d']) {
+    t.equal(expiryOf(text, now), undefined, text)
   }
 })

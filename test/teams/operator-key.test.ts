@@ -1,14 +1,14 @@
 import t from 'tap'
 import { createOperatorCheck } from '../../src/teams/operator-key.js'
 
-t.test("only the operators' key itself is taken for it", async t => {
+t.test("only the operators' key is accepted", async t => {
   const isOperator = createOperatorCheck('ops-0123456789abcdef')
   t.equal(isOperator('ops-0123456789abcdef'), true)
   for (const other of [undefined, '', 'ops', 'ops-0123456789abcdeF', 'ops-0123456789abcdef '])
     t.equal(isOperator(other), false)
 })
 
-t.test("without an operators' key nobody is an operator", async t => {
+t.test("without an operators' key no text is accepted", async t => {
   const isOperator = createOperatorCheck(undefined)
   for (const text of [undefined, '', 'undefined']) t.equal(isOperator(text), false)
 })

@@ -31,14 +31,14 @@ ${line(GOOD)}${line(SECOND)}${line(REVOKED, ', revoked: 2026-11-01')}${line(EXPI
   keys:
 ${line(DISABLED)}${line(DISABLED_REVOKED, ', revoked: true')}`)
 
-t.test('a good key names its team and itself', async t => {
+t.test('a valid key identifies its team and itself', async t => {
   const found = registry.authenticate(GOOD.text, NOW)
   t.match(found, { caller: { team: { id: 'vision', limits: { requestsPerMinute: 600 } }, keyId: GOOD.id } })
   t.match(registry.authenticate(SECOND.text, NOW), { caller: { team: { id: 'vision' }, keyId: SECOND.id } })
   t.notMatch(JSON.stringify(found), GOOD.text)
 })
 
-t.test('missing, mistyped, unknown, revoked and expired keys are unauthorized, all alike', async t => {
+t.test('missing, mistyped, unknown, revoked and expired keys are unauthorized without distinction', async t => {
   const stranger = createApiKey()
   const mistyped = GOOD.text.slice(0, -1) + (GOOD.text.endsWith('0') ? '1' : '0')
   const refused: [string, string | undefined][] = [
@@ -56,14 +56,14 @@ t.test('missing, mistyped, unknown, revoked and expired keys are unauthorized, a
   for (const [what, text] of refused) t.strictSame(registry.authenticate(text, NOW), { refused: 'unauthorized' }, what)
 })
 
-t.test('a test key names its team, and is marked as one', async t => {
+t.test('a test key identifies its team and is marked as a test key', async t => {
   t.match(registry.authenticate(TEST.text, NOW), { caller: { team: { id: 'vision' }, keyId: TEST.id, isTest: true } })
   t.notMatch(registry.authenticate(GOOD.text, NOW), { caller: { isTest: true } })
   const posing = `SG_gw${TEST.text.slice(5)}`
-  t.strictSame(registry.authenticate(posing, NOW), { refused: 'unauthorized' }, 'its kind is part of what is hashed')
+  t.strictSame(registry.authenticate(posing, NOW), { refused: 'unauthorized' }, 'the kind is part of the hash')
 })
 
-t.test('a key with a known id and a right checksum but other random characters is unauthorized', async t => {
+t.test('a key with a known id, a valid checksum and other random characters is unauthorized', async t => {
   let bytes = 0
   const ids = [...GOOD.id].map(character => ALPHABET.indexOf(character))
   const forged = createApiKey({ random: length => Uint8Array.from({ length }, () => ids[bytes++] ?? 7) })
@@ -71,23 +71,23 @@ t.test('a key with a known id and a right checksum but other random characters i
   t.strictSame(registry.authenticate(forged.text, NOW), { refused: 'unauthorized' })
 })
 
-t.test('an unknown id is not let in by a digest of zeros either', async t => {
+t.test('an unknown id is not accepted with a digest of zeros', async t => {
   const parsed = registryOf(`teams: [{ id: a, keys: [{ id: ${GOOD.id}, sha256: ${'0'.repeat(64)} }] }]`)
   t.strictSame(parsed.authenticate(GOOD.text, NOW), { refused: 'unauthorized' })
   t.strictSame(parsed.authenticate(SECOND.text, NOW), { refused: 'unauthorized' })
 })
 
-t.test('a key is good to the end of its last day in UTC, and not a millisecond more', async t => {
+t.test('a key is valid until the end of its last day in UTC', async t => {
   const midnight = Date.parse('2026-11-23T00:00:00Z')
   t.match(registry.authenticate(LAST_DAY.text, midnight - 1), { caller: { keyId: LAST_DAY.id } })
   t.strictSame(registry.authenticate(LAST_DAY.text, midnight), { refused: 'unauthorized' })
 })
 
-t.test('a good key of a disabled team is told apart, since only its owner learns it', async t => {
+t.test('a valid key of a disabled team is refused as disabled', async t => {
   t.strictSame(registry.authenticate(DISABLED.text, NOW), { refused: 'disabled' })
 })
 
-t.test('all teams are listed, disabled ones too', async t => {
+t.test('all teams are listed, including disabled ones', async t => {
   t.strictSame(
     registry.teams().map(team => team.id),
     ['vision', 'gone'],

@@ -8,14 +8,14 @@ import { createRegistry } from '../../src/teams/registry.js'
 const NOW = Date.parse('2026-11-27T12:00:00Z')
 const DAY_MS = 86_400_000
 
-async function withOneKey(t: Test, wish: { expires?: string; note?: string; isTest?: boolean } = {}) {
+async function withOneKey(t: Test, options: { expires?: string; note?: string; isTest?: boolean } = {}) {
   const file = join(t.testdir(), 'teams.yaml')
-  const { key } = await addKey({ file, team: 'vision', nowMs: NOW, ...wish })
+  const { key } = await addKey({ file, team: 'vision', nowMs: NOW, ...options })
   const registry = async () => createRegistry(validTeams(await readFile(file, 'utf8'), file))
   return { file, key, registry }
 }
 
-t.test('both keys work until the overlap is over, then only the new one', async t => {
+t.test('both keys are valid during the overlap, then only the new one', async t => {
   const { file, key, registry } = await withOneKey(t, { note: 'ui' })
   const rotated = await rotateKey({ file, keyId: key.id, overlapMs: 7 * DAY_MS, nowMs: NOW })
   t.match(rotated, { team: 'vision', oldEnds: '2026-12-04T12:00:00.000Z' })
@@ -25,16 +25,16 @@ t.test('both keys work until the overlap is over, then only the new one', async 
   t.strictSame([opens(old, NOW), opens(made, NOW)], [true, true])
   t.strictSame([opens(old, NOW + 7 * DAY_MS - 1), opens(made, NOW + 8 * DAY_MS)], [true, true])
   t.equal(opens(old, NOW + 7 * DAY_MS), false)
-  t.match(await readFile(file, 'utf8'), /note: "ui".*\n.*note: "ui"/, 'what it is for stays known')
+  t.match(await readFile(file, 'utf8'), /note: "ui".*\n.*note: "ui"/, 'the note is kept')
 })
 
-t.test('without an overlap the old key is refused at once', async t => {
+t.test('without an overlap the old key is revoked immediately', async t => {
   const { file, key, registry } = await withOneKey(t)
   await rotateKey({ file, keyId: key.id, overlapMs: 0, nowMs: NOW })
   t.same((await registry()).authenticate(key.text, NOW), { refused: 'unauthorized' })
 })
 
-t.test('a new key is good for as long as the old one was; an overlap gives the old one no longer life', async t => {
+t.test('a new key has the lifetime of the old one, and an overlap does not extend the old one', async t => {
   const { file, key } = await withOneKey(t, { expires: '2026-11-30' })
   const later = NOW + DAY_MS
   const rotated = await rotateKey({ file, keyId: key.id, overlapMs: 30 * DAY_MS, nowMs: later })
@@ -49,13 +49,13 @@ t.test('a new key is good for as long as the old one was; an overlap gives the o
   t.match(given, { expires: '2027-01-01' })
 })
 
-t.test('a test key becomes a test key', async t => {
+t.test('a test key is replaced by a test key', async t => {
   const { file, key } = await withOneKey(t, { isTest: true })
   const rotated = await rotateKey({ file, keyId: key.id, overlapMs: 0, nowMs: NOW })
   t.equal(parseApiKey(rotated?.key.text ?? '')?.isTest, true)
 })
 
-t.test('a key that is unknown, revoked or over is not replaced, and the file stays as it was', async t => {
+t.test('an unknown, revoked or expired key is not replaced, and the file is unchanged', async t => {
   const { file, key } = await withOneKey(t, { expires: '2026-11-30' })
   const before = await readFile(file, 'utf8')
   t.equal(await rotateKey({ file, keyId: 'nothing1', overlapMs: 0, nowMs: NOW }), undefined)
@@ -74,7 +74,7 @@ const WRITTEN = `teams:
   - id: labs
 `
 
-t.test('an override holds until its moment, part by part, and comments stay', async t => {
+t.test('an override applies until its end, for each amount it contains, and comments are kept', async t => {
   const file = join(t.testdir(), 'teams.yaml')
   await writeFile(file, WRITTEN)
   t.equal(await overrideBudget(file, 'vision', { daily: '9.5', until: '2026-11-28T00:00:00.000Z' }), true)
@@ -90,7 +90,7 @@ t.test('an override holds until its moment, part by part, and comments stay', as
   t.equal((await readFile(file, 'utf8')).replace(/ +#/g, ' #'), WRITTEN.replace(/ +#/g, ' #'))
 })
 
-t.test('a team without a budget can be given one for a time; one that is not there cannot', async t => {
+t.test('an override works for a team without a budget, and not for an unknown team', async t => {
   const file = join(t.testdir(), 'teams.yaml')
   await writeFile(file, WRITTEN)
   t.equal(await overrideBudget(file, 'labs', { monthly: '0', until: '2026-11-28T00:00:00Z' }), true)
@@ -98,10 +98,10 @@ t.test('a team without a budget can be given one for a time; one that is not the
   t.same(registry.teams(NOW)[1]?.budget, { monthly: 0 })
   t.equal(await overrideBudget(file, 'labs', undefined), true)
   t.notMatch(await readFile(file, 'utf8'), /id: labs\n +budget/)
-  t.equal(await overrideBudget(file, 'nobody', undefined), false)
+  t.equal(await overrideBudget(file, 'unknown', undefined), false)
 })
 
-t.test('who asks is held to the budget of that moment', async t => {
+t.test('authentication returns the budget in effect at that time', async t => {
   const { file, key, registry } = await withOneKey(t)
   await overrideBudget(file, 'vision', { daily: '1', until: '2026-11-28T00:00:00Z' })
   const { authenticate } = await registry()

@@ -27,15 +27,16 @@ teams:
 # The end.
 `
 
-t.test('a first key makes a file that people can read', async t => {
+t.test('a first key creates a readable file', async t => {
   t.equal(
     withKey(
       EMPTY_TEAMS,
       { id: 'vision', name: 'Vision: research' },
       { ...KEY, expires: '2027-11-01', note: 'labelling # ui' },
     ),
-    `# Teams and their keys. A running gateway takes a change within two seconds; a file with a mistake is refused whole.
-# Keys are made by: segmind-gateway keys create <team>
+    `# Teams and their keys. A running gateway applies a change within two seconds.
+# It rejects a file that contains an error as a whole.
+# Create keys with: segmind-gateway keys create <team>
 teams:
   - id: vision
     name: "Vision: research"
@@ -45,7 +46,7 @@ teams:
   )
 })
 
-t.test('a key more is one line more; comments and everything else stay', async t => {
+t.test('another key adds one line and keeps comments and everything else', async t => {
   const changed = withKey(COMMENTED, { id: 'vision' }, KEY)
   const lines = changed.split('\n')
   const added = `      - { id: abcdefgh, sha256: "${SHA}", created: 2026-11-22 }`
@@ -54,7 +55,7 @@ t.test('a key more is one line more; comments and everything else stay', async t
   t.strictSame(keysOf(changed), { vision: ['k7Fq2b9d', 'abcdefgh'], maps: [] })
 })
 
-t.test('a team without keys, with an empty list or with nothing behind keys: gets its first one', async t => {
+t.test('a team without keys, with an empty list or with an empty member gets its first key', async t => {
   for (const keys of ['', '    keys: []\n', '    keys:\n', '    keys: # none yet\n']) {
     const source = `teams:\n  - id: maps\n${keys}`
     t.strictSame(keysOf(withKey(source, { id: 'maps' }, KEY)), { maps: ['abcdefgh'] }, JSON.stringify(keys))
@@ -62,14 +63,14 @@ t.test('a team without keys, with an empty list or with nothing behind keys: get
   t.strictSame(keysOf(withKey('{ teams: [{ id: maps, keys: [] }] }', { id: 'maps' }, KEY)), { maps: ['abcdefgh'] })
 })
 
-t.test('a new team comes last', async t => {
+t.test('a new team is added at the end', async t => {
   const changed = withKey(COMMENTED, { id: 'robots', name: 'Robots' }, KEY)
   t.strictSame(keysOf(changed), { vision: ['k7Fq2b9d'], maps: [], robots: ['abcdefgh'] })
   t.match(changed, '# Our teams.')
   t.match(changed, '# The end.')
 })
 
-t.test('ids and notes that other YAML readers would take for numbers or truths are quoted', async t => {
+t.test('ids and notes that other YAML parsers would read as numbers or booleans are quoted', async t => {
   const changed = withKey(
     EMPTY_TEAMS,
     { id: '007', name: 'no' },
@@ -85,13 +86,13 @@ t.test('ids and notes that other YAML readers would take for numbers or truths a
   t.match(withKey(EMPTY_TEAMS, { id: 'true' }, KEY), 'id: "true"')
 })
 
-t.test('a revoked key keeps its line, with the date', async t => {
+t.test('a revoked key keeps its line and gets the date', async t => {
   const changed = withRevokedKey(COMMENTED, 'k7Fq2b9d', '2026-11-22')
   t.equal(changed, COMMENTED.replace('note: "a, b: c # d" }', 'note: "a, b: c # d", revoked: 2026-11-22 }'))
   t.match(parseTeams(changed), { teams: [{ keys: [{ id: 'k7Fq2b9d', revoked: true }] }, {}] })
 })
 
-t.test('only the key with that id is revoked', async t => {
+t.test('only the key with the given id is revoked', async t => {
   const source = withKey(
     withKey(COMMENTED, { id: 'maps' }, KEY),
     { id: 'maps' },

@@ -19,7 +19,7 @@ t.test('the documented example is read with every member', async t => {
   - id: vision            # [a-z0-9-]{1,32}; the metric label
     name: Vision research
     protected: true       # may spend the reserve
-    limits: { requests_per_minute: 300, concurrent: 8, weight: 2 }
+    limits: { requests_per_minute: 300, reads_per_minute: 900, concurrent: 8, weight: 2 }
     budget: { daily: 5.0, monthly: 60.0, alert_at: [0.8, 1.0] }   # credits
     keys:
       - { id: k7Fq2b9d, sha256: "${SHA.toUpperCase()}", created: 2026-11-01, expires: 2027-11-01, note: labelling ui }
@@ -31,7 +31,7 @@ t.test('the documented example is read with every member', async t => {
         name: 'Vision research',
         protected: true,
         disabled: false,
-        limits: { requestsPerMinute: 300, concurrent: 8, weight: 2 },
+        limits: { requestsPerMinute: 300, readsPerMinute: 900, weight: 2, concurrent: 8 },
         budget: { daily: 5e9, monthly: 60e9 },
         alertAt: [0.8, 1],
       },
@@ -49,10 +49,16 @@ t.test('the documented example is read with every member', async t => {
   ])
 })
 
-t.test('a team needs no more than its id', async t => {
+t.test('a team requires only an id', async t => {
   t.strictSame(teamsOf('teams: [{ id: a }]'), [
     {
-      team: { id: 'a', name: 'a', protected: false, disabled: false, limits: { requestsPerMinute: 600, weight: 1 } },
+      team: {
+        id: 'a',
+        name: 'a',
+        protected: false,
+        disabled: false,
+        limits: { requestsPerMinute: 600, readsPerMinute: 6000, weight: 1 },
+      },
       keys: [],
     },
   ])
@@ -60,16 +66,16 @@ t.test('a team needs no more than its id', async t => {
   t.strictSame(teamsOf('teams: []'), [])
 })
 
-t.test('members of a budget and of the limits may come alone', async t => {
+t.test('every member of budget and limits is optional', async t => {
   const [daily, none, weight] = teamsOf(
     'teams: [{ id: a, budget: { daily: 0 } }, { id: b, budget: {} }, { id: c, limits: { weight: 0.5 } }]',
   )
   t.strictSame(daily?.team.budget, { daily: 0 })
   t.strictSame(none?.team.budget, {})
-  t.strictSame(weight?.team.limits, { requestsPerMinute: 600, weight: 0.5 })
+  t.strictSame(weight?.team.limits, { requestsPerMinute: 600, readsPerMinute: 6000, weight: 0.5 })
 })
 
-t.test('budgets are told at 80 % and 100 %, or at the shares the file names, or never', async t => {
+t.test('alert_at defaults to 80 % and 100 %, and an empty list disables it', async t => {
   const alertAt = (written: string) => teamsOf(`teams: [{ id: a, budget: { daily: 1${written} } }]`)[0]?.team.alertAt
   t.strictSame(alertAt(''), [0.8, 1])
   t.strictSame(alertAt(', alert_at: [0.5]'), [0.5])
@@ -83,7 +89,7 @@ t.test('amounts are exact', async t => {
   })
 })
 
-t.test('texts that look like numbers or truths stay what they are', async t => {
+t.test('texts that look like numbers or booleans stay text', async t => {
   const source = `teams:
   - id: 007
     name: 1.50
@@ -118,12 +124,30 @@ t.test('a key is revoked by a date or by true', async t => {
   }
 })
 
-t.test('all mistakes are told together, each with its line and place, none with the value', async t => {
+t.test('a name or a note that a page or a terminal cannot show is rejected', async t => {
+  const rows: [text: string, isAccepted: boolean][] = [
+    ['"caf\\u00e9 \\U0001f415"', true],
+    ['"two\\twords"', true],
+    ['"a\\ud800"', false],
+    ['"\\udc00b"', false],
+    ['"\\e[31mred"', false],
+    ['"nothing\\0"', false],
+  ]
+  for (const [text, isAccepted] of rows) {
+    const key = `{ id: abcdefgh, sha256: "${SHA}", note: ${text} }`
+    const problems = problemsOf(`teams:\n- id: a\n  name: ${text}\n  keys:\n  - ${key}\n`)
+    t.strictSame(problems?.length ?? 0, isAccepted ? 0 : 2, text)
+  }
+  const [entry] = teamsOf(`teams:\n- id: a\n  keys:\n  - { id: abcdefgh, sha256: "${SHA}", note: "two\\nlines" }\n`)
+  t.equal(entry?.keys[0]?.note, 'two\nlines')
+})
+
+t.test('all problems are reported together, with line and path and without the value', async t => {
   const source = `teams:
   - id: Vision
     protcted: true
     protected: hunter2
-    limits: { weight: 0, concurrent: 1.5, requests_per_minute: hunter2 }
+    limits: { weight: 0, concurrent: 1.5, requests_per_minute: hunter2, reads_per_minute: 0 }
     budget: { daily: -1, monthly: hunter2, alert_at: 0.8 }
     keys:
       - { id: hunter2, sha256: hunter2, created: 2026-02-30, expires: hunter2 }
@@ -136,29 +160,30 @@ tems: []
 `
   const problems = problemsOf(source)
   t.strictSame(problems, [
-    'line 2: teams[0].id: has to be 1 to 32 of a-z, 0-9 and -',
+    'line 2: teams[0].id: must be 1 to 32 of a-z, 0-9 and -',
     'line 3: teams[0]: unknown member "protcted"',
-    'line 4: teams[0].protected: has to be true or false',
-    'line 5: teams[0].limits.weight: has to be a number from 0.1 to 100',
-    'line 5: teams[0].limits.concurrent: has to be a whole number from 1 to 10000',
-    'line 5: teams[0].limits.requests_per_minute: has to be a whole number from 1 to 1000000',
-    'line 6: teams[0].budget.daily: has to be a decimal number of credits, 0 or more',
-    'line 6: teams[0].budget.monthly: has to be a decimal number of credits, 0 or more',
-    'line 6: teams[0].budget.alert_at: has to be a list',
-    'line 8: teams[0].keys[0].id: has to be 8 letters and digits',
-    'line 8: teams[0].keys[0].sha256: has to be 64 hexadecimal digits',
-    'line 8: teams[0].keys[0].created: has to be a date (2027-11-01) or a time with its offset (2027-11-01T12:00:00Z)',
-    'line 8: teams[0].keys[0].expires: has to be a date (2027-11-01) or a time with its offset (2027-11-01T12:00:00Z)',
+    'line 4: teams[0].protected: must be true or false',
+    'line 5: teams[0].limits.weight: must be a number from 0.1 to 100',
+    'line 5: teams[0].limits.concurrent: must be a whole number from 1 to 10000',
+    'line 5: teams[0].limits.requests_per_minute: must be a whole number from 1 to 1000000',
+    'line 5: teams[0].limits.reads_per_minute: must be a whole number from 1 to 10000000',
+    'line 6: teams[0].budget.daily: must be a decimal number of credits, 0 or more',
+    'line 6: teams[0].budget.monthly: must be a decimal number of credits, 0 or more',
+    'line 6: teams[0].budget.alert_at: must be a list',
+    'line 8: teams[0].keys[0].id: must be 8 letters and digits',
+    'line 8: teams[0].keys[0].sha256: must be 64 hexadecimal digits',
+    'line 8: teams[0].keys[0].created: must be a date (2027-11-01) or a time with its offset (2027-11-01T12:00:00Z)',
+    'line 8: teams[0].keys[0].expires: must be a date (2027-11-01) or a time with its offset (2027-11-01T12:00:00Z)',
     'line 9: teams[0].keys[1]: sha256 is missing',
-    'line 10: teams[0].keys[2]: has to be a map',
-    'line 11: teams[1].name: has to be 1 to 100 characters on one line',
+    'line 10: teams[0].keys[2]: must be a map',
+    'line 11: teams[1].name: must be 1 to 100 characters on one line, without control characters',
     'line 11: teams[1]: id is missing',
-    'line 13: teams[2].disabled: has to be true or false',
+    'line 13: teams[2].disabled: must be true or false',
     'line 14: the file: unknown member "tems"',
   ])
 })
 
-t.test('ids and digests may not come twice, across teams either', async t => {
+t.test('ids and digests are unique across teams', async t => {
   const source = `teams:
   - id: a
     keys:
@@ -170,23 +195,23 @@ t.test('ids and digests may not come twice, across teams either', async t => {
   - id: a
 `
   t.strictSame(problemsOf(source), [
-    'line 7: teams[1].keys[0].id: this key id is there already',
-    'line 8: teams[1].keys[1].sha256: this sha256 is there already',
-    'line 9: teams[2].id: this team id is there already',
+    'line 7: teams[1].keys[0].id: this key id is already used',
+    'line 8: teams[1].keys[1].sha256: this sha256 is already used',
+    'line 9: teams[2].id: this team id is already used',
   ])
 })
 
-t.test('what is no teams file is refused, an empty file above all', async t => {
+t.test('a text other than a teams file is rejected, in particular an empty file', async t => {
   const refused: [string, RegExp][] = [
-    ['', /^line 1: the file: has to be a map$/],
-    ['# only a comment\n', /the file: has to be a map/],
+    ['', /^line 1: the file: must be a map$/],
+    ['# only a comment\n', /the file: must be a map/],
     ['teams:', /the file: teams is missing/],
     ['{}', /the file: teams is missing/],
-    ['[]', /the file: has to be a map/],
-    ['teams: {}', /^line 1: teams: has to be a list$/],
+    ['[]', /the file: must be a map/],
+    ['teams: {}', /^line 1: teams: must be a list$/],
     ['teams: [', /^line 1: /],
-    [`teams:\n- id: a\n  keys:\n  - { id: abcdefgh, sha256: "abc`, /^line 4: .*left open/],
-    ['teams:\n- id: a\n  id: b\n', /^line 3: a member is given twice$/],
+    [`teams:\n- id: a\n  keys:\n  - { id: abcdefgh, sha256: "abc`, /^line 4: .*bracket or comma is missing/],
+    ['teams:\n- id: a\n  id: b\n', /^line 3: a member appears twice$/],
     ['teams:\n\t- id: a\n', /^line 2: /],
     ['teams: []\n---\nteams: []\n', /more than one document/],
     ['teams:\n- &a { id: a }\n- *a\n', /^line 3: teams\[1\]: aliases are not supported$/],
@@ -202,7 +227,7 @@ t.test('what is no teams file is refused, an empty file above all', async t => {
   }
 })
 
-t.test('a team id is what a metric label may be', async t => {
+t.test('a team id has the form of a metric label', async t => {
   for (const id of ['a', 'a-1', '0', 'x'.repeat(32)]) t.equal(teamsOf(`teams: [{ id: ${id} }]`)[0]?.team.id, id)
   for (const id of ['A', 'a_b', 'a b', 'ä', 'x'.repeat(33), '""'])
     t.equal(problemsOf(`teams: [{ id: ${id} }]`).length, 1, id)

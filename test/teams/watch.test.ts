@@ -2,7 +2,7 @@ import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Team } from '../../src/segment/types.js'
+import type { Team } from '../../src/contracts/types.js'
 import { createApiKey } from '../../src/teams/api-key.js'
 import { watchTeams } from '../../src/teams/watch.js'
 
@@ -12,7 +12,7 @@ const NEVER_MS = 2 ** 30
 const teamsWith = (...ids: string[]) => `teams:\n${ids.map(id => `- id: ${id}\n`).join('')}`
 const withKey = (more = '') => `teams: [{ id: a, keys: [{ id: ${KEY.id}, sha256: ${KEY.sha256}${more} }] }]`
 
-/** A watch over a text in memory that looks only when told to; an `Error` in place of the text is what reading throws. */
+/** Watches a text in memory and reads it only on `read`. A text that is an `Error` is thrown. */
 async function staged(first: string) {
   const file: { now: string | Error } = { now: first }
   const seen: string[] = []
@@ -32,63 +32,63 @@ async function staged(first: string) {
 const missing = () => Object.assign(new Error('gone'), { code: 'ENOENT' })
 const idsOf = (watched: { teams(): readonly Team[] }) => watched.teams().map(team => team.id)
 
-t.test('the file is loaded at start, and a change at the look that confirms it', async t => {
+t.test('the file is loaded at start, and a change once a second read confirms it', async t => {
   const { file, seen, watched } = await staged(teamsWith('a'))
   t.strictSame(seen, ['loaded a'])
-  await watched.look()
+  await watched.reload()
   file.now = teamsWith('a', 'b')
-  await watched.look()
+  await watched.reload()
   t.strictSame(idsOf(watched), ['a'], 'a change seen once may be half a change')
-  await watched.look()
+  await watched.reload()
   t.strictSame(idsOf(watched), ['a', 'b'])
-  await watched.look()
-  t.strictSame(seen, ['loaded a', 'loaded a,b'], 'what did not change is not loaded again')
+  await watched.reload()
+  t.strictSame(seen, ['loaded a', 'loaded a,b'], 'an unchanged file is not loaded again')
   watched.stop()
 })
 
-t.test('a file caught half written between two looks is never used, though it is good YAML', async t => {
+t.test('a partly written file is never used, even if it is valid YAML', async t => {
   const { file, seen, watched } = await staged(teamsWith('a', 'b', 'c'))
   file.now = teamsWith('a')
-  await watched.look()
+  await watched.reload()
   file.now = teamsWith('a', 'b', 'c', 'd')
-  await watched.look()
+  await watched.reload()
   t.strictSame(idsOf(watched), ['a', 'b', 'c'])
-  await watched.look()
+  await watched.reload()
   t.strictSame(seen, ['loaded a,b,c', 'loaded a,b,c,d'])
   file.now = teamsWith('a')
-  await watched.look()
+  await watched.reload()
   file.now = teamsWith('a', 'b', 'c', 'd')
-  await watched.look()
-  await watched.look()
-  t.equal(seen.length, 2, 'a flicker that went away is no change')
+  await watched.reload()
+  await watched.reload()
+  t.equal(seen.length, 2, 'an unconfirmed change is ignored')
   watched.stop()
 })
 
-t.test('a bad, empty or missing file is refused whole, told once, and the teams of before stay', async t => {
+t.test('an invalid, empty or missing file is rejected and reported once, and the previous teams stay', async t => {
   const states: [string | Error, string][] = [
-    ['teams:\n- id: b\n- id: B\n', 'refused line 3: teams[1].id: has to be 1 to 32 of a-z, 0-9 and -'],
-    ['', 'refused line 1: the file: has to be a map'],
+    ['teams:\n- id: b\n- id: B\n', 'refused line 3: teams[1].id: must be 1 to 32 of a-z, 0-9 and -'],
+    ['', 'refused line 1: the file: must be a map'],
     [missing(), 'refused the file cannot be read: ENOENT'],
   ]
-  for (const [state, told] of states) {
+  for (const [state, event] of states) {
     const { file, seen, watched } = await staged(teamsWith('a'))
     t.equal(watched.isOk(), true)
     file.now = state
-    for (let look = 0; look < 4; look++) await watched.look()
-    t.strictSame(seen, ['loaded a', told])
+    for (let look = 0; look < 4; look++) await watched.reload()
+    t.strictSame(seen, ['loaded a', event])
     t.strictSame(idsOf(watched), ['a'])
     t.equal(watched.isOk(), false)
-    t.strictSame(watched.problems(), [told.replace('refused ', '')])
+    t.strictSame(watched.problems(), [event.replace('refused ', '')])
     file.now = teamsWith('a')
-    for (let look = 0; look < 2; look++) await watched.look()
-    t.equal(watched.isOk(), true, 'the old text again is good again')
+    for (let look = 0; look < 2; look++) await watched.reload()
+    t.equal(watched.isOk(), true, 'the previous text is valid again')
     t.strictSame(watched.problems(), [])
     t.equal(seen.at(-1), 'loaded a')
     watched.stop()
   }
 })
 
-t.test('a revoked key, an ended one and a disabled team are refused from the reload on', async t => {
+t.test('a revoked key, an expired key and a disabled team are refused after the reload', async t => {
   const { file, watched } = await staged(withKey())
   const now = Date.parse('2026-11-22T00:00:00Z')
   const { authenticate } = watched
@@ -101,28 +101,28 @@ t.test('a revoked key, an ended one and a disabled team are refused from the rel
   ]
   for (const [text, refused] of changes) {
     file.now = text
-    await watched.look()
-    await watched.look()
+    await watched.reload()
+    await watched.reload()
     t.strictSame(authenticate(KEY.text, now), { refused }, text)
   }
   watched.stop()
 })
 
-t.test('a file that is bad at start rejects with every mistake', async t => {
+t.test('an invalid file at start throws with every problem', async t => {
   await t.rejects(staged('teams:\n- id: A\n- id: B\n'), { message: /teams\.yaml:\n {2}line 2: .*\n {2}line 3: / })
   await t.rejects(watchTeams({ file: '/nowhere/teams.yaml' }), { message: /nowhere.*\n.*cannot be read: ENOENT/ })
 })
 
-t.test('a stopped watch uses nothing more', async t => {
+t.test('a stopped watch applies no change', async t => {
   const { file, seen, watched } = await staged(teamsWith('a'))
   file.now = teamsWith('b')
-  await watched.look()
+  await watched.reload()
   watched.stop()
-  await watched.look()
+  await watched.reload()
   t.strictSame(seen, ['loaded a'])
 })
 
-t.test('real files are followed by themselves, over renames, rewrites and swapped symbolic links', async t => {
+t.test('renames, rewrites and swapped symbolic links of a real file are followed', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'teams-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   const file = join(folder, 'teams.yaml')
@@ -144,7 +144,7 @@ t.test('real files are followed by themselves, over renames, rewrites and swappe
   t.equal(await loads.take(), 'three')
 })
 
-/** Values put by a callback, taken by a test in their order. */
+/** Queues values of a callback for a test. */
 function queue<T>() {
   const values: T[] = []
   let wake = () => {}

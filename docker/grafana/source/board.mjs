@@ -1,17 +1,18 @@
-// A dashboard around its panels: where each stands, the variable `team`, the way to the other dashboards.
+// Builds a dashboard from rows of panels, with the variable `team` and links to the other
+// dashboards.
 import { DATASOURCE } from './panels.mjs'
 
 const COLUMNS = 24
-/** Of Grafana 12.0; older ones read it as well. */
+/** Schema of Grafana 12.0. Older versions read it too. */
 const SCHEMA_VERSION = 41
 const TAG = 'segmind-gateway'
 
-/** A titled row with panels; they fill the grid from left to right. */
+/** Returns a titled row. Its panels fill the grid from left to right. */
 export function row(title, ...panels) {
   return { title, panels }
 }
 
-/** Everything Grafana has to know of one dashboard. */
+/** Returns the JSON model of one dashboard. */
 export function board({ uid, title, description, rows }) {
   return {
     uid,
@@ -30,14 +31,14 @@ export function board({ uid, title, description, rows }) {
     fiscalYearStartMonth: 0,
     liveNow: false,
     annotations: { list: [] },
-    links: [wayToTheOthers()],
+    links: [dashboardLinks()],
     templating: { list: [team()] },
     panels: placed(rows),
   }
 }
 
-/** Keeps the time that is looked at, and the teams. */
-function wayToTheOthers() {
+/** Links to the other dashboards. Keeps the time range and the teams. */
+function dashboardLinks() {
   return {
     type: 'dashboards',
     title: 'Dashboards of the gateway',
@@ -52,14 +53,14 @@ function wayToTheOthers() {
   }
 }
 
-/** Every team of the teams file. All of them includes requests without a team, so that nothing is left out. */
+/** The variable `team`: every team of the teams file. `All` includes requests without a team. */
 function team() {
   const query = 'label_values(segmind_gateway_results_total, team)'
   return {
     type: 'query',
     name: 'team',
     label: 'Team',
-    description: 'Whose figures are shown, where a figure has a team.',
+    description: 'Restricts figures that have a team.',
     datasource: DATASOURCE,
     query: { query, refId: 'teams', qryType: 1 },
     refresh: 2,

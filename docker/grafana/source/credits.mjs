@@ -1,5 +1,5 @@
-// The account, and what teams take from it. Every replica tells the same account: one of them is enough (min or max). What each
-// replica counts by itself is added up (sum).
+// The account and the spending of teams. All replicas expose the same account (min or max). Their
+// own counters are added (sum).
 import { board, row } from './board.mjs'
 import { bars, dial, lines, named, number, series, states, steps, table, UNITS } from './panels.mjs'
 import { increase, rate, share } from './queries.mjs'
@@ -10,7 +10,7 @@ const UNKNOWN = 'segmind_gateway_credits_unknown_total{team=~"$team"}'
 const RESULTS = 'segmind_gateway_results_total{team=~"$team"}'
 const LEFT = 'min by (team, window) (segmind_gateway_budget_remaining_credits{team=~"$team"})'
 const LIMIT = 'max by (team, window) (segmind_gateway_budget_limit_credits{team=~"$team"})'
-/** 0 normal, 1 reserve, 2 empty; the worst that any replica knows of. */
+/** 0 normal, 1 reserve, 2 empty; the worst state of all replicas. */
 const STATE = 'max(segmind_credit_state{state="reserve"} + ignoring (state) 2 * segmind_credit_state{state="empty"})'
 const STATES = named({ 0: ['normal', 'green'], 1: ['reserve', 'orange'], 2: ['empty', 'red'] })
 const BALANCE = 'min(segmind_remaining_credits)'
@@ -22,21 +22,25 @@ const perHour = expr => `${expr} * 3600`
 
 const account = row(
   'The account now',
-  number('Balance', 'Credits left at Segmind, as it last said. The lowest that any replica knows.', {
+  number('Balance', 'Credits left at Segmind, as last reported. The lowest value of all replicas.', {
     unit: UNITS.credits,
     expr: BALANCE,
     decimals: 3,
     thresholds: steps('red', [0.000001, 'green']),
   }),
-  number('Age of the balance', 'How long ago Segmind said so. It is asked when nothing was heard for a minute.', {
-    unit: UNITS.seconds,
-    expr: 'time() - max(segmind_remaining_credits_timestamp_seconds)',
-    decimals: 0,
-    thresholds: steps('green', [300, 'orange'], [900, 'red']),
-  }),
+  number(
+    'Age of the balance',
+    'Time since Segmind reported the balance. The gateway asks for it after a minute without a report.',
+    {
+      unit: UNITS.seconds,
+      expr: 'time() - max(segmind_remaining_credits_timestamp_seconds)',
+      decimals: 0,
+      thresholds: steps('green', [300, 'orange'], [900, 'red']),
+    },
+  ),
   number(
     'Runway',
-    'How long the balance lasts at the fastest known rate. Unknown while nothing is spent, and in the first ten minutes.',
+    'Time until the balance is spent at the fastest known rate. Unknown while nothing is spent, and in the first ten minutes.',
     {
       unit: UNITS.seconds,
       expr: RUNWAY,
@@ -46,7 +50,7 @@ const account = row(
   ),
   number(
     'Credit state',
-    'In reserve only protected teams may spend, in empty nobody. Cached answers are served in all of them.',
+    'reserve: only protected teams may buy. empty: no team may buy. Cached results are served in every state.',
     {
       unit: UNITS.state,
       expr: STATE,
@@ -56,7 +60,7 @@ const account = row(
   ),
   number(
     'Drift',
-    'Credits that left the account and that no gateway booked, since the first balance. Below 0, more was booked than left.',
+    'Credits that left the account without a booking, since the first balance. Negative: more was booked than left.',
     {
       unit: UNITS.credits,
       expr: DRIFT,
@@ -64,7 +68,7 @@ const account = row(
       thresholds: steps('green', [0.01, 'orange'], [1, 'red']),
     },
   ),
-  number('Price of a call', 'What the next call is expected to cost, learned from the last ones.', {
+  number('Price of a call', 'Expected cost of the next call, learned from recent calls.', {
     unit: UNITS.credits,
     expr: PRICE,
     decimals: 5,
@@ -76,7 +80,7 @@ const history = row(
   lines('Balance', 'Credits left at Segmind.', { unit: UNITS.credits, queries: [series(BALANCE, 'balance')] }),
   lines(
     'Burn',
-    'How fast credits leave the account, booked or not, measured over the last hour, day and week. An hour is known after ten minutes.',
+    'Rate at which credits leave the account, booked or not, over the last hour, day and week. Available after ten minutes of data.',
     {
       unit: UNITS.creditsPerHour,
       queries: [series(BURN, 'over {{window}}')],
@@ -84,24 +88,24 @@ const history = row(
   ),
   lines(
     'Runway',
-    'How long the balance lasts at the fastest of these rates. The lines are 2 hours, a day and a week.',
+    'Time until the balance is spent at the fastest of these rates. The lines are 2 hours, a day and a week.',
     {
       unit: UNITS.seconds,
       queries: [series(RUNWAY, 'runway')],
       thresholds: steps('red', [7_200, 'orange'], [86_400, 'yellow'], [604_800, 'green']),
     },
   ),
-  states('Credit state', 'Who may spend: everybody, protected teams, nobody.', {
+  states('Credit state', 'Teams that may buy: all (normal), protected ones (reserve), none (empty).', {
     queries: [series(STATE, 'credits')],
     mappings: STATES,
   }),
-  lines('Drift', 'A step up: somebody else spends with the shared key, or a call cost more than was booked.', {
+  lines('Drift', 'A step up: another client uses the shared key, or a call cost more than was booked.', {
     size: [8, 6],
     unit: UNITS.credits,
     min: null,
     queries: [series(DRIFT, 'drift')],
   }),
-  lines('Price of a call', 'A step: calls have begun to cost something else.', {
+  lines('Price of a call', 'A step: the price of calls has changed.', {
     size: [8, 6],
     unit: UNITS.credits,
     queries: [series(PRICE, 'expected')],
@@ -109,29 +113,25 @@ const history = row(
 )
 
 const spending = row(
-  'What teams spend and save',
-  number('Spent', 'Charged for answered calls, in the time that is looked at.', {
+  'Spending and savings of teams',
+  number('Spent', 'Charged for answered calls in the selected time range.', {
     unit: UNITS.credits,
     expr: increase(SPENT),
     decimals: 3,
   }),
-  number('Saved', 'What it would have cost to buy again what was answered from the cache or bought once for several.', {
+  number('Saved', 'Cost of results that came from the cache or were shared by several requests.', {
     unit: UNITS.credits,
     expr: increase(SAVED),
     decimals: 3,
     thresholds: steps('green'),
   }),
-  number(
-    'Unknown',
-    'Booked for calls of which nobody knows whether Segmind billed them, when they ended. What became known of them later is in the statements.',
-    {
-      unit: UNITS.credits,
-      expr: increase(UNKNOWN),
-      decimals: 4,
-      thresholds: steps('green', [0.000001, 'orange']),
-    },
-  ),
-  dial('Share saved', 'Of what all answers would have cost. Empty while nothing was answered.', {
+  number('Unknown', 'Booked for calls that ended without a known cost. Later corrections are in the statements only.', {
+    unit: UNITS.credits,
+    expr: increase(UNKNOWN),
+    decimals: 4,
+    thresholds: steps('green', [0.000001, 'orange']),
+  }),
+  dial('Share saved', 'Share of the cost that all results would have had without the cache. Empty without results.', {
     size: [6, 4],
     expr: share(increase(SAVED), `${increase(SAVED)} + ${increase(SPENT)}`),
     thresholds: steps('red', [0.1, 'orange'], [0.3, 'green']),
@@ -153,27 +153,27 @@ const spending = row(
     stacked: true,
     queries: [series(perHour(rate(SPENT, 'team')), '{{team}}')],
   }),
-  lines('Savings by team and how', 'cache: from the cache. coalesced: asked while the same was being bought.', {
+  lines('Savings by team and how', 'cache: from the cache. coalesced: shared the purchase of an identical request.', {
     unit: UNITS.creditsPerHour,
     stacked: true,
     queries: [series(perHour(rate(SAVED, 'team', 'how')), '{{team}}, {{how}}')],
   }),
   lines(
     'Unknown by team',
-    'Calls that timed out or broke after they went out. They stay booked until the balance tells.',
+    'Calls that timed out or lost their connection after they were sent. They stay booked until the balance shows the outcome.',
     {
       unit: UNITS.creditsPerHour,
       stacked: true,
       queries: [series(perHour(rate(UNKNOWN, 'team')), '{{team}}')],
     },
   ),
-  table('Top spenders', 'Teams by what they spent in the time that is looked at, twenty at most.', {
+  table('Top spenders', 'The twenty teams that spent most in the selected time range.', {
     by: 'team',
     columns: [
       { name: 'Spent', unit: UNITS.credits, expr: increase(SPENT, 'team') },
       { name: 'Saved', unit: UNITS.credits, expr: increase(SAVED, 'team') },
       { name: 'Unknown', unit: UNITS.credits, expr: increase(UNKNOWN, 'team') },
-      { name: 'Answers', unit: UNITS.number, expr: increase(RESULTS, 'team') },
+      { name: 'Results', unit: UNITS.number, expr: increase(RESULTS, 'team') },
     ],
   }),
 )
@@ -182,7 +182,7 @@ const budgets = row(
   'Budgets',
   bars(
     'Left of the budget',
-    'What a team may still book in this day or month, as a share of its limit. Only teams that have a budget.',
+    'Remaining budget of the current day or month, as a share of its limit. Only teams with a budget.',
     {
       unit: UNITS.share,
       query: series(`${LEFT} / ${LIMIT}`, '{{team}}, {{window}}'),
@@ -191,20 +191,16 @@ const budgets = row(
       noValue: 'no budgets',
     },
   ),
-  lines(
-    'Left, and the limit',
-    'In credits. Calls under way count until they have ended. The limit is a line of its own.',
-    {
-      size: [12, 8],
-      unit: UNITS.credits,
-      queries: [series(LEFT, '{{team}}, {{window}}: left'), series(LIMIT, '{{team}}, {{window}}: limit')],
-    },
-  ),
+  lines('Left, and the limit', 'In credits. Calls in flight count. The limit is a separate line.', {
+    size: [12, 8],
+    unit: UNITS.credits,
+    queries: [series(LEFT, '{{team}}, {{window}}: left'), series(LIMIT, '{{team}}, {{window}}: limit')],
+  }),
 )
 
 export const credits = board({
   uid: 'segmind-credits',
   title: 'Segmind credits',
-  description: 'The shared account: what it holds, how long that lasts, who spends it, and what the gateway saves.',
+  description: 'The shared account: balance, runway, spending by team and savings of the gateway.',
   rows: [account, history, spending, budgets],
 })

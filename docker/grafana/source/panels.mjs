@@ -1,9 +1,9 @@
-// What the three dashboards are made of: one function for each type of panel, with what all of that type have in common. Each takes a
-// `size`, its columns (of 24) and its height, where it is not as large as others of its type.
+// One function for each type of panel. `size` is the width (of 24 columns) and the height, if not
+// the default of the type.
 
 export const DATASOURCE = { type: 'prometheus', uid: 'segmind-prometheus' }
 
-/** Grafana's names of units; credits are none of them. */
+/** Grafana's unit names. Credits use a suffix. */
 export const UNITS = {
   credits: 'suffix: credits',
   creditsPerHour: 'suffix: credits/h',
@@ -20,23 +20,23 @@ export const UNITS = {
 
 const NEUTRAL = [{ color: 'blue', value: null }]
 
-/** From this value on, this colour: `steps('green', [300, 'orange'])`. */
+/** Returns threshold steps, each from a value upwards: `steps('green', [300, 'orange'])`. */
 export function steps(base, ...rest) {
   return [{ color: base, value: null }, ...rest.map(([value, color]) => ({ color, value }))]
 }
 
-/** What a number is called: `named({ 0: ['normal', 'green'] })`. */
+/** Returns a value mapping: `named({ 0: ['normal', 'green'] })`. */
 export function named(names) {
   const options = Object.entries(names).map(([value, [text, color]], index) => [value, { text, color, index }])
   return [{ type: 'value', options: Object.fromEntries(options) }]
 }
 
-/** A query and what its series are called. */
+/** Returns a query with the legend of its series. */
 export function series(expr, legendFormat = '') {
   return { expr, legendFormat }
 }
 
-/** Lines over time. `stacked` where they add up to something. */
+/** Returns a time series panel. `stacked` adds the series up. */
 export function lines(
   title,
   description,
@@ -61,7 +61,7 @@ export function lines(
   }
 }
 
-/** One number as it is now. What Prometheus does not have is `noValue`. */
+/** Returns a panel with one current number. `noValue` is shown if Prometheus has none. */
 export function number(
   title,
   description,
@@ -88,7 +88,7 @@ export function number(
   }
 }
 
-/** A share of a whole, as it is now. */
+/** Returns a gauge with a current share. */
 export function dial(title, description, { expr, thresholds = NEUTRAL, noValue, size = [4, 4] }) {
   return {
     type: 'gauge',
@@ -103,7 +103,7 @@ export function dial(title, description, { expr, thresholds = NEUTRAL, noValue, 
   }
 }
 
-/** A bar for each series, as they are now. */
+/** Returns a panel with one bar a series, current values. */
 export function bars(title, description, { unit, query, thresholds = NEUTRAL, min = 0, max, noValue, size = [12, 8] }) {
   return {
     type: 'bargauge',
@@ -125,7 +125,7 @@ export function bars(title, description, { unit, query, thresholds = NEUTRAL, mi
   }
 }
 
-/** In which of a few states something was, over time. */
+/** Returns a timeline of states. */
 export function states(title, description, { queries, mappings, thresholds = NEUTRAL, size = [8, 6] }) {
   return {
     type: 'state-timeline',
@@ -142,7 +142,10 @@ export function states(title, description, { queries, mappings, thresholds = NEU
   }
 }
 
-/** A row for each value of a label, a column for each query; `columns` names them with their units, the first one sorts. */
+/**
+ * Returns a table: a row for each value of the label `by`, a column for each query. Sorted by the
+ * first column.
+ */
 export function table(title, description, { by, columns, size = [24, 8] }) {
   const queries = columns.map(({ expr }) => ({ ...now(series(expr)), format: 'table' }))
   const names = columns.map(({ name }, index) => [`Value #${refId(index)}`, name])

@@ -1,41 +1,41 @@
 // Pieces of PromQL that several panels share.
 
-/** Steps a second, added up over all replicas. */
+/** Increase per second, added up over all replicas. */
 export function rate(selector, ...by) {
   return sum(`rate(${selector}[$__rate_interval])`, by)
 }
 
-/** All steps within the time that is looked at. */
+/** Increase in the selected time range. */
 export function increase(selector, ...by) {
   return sum(`increase(${selector}[$__range])`, by)
 }
 
-/** Of these only what has happened within the time that is looked at: not a line at 0 for each that never did. */
+/** The same rate, without series that did not increase in the selected time range. */
 export function happened(selector, ...by) {
   return `${rate(selector, ...by)} and ${sum(`increase(${selector}[$__range] @ end())`, by)} > 0`
 }
 
-/** 0 where a gateway is there and nothing of the kind has happened; absent where no gateway is. */
+/** Returns 0 instead of no data while a gateway is up. Absent without a gateway. */
 export function zeroWhereUp(expr) {
   return `${expr} or 0 * sum(segmind_gateway_store_up)`
 }
 
-/** A share, absent while there is nothing to have a share of. */
+/** Returns a share. Absent while the whole is 0. */
 export function share(part, whole) {
   return `${part} / (${whole} > 0)`
 }
 
-/** Absent while nothing was measured: that would be no number (NaN), which no comparison lets pass. */
+/** Returns a quantile. Absent without measurements: the comparison removes NaN. */
 export function quantile(q, selector, ...by) {
   return `histogram_quantile(${q}, ${rate(selector, 'le', ...by)}) >= 0`
 }
 
-/** A figure of each gateway by itself. */
+/** Returns the value of each gateway. */
 export function perReplica(expr) {
   return `max by (instance) (${expr})`
 }
 
-/** The same of a figure that every process has (memory): what is not of a gateway is left out. */
+/** The same for metrics that every process exposes: only gateways. */
 export function perProcess(expr) {
   return perReplica(`${expr} and on (job, instance) segmind_gateway_store_up`)
 }

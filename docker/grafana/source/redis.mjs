@@ -1,4 +1,4 @@
-// Redis as its exporter tells, scraped as the job `redis`.
+// Redis, from its exporter (scrape job `redis`).
 import { row } from './board.mjs'
 import { lines, series, UNITS } from './panels.mjs'
 import { share } from './queries.mjs'
@@ -10,34 +10,30 @@ const MISSES = rateOf('redis_keyspace_misses_total')
 
 export const redis = row(
   'Redis',
-  lines('Memory', 'What it uses, and the limit from which on it evicts. No limit set: no line.', {
+  lines('Memory', 'Memory in use, and the limit at which Redis evicts. No line means that no limit is set.', {
     unit: UNITS.bytes,
     queries: [
       series(`sum by (instance) (${of('redis_memory_used_bytes')})`, '{{instance}}: used'),
       series(`sum by (instance) (${of('redis_memory_max_bytes')}) > 0`, '{{instance}}: limit'),
     ],
   }),
-  lines('Evicted keys', 'Results and images that had to go before their time. The ledger is never evicted.', {
+  lines('Evicted keys', 'Results and images evicted before they expired. The ledger is never evicted.', {
     unit: UNITS.eventsPerSecond,
     queries: [series(rateOf('redis_evicted_keys_total'), '{{instance}}')],
   }),
-  lines('Commands', 'What it is asked, a second.', {
+  lines('Commands', 'Commands per second.', {
     unit: UNITS.eventsPerSecond,
     queries: [series(rateOf('redis_commands_processed_total'), '{{instance}}')],
   }),
-  lines('Clients', 'Connections to it.', {
+  lines('Clients', 'Connections to Redis.', {
     size: [12, 8],
     unit: UNITS.number,
     queries: [series(`sum by (instance) (${of('redis_connected_clients')})`, '{{instance}}')],
   }),
-  lines(
-    'Keys found',
-    'Share of look-ups that found their key, of results, images and all else. A gap: none were made.',
-    {
-      size: [12, 8],
-      unit: UNITS.share,
-      max: 1,
-      queries: [series(share(HITS, `${HITS} + ${MISSES}`), '{{instance}}')],
-    },
-  ),
+  lines('Keys found', 'Share of lookups that found their key, of any kind. A gap means that there were none.', {
+    size: [12, 8],
+    unit: UNITS.share,
+    max: 1,
+    queries: [series(share(HITS, `${HITS} + ${MISSES}`), '{{instance}}')],
+  }),
 )

@@ -1,4 +1,4 @@
-// What callers ask and what they get.
+// Requests of callers and their responses.
 import { board, row } from './board.mjs'
 import { dial, lines, number, series, steps, UNITS } from './panels.mjs'
 import { happened, increase, quantile, rate, share, zeroWhereUp } from './queries.mjs'
@@ -18,7 +18,7 @@ const CACHE_COLORS = { hit: 'green', coalesced: 'blue', stale: 'yellow', miss: '
 const SLOW = steps('green', [1, 'orange'], [10, 'red'])
 
 const latency = (q, name, what) =>
-  lines(`Time to answer, ${name}`, `${what}, by where the answer came from. A miss takes as long as Segmind takes.`, {
+  lines(`Response time, ${name}`, `${what}, by cache outcome. A miss includes the time of Segmind.`, {
     unit: UNITS.seconds,
     colors: CACHE_COLORS,
     queries: [series(quantile(q, ANSWERED, 'cache'), '{{cache}}')],
@@ -26,37 +26,41 @@ const latency = (q, name, what) =>
 
 const now = row(
   'Now',
-  number('Requests', 'A second, health checks and pages included.', {
+  number('Requests', 'Per second, including health checks and pages.', {
     unit: UNITS.perSecond,
     expr: zeroWhereUp(rate(REQUESTS)),
     decimals: 2,
   }),
-  number('Answered with 5xx', 'Share of all requests: the gateway, Segmind or the credits, not the caller.', {
-    unit: UNITS.share,
-    expr: share(zeroPart(rate(FAILED)), rate(REQUESTS)),
-    decimals: 1,
-    noValue: 'no requests',
-    thresholds: steps('green', [0.01, 'orange'], [0.05, 'red']),
-  }),
-  number('Cached, p95', '95 of 100 hits were answered within this time.', {
+  number(
+    'Answered with 5xx',
+    'Share of all requests. Causes are the gateway, Segmind or the credits, not the caller.',
+    {
+      unit: UNITS.share,
+      expr: share(zeroPart(rate(FAILED)), rate(REQUESTS)),
+      decimals: 1,
+      noValue: 'no requests',
+      thresholds: steps('green', [0.01, 'orange'], [0.05, 'red']),
+    },
+  ),
+  number('Cached, p95', '95 % of hits were answered within this time.', {
     unit: UNITS.seconds,
     expr: quantile(0.95, `${DURATION}{cache="hit"}`),
     noValue: 'no hits',
     thresholds: steps('green', [0.1, 'orange'], [1, 'red']),
   }),
-  number('Bought, p95', '95 of 100 misses were answered within this time.', {
+  number('Bought, p95', '95 % of misses were answered within this time.', {
     unit: UNITS.seconds,
     expr: quantile(0.95, `${DURATION}{cache="miss"}`),
     noValue: 'no misses',
     thresholds: steps('green', [30, 'orange'], [60, 'red']),
   }),
-  number('Uploads', 'Bytes of images a second.', {
+  number('Uploads', 'Bytes of images per second.', {
     unit: UNITS.bytesPerSecond,
     expr: rate(UPLOADS),
   }),
   dial(
     'Answered without paying',
-    'Share of results from the cache, coalesced ones included, in the time that is looked at.',
+    'Share of results that cost nothing (hit, coalesced, stale) in the selected time range.',
     {
       expr: share(increase(UNPAID), increase(RESULTS)),
       thresholds: steps('red', [0.1, 'orange'], [0.3, 'green']),
@@ -65,34 +69,34 @@ const now = row(
   ),
 )
 
-/** A part that is not there is none, where there is a whole. */
+/** Returns 0 for an absent part while there are requests. */
 function zeroPart(expr) {
   return `(${expr} or 0 * ${rate(REQUESTS)})`
 }
 
 const requests = row(
   'Requests',
-  lines('By team', 'Requests with a key. Those without a known key have no team: health checks, pages, wrong keys.', {
+  lines('By team', 'Requests by team. Health checks, pages and wrong keys have no team.', {
     unit: UNITS.perSecond,
     stacked: true,
     queries: [series(rate(WITH_TEAM, 'team'), '{{team}}'), series(zeroWhereUp(rate(WITHOUT_TEAM)), 'without a team')],
   }),
-  lines('By route', 'Which addresses are asked.', {
+  lines('By route', 'Requests by route.', {
     unit: UNITS.perSecond,
     stacked: true,
     queries: [series(rate(REQUESTS, 'route'), '{{route}}')],
   }),
-  lines('By status', 'HTTP statuses of the answers.', {
+  lines('By status', 'HTTP statuses of the responses.', {
     unit: UNITS.perSecond,
     stacked: true,
     queries: [series(rate(REQUESTS, 'code'), '{{code}}')],
   }),
-  lines('Errors by code', 'What went wrong, of all teams. Each code is explained under /docs/errors of the gateway.', {
+  lines('Errors by code', 'Errors of all teams. The gateway explains each code under /docs/errors.', {
     size: [12, 8],
     unit: UNITS.eventsPerSecond,
     queries: [series(zeroWhereUp(rate(ERRORS)), 'all'), series(happened(ERRORS, 'code'), '{{code}}')],
   }),
-  lines('Errors by route', 'Where it went wrong, of all teams.', {
+  lines('Errors by route', 'Errors of all teams, by route.', {
     size: [12, 8],
     unit: UNITS.eventsPerSecond,
     queries: [series(zeroWhereUp(rate(ERRORS)), 'all'), series(happened(ERRORS, 'route'), '{{route}}')],
@@ -100,17 +104,17 @@ const requests = row(
 )
 
 const times = row(
-  'How long it takes, of all teams',
-  latency(0.5, 'p50', 'Half of the requests were answered within this time'),
-  latency(0.95, 'p95', '95 of 100 requests were answered within this time'),
-  latency(0.99, 'p99', '99 of 100 requests were answered within this time'),
-  lines('Overhead', 'Time to answer less the time spent waiting for Segmind: uploads, checks, waiting for a turn.', {
+  'Latency of all teams',
+  latency(0.5, 'p50', '50 % of the requests were answered within this time'),
+  latency(0.95, 'p95', '95 % of the requests were answered within this time'),
+  latency(0.99, 'p99', '99 % of the requests were answered within this time'),
+  lines('Overhead', 'Response time without waiting for Segmind: upload, checks, queue.', {
     size: [12, 8],
     unit: UNITS.seconds,
     thresholds: SLOW,
     queries: [0.5, 0.95, 0.99].map(q => series(quantile(q, OVERHEAD), `p${q * 100}`)),
   }),
-  lines('Time to answer by route, p95', '95 of 100 requests were answered within this time, errors included.', {
+  lines('Response time by route, p95', '95 % of the requests were answered within this time, errors included.', {
     size: [12, 8],
     unit: UNITS.seconds,
     queries: [series(quantile(0.95, DURATION, 'route'), '{{route}}')],
@@ -120,8 +124,8 @@ const times = row(
 const cache = row(
   'Cache and uploads',
   lines(
-    'Results by where they came from',
-    'hit: cached. coalesced: shared one purchase. stale: past its time, Segmind failing. miss and bypass: bought.',
+    'Results by cache outcome',
+    'hit: cached. coalesced: shared a purchase. stale: expired, served while Segmind fails. miss and bypass: bought.',
     {
       unit: UNITS.perSecond,
       stacked: true,
@@ -129,7 +133,7 @@ const cache = row(
       queries: [series(rate(RESULTS, 'cache'), '{{cache}}')],
     },
   ),
-  lines('Answered without paying', 'Share of results that cost nothing. A gap: there were no results.', {
+  lines('Answered without paying', 'Share of results that cost nothing. A gap means that there were no results.', {
     unit: UNITS.share,
     max: 1,
     queries: [
@@ -137,7 +141,7 @@ const cache = row(
       series(share(rate(UNPAID, 'team'), rate(RESULTS, 'team')), '{{team}}'),
     ],
   }),
-  lines('Uploads by team', 'Bytes of images received. An image that is named by its digest is not sent again.', {
+  lines('Uploads by team', 'Bytes of images received. Images named by their id are not sent again.', {
     unit: UNITS.bytesPerSecond,
     stacked: true,
     queries: [series(rate(UPLOADS, 'team'), '{{team}}')],
@@ -147,6 +151,6 @@ const cache = row(
 export const traffic = board({
   uid: 'segmind-traffic',
   title: 'Segmind traffic',
-  description: 'What callers ask the gateway, how long they wait, and what the cache does for them.',
+  description: 'Requests, errors, latency, cache and uploads.',
   rows: [now, requests, times, cache],
 })

@@ -1,15 +1,16 @@
-import type { Nanocredits } from '../../nanocredits.js'
-import type { AccountBook, LedgerStore, RecordStore } from '../../storage.js'
+import type { Burn, Runway } from '../../contracts/account.js'
+import type { Clock } from '../../contracts/clock.js'
+import type { Nanocredits } from '../../contracts/nanocredits.js'
+import type { LedgerStore, LedgerTotals, RecordStore } from '../../contracts/store.js'
+import type { CreditsObserver } from '../observer.js'
 import type { BudgetCalendar } from '../windows.js'
 import { Balance } from './balance.js'
-import { type CreditState, SharedCreditState } from './credit-state.js'
+import { SharedCreditState } from './credit-state.js'
 import { CreditGate } from './gate.js'
 import { AccountHistory } from './history.js'
 import { PriceEstimate } from './price.js'
-import type { Resolution } from './reconcile.js'
 import { Reconciler } from './reconciler.js'
-import type { AccountEvent } from './record.js'
-import { type Burn, burnOf, type Runway, runwayOf } from './runway.js'
+import { burnOf, runwayOf } from './runway.js'
 
 export interface AccountOptions {
   store: LedgerStore
@@ -18,35 +19,40 @@ export interface AccountOptions {
   /** `PRICE_ESTIMATE_CREDITS`, `RESERVE_CREDITS`. */
   priceEstimate: Nanocredits
   reserve: Nanocredits
-  /** Segmind's free balance endpoint. */
-  askBalance(): Promise<Nanocredits>
-  now(): number
-  /** False while the books may be behind. */
+  /** Requests the balance from Segmind's free endpoint. */
+  requestBalance(): Promise<Nanocredits>
+  now: Clock
+  /** False while the ledger may lack steps that have happened. */
   isSettled(): boolean
-  onState(state: CreditState): void
-  onEvent(event: AccountEvent): void
-  onResolved(resolution: Resolution): void
-  onAskFailure(error: unknown): void
-  onStoreFailure(error: unknown, doing: string): void
+  observer: CreditsObserver
 }
 
-/** An answer of Segmind, with the books around it where they are known. */
-export interface Answered {
+/**
+ * A balance that the response of a call reported, with the ledger totals around the call where
+ * known.
+ */
+export interface BalanceReport {
   remaining: Nanocredits
-  /** When the call was made. */
+  /** Time of the call, milliseconds since 1970. */
   since: number
-  /** After its reservation, and after its end; `notes`: steps of its own between the two. */
-  reserved: AccountBook | undefined
-  ended: AccountBook | undefined
+  /**
+   * The totals after the call's reservation, and after its end. `notes`: the call's own steps
+   * between the two.
+   */
+  reserved: LedgerTotals | undefined
+  ended: LedgerTotals | undefined
   notes: number
 }
 
-/** Calls that may be under way while nothing is known of them. */
+/** Calls assumed to be in flight where their number is unknown. */
 const UNKNOWN_OVERLAP = 8
-/** How old the balance before a call may be to tell what the call cost. */
+/** Largest age of the balance before a call from which the cost of the call may be derived. */
 const DELTA_AGE_MS = 600_000
 
-/** The one account behind the shared key: what it holds, how fast that goes, and whether the books agree with it. */
+/**
+ * The account behind the shared key: balance, burn, credit state, and reconciliation with the
+ * ledger.
+ */
 export class Account {
   readonly price: PriceEstimate
   readonly balance: Balance
@@ -60,46 +66,38 @@ export class Account {
   readonly #work = new Set<Promise<unknown>>()
 
   constructor(options: AccountOptions) {
-    const { records, now } = options
+    const { records, reserve, priceEstimate, observer, now } = options
     this.#options = options
-    this.price = new PriceEstimate(options.priceEstimate)
-    this.state = new SharedCreditState({
-      records,
-      terms: () => ({ reserve: options.reserve, estimate: this.price.current() }),
-      onChange: options.onState,
-      onFailure: error => options.onStoreFailure(error, 'credit state'),
-    })
+    this.price = new PriceEstimate(priceEstimate)
+    this.state = new SharedCreditState({ records, reserve, price: this.price, observer })
     this.balance = this.#openBalance()
-    this.gate = new CreditGate({
-      state: () => this.state.current,
-      balance: () => this.balance.latest,
-      estimate: () => this.price.current(),
-      now,
-    })
+    this.gate = new CreditGate({ state: this.state, balance: this.balance, price: this.price, now })
     this.reconciler = this.#openReconciler()
-    this.#history = new AccountHistory({
-      records,
-      now,
-      onFailure: error => options.onStoreFailure(error, 'account history'),
-    })
+    this.#history = new AccountHistory({ records, now, observer })
   }
 
-  /** Credits a second over the last hour, day and week; those that are known. */
+  /** Burn over the last hour, day and week, as far as known. */
   get burn(): Burn {
     return this.#burn
   }
 
-  /** Undefined while it cannot be known. */
+  /** Undefined while balance or burn is unknown. */
   get runway(): Runway | undefined {
     return runwayOf(this.balance.latest?.remaining, this.#burn, this.#options.now())
   }
 
-  /** What has left the account and is booked to nobody, since the first balance; undefined before that. */
+  /**
+   * Credits that left the account since the first balance and are booked to no team. Undefined
+   * before that balance.
+   */
   get drift(): Nanocredits | undefined {
     return this.reconciler.record?.drift
   }
 
-  /** Takes up what other replicas and Segmind have to say. Never rejects. */
+  /**
+   * Reads the state that replicas share, and requests the balance if it is out of date. Never
+   * rejects.
+   */
   refresh(): Promise<void> {
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined
@@ -107,105 +105,105 @@ export class Account {
     return this.#refreshing
   }
 
-  /** What an answer says about the account. Resolves when the balance is shared; the books are compared behind that. */
-  async answered({ remaining, since, reserved, ended, notes }: Answered): Promise<void> {
+  /**
+   * Takes a balance that a response reported. Resolves once the balance is shared. The comparison
+   * with the ledger continues in the background.
+   */
+  async balanceReported({ remaining, since, reserved, ended, notes }: BalanceReport): Promise<void> {
     const at = this.#options.now()
     const overlap = overlapOf(reserved, ended, notes)
     const shared = this.balance.record({ remaining, at, since, slack: (overlap ?? UNKNOWN_OVERLAP) * this.price.max })
-    if (ended && overlap !== undefined) this.#behind(this.reconciler.observe({ remaining, at, book: ended, overlap }))
+    if (ended && overlap !== undefined)
+      this.#inBackground(this.reconciler.observe({ remaining, at, totals: ended, overlap }))
     await shared
   }
 
   /**
-   * What a call cost whose answer does not say: what the account lost by it, when it was the only one under way and the balance before it
-   * is known. Undefined where that is not sure.
+   * Derives the cost of a call from the drop of the balance. Undefined unless the call was the only
+   * one in flight and the balance before it is known.
    */
   async costFromBalance(
     remaining: Nanocredits,
-    reserved: AccountBook,
+    reserved: LedgerTotals,
     notes: number,
   ): Promise<Nanocredits | undefined> {
     const before = this.reconciler.record?.anchor
     const isKnown = before && !before.loose && before.sequence === reserved.sequence - 1 && reserved.reservedCalls === 1
     if (!isKnown || this.#options.now() - before.at > DELTA_AGE_MS) return undefined
-    const now = await this.#options.store.account().catch(() => undefined)
+    const now = await this.#options.store.totals().catch(() => undefined)
     const cost = before.remaining - remaining
     return now?.sequence === reserved.sequence + notes && cost > 0 && cost <= this.price.max ? cost : undefined
   }
 
-  /** Resolves when nothing is being compared or shared any more. */
+  /** Resolves once no background work is left. */
   async idle(): Promise<void> {
     await this.#refreshing
     while (this.#work.size > 0) await Promise.all(this.#work)
   }
 
   async #refresh(): Promise<void> {
-    const { store, onStoreFailure } = this.#options
+    const { store, observer } = this.#options
     try {
       this.price.adopt(await store.recentCosts())
     } catch (error) {
-      onStoreFailure(error, 'price: read')
+      observer.storeFailed(error, 'price: read')
     }
     await Promise.all([this.state.refresh(), this.reconciler.refresh()])
     await this.balance.refresh()
     const { change } = this.price
-    if (change) await this.reconciler.noteNewPrice(change.from, change.to)
+    if (change) await this.reconciler.recordPriceChange(change.from, change.to)
     await this.#measure()
   }
 
   async #measure(): Promise<void> {
-    const { store, now, onStoreFailure } = this.#options
+    const { store, now, observer } = this.#options
     try {
-      const book = await store.account()
-      const gone = book.spent + (this.drift ?? 0)
-      await this.#history.note({ remaining: this.balance.latest?.remaining, inFlight: book.reservedCalls, gone })
-      this.#burn = burnOf(this.#history.spending, { at: now(), gone })
+      const { spent, reservedCalls } = await store.totals()
+      const outflow = spent + (this.drift ?? 0)
+      await this.#history.record({ remaining: this.balance.latest?.remaining, inFlight: reservedCalls, outflow })
+      this.#burn = burnOf(this.#history.outflows, { at: now(), outflow })
     } catch (error) {
-      onStoreFailure(error, 'burn: read')
+      observer.storeFailed(error, 'burn: read')
     }
   }
 
   #openBalance(): Balance {
-    const { store, now, askBalance, onAskFailure, onStoreFailure } = this.#options
+    const { store, now, requestBalance, observer } = this.#options
     return new Balance({
       store,
       now,
-      ask: askBalance,
+      requestBalance,
       isUrgent: () => this.state.current !== undefined && this.state.current.name !== 'normal',
       slack: () => UNKNOWN_OVERLAP * this.price.max,
-      onSample: sample => this.#behind(this.state.tell({ kind: 'balance', sample })),
-      onQuiet: (remaining, book) => this.reconciler.observe({ remaining, at: now(), book, overlap: 0 }),
-      onAskFailure,
-      onShareFailure: error => onStoreFailure(error, 'balance: share'),
+      onSample: sample => this.#inBackground(this.state.apply({ kind: 'balance', sample })),
+      onQuietSample: (remaining, totals) => this.reconciler.observe({ remaining, at: now(), totals, overlap: 0 }),
+      observer,
     })
   }
 
   #openReconciler(): Reconciler {
-    const { store, records, calendar, now, isSettled, onEvent, onResolved, onStoreFailure } = this.#options
+    const { store, records, calendar, now, isSettled, observer } = this.#options
     return new Reconciler({
       records,
       ledger: store,
       calendar,
-      maxCost: () => this.price.max,
+      price: this.price,
       now,
       isSettled,
-      onEvent,
-      onMeanCost: cost => this.price.learn(cost),
-      onResolved,
-      onFailure: error => onStoreFailure(error, 'reconcile'),
+      observer,
     })
   }
 
-  #behind(work: Promise<unknown>): void {
+  #inBackground(work: Promise<unknown>): void {
     this.#work.add(work)
     void work.finally(() => this.#work.delete(work))
   }
 }
 
-/** How many other calls were under way at some time between two looks at the books; undefined where that is not known. */
+/** Counts the other calls in flight at any time between two totals. Undefined if unknown. */
 function overlapOf(
-  reserved: AccountBook | undefined,
-  ended: AccountBook | undefined,
+  reserved: LedgerTotals | undefined,
+  ended: LedgerTotals | undefined,
   notes: number,
 ): number | undefined {
   if (!reserved || !ended) return undefined

@@ -1,92 +1,101 @@
-import type { Nanocredits } from '../../nanocredits.js'
-import type { AccountBook, BalanceSample, LedgerStore } from '../../storage.js'
+import type { BalanceState } from '../../contracts/account.js'
+import type { Clock } from '../../contracts/clock.js'
+import type { Nanocredits } from '../../contracts/nanocredits.js'
+import type { BalanceSample, LedgerStore, LedgerTotals } from '../../contracts/store.js'
+import type { CreditsObserver } from '../observer.js'
 
 export interface BalanceOptions {
-  /** Where all replicas share the newest sample. */
-  store: Pick<LedgerStore, 'recordBalance' | 'balance' | 'account'>
-  /** Segmind's free balance endpoint; rejects when it does not answer. */
-  ask(): Promise<Nanocredits>
-  now(): number
-  /** How much calls of ours may have taken while Segmind was asked. */
+  /** Shares the newest sample between all replicas. */
+  store: Pick<LedgerStore, 'recordBalance' | 'balance' | 'totals'>
+  /** Requests the balance from Segmind's free endpoint. */
+  requestBalance(): Promise<Nanocredits>
+  now: Clock
+  /** Credits that calls of this gateway may have used while a balance request was in progress. */
   slack(): Nanocredits
-  /** While credits are short Segmind is asked more often. */
+  /** While true, the balance is requested more often. */
   isUrgent(): boolean
-  /** Told of every balance that is newly known here. */
+  /** Called with each balance that is new to this replica. */
   onSample(sample: BalanceSample): void
-  /** Told of a balance that was asked for while nothing was under way and nothing was booked: the books have to agree with it. */
-  onQuiet(remaining: Nanocredits, book: AccountBook): Promise<void>
-  /** Told when Segmind, or the store, did not answer: the balance stays what it was. */
-  onAskFailure(error: unknown): void
-  onShareFailure(error: unknown): void
+  /**
+   * Called with a balance from a time without calls or bookings, so the ledger must agree with it.
+   */
+  onQuietSample(remaining: Nanocredits, totals: LedgerTotals): Promise<void>
+  /** After a failure the known balance stays as it was. */
+  observer: Pick<CreditsObserver, 'balanceRequestFailed' | 'storeFailed'>
 }
 
-/** How sure the balance is: heard lately, heard long ago, never heard. */
-export type BalanceState = 'unknown' | 'fresh' | 'stale'
-
-/** How far the clocks of replicas may lie apart. */
+/** Largest accepted difference between the clocks of replicas. */
 const FUTURE_MS = 60_000
-/** How old the newest sample may grow before Segmind is asked, milliseconds; the second while credits are short. */
-const ASK_AFTER_MS = 60_000
-const ASK_URGENTLY_AFTER_MS = 12_000
-/** A balance that could not be renewed for so long is stale. */
+/**
+ * Age of the newest sample from which the balance is requested; the second applies while credits
+ * are low.
+ */
+const REQUEST_AFTER_MS = 60_000
+const URGENT_REQUEST_AFTER_MS = 12_000
+/** Age from which a balance is stale. */
 const FRESH_MS = 300_000
 
-/** The account's balance as Segmind last said it: from the header of every answer, and when idle from the free endpoint. Unknown is never 0. */
+/**
+ * The last balance that Segmind reported: in the headers of responses and, while idle, from its
+ * free endpoint. An unknown balance is never 0.
+ */
 export class Balance {
+  /** Undefined until Segmind has reported a balance. */
+  latest: BalanceSample | undefined
   readonly #options: BalanceOptions
-  #latest: BalanceSample | undefined
-  #asking: Promise<void> | undefined
+  #refreshing: Promise<void> | undefined
   #sequenceBefore: number | undefined
 
   constructor(options: BalanceOptions) {
     this.#options = options
   }
 
-  /** Undefined until Segmind has said something. */
-  get latest(): BalanceSample | undefined {
-    return this.#latest
-  }
-
   get state(): BalanceState {
-    if (!this.#latest) return 'unknown'
-    return this.#options.now() - this.#latest.at <= FRESH_MS ? 'fresh' : 'stale'
+    if (!this.latest) return 'unknown'
+    return this.#options.now() - this.latest.at <= FRESH_MS ? 'fresh' : 'stale'
   }
 
-  /** Takes what an answer's header said. */
+  /** Takes a balance from the headers of a response, and shares it. */
   async record(sample: BalanceSample): Promise<void> {
     this.#take(sample)
-    await this.#options.store.recordBalance(sample).catch(error => this.#options.onShareFailure(error))
+    await this.#options.store
+      .recordBalance(sample)
+      .catch(error => this.#options.observer.storeFailed(error, 'balance: share'))
   }
 
-  /** Takes what other replicas know; asks Segmind, for free, when everybody's knowledge is old. Never rejects. */
+  /**
+   * Reads the shared sample, and requests the balance if that sample is out of date too. Never
+   * rejects.
+   */
   refresh(): Promise<void> {
-    this.#asking ??= this.#refresh()
-      .catch(error => this.#options.onAskFailure(error))
+    this.#refreshing ??= this.#refresh()
+      .catch(error => this.#options.observer.balanceRequestFailed(error))
       .finally(() => {
-        this.#asking = undefined
+        this.#refreshing = undefined
       })
-    return this.#asking
+    return this.#refreshing
   }
 
   async #refresh(): Promise<void> {
     const { now, isUrgent, slack } = this.#options
     const shared = await this.#shared(store => store.balance())
     if (shared && !this.#isFromTheFuture(shared)) this.#take(shared)
-    const before = await this.#shared(store => store.account())
-    // Where nothing was ever booked, nothing can be on its way.
+    const before = await this.#shared(store => store.totals())
+    // If nothing was ever booked, no call can be in flight.
     const wasQuiet = before?.reservedCalls === 0 && before.sequence === (this.#sequenceBefore ?? 0)
     this.#sequenceBefore = before?.sequence
-    const askAfterMs = isUrgent() ? ASK_URGENTLY_AFTER_MS : ASK_AFTER_MS
-    if (this.#latest && now() - this.#latest.at < askAfterMs) return
+    const requestAfterMs = isUrgent() ? URGENT_REQUEST_AFTER_MS : REQUEST_AFTER_MS
+    if (this.latest && now() - this.latest.at < requestAfterMs) return
     const since = now()
-    const remaining = await this.#options.ask()
+    const remaining = await this.#options.requestBalance()
     await this.record({ remaining, at: now(), since, slack: slack() })
-    const after = await this.#shared(store => store.account())
-    // Nothing was booked since the look before: by now Segmind has counted what came earlier, however late it does that.
-    if (wasQuiet && after && after.sequence === before.sequence) await this.#options.onQuiet(remaining, after)
+    const after = await this.#shared(store => store.totals())
+    // Nothing was booked since the previous refresh, so Segmind has counted all earlier calls by
+    // now.
+    if (wasQuiet && after && after.sequence === before.sequence) await this.#options.onQuietSample(remaining, after)
   }
 
-  /** A clock that was wrong, here or in another replica, must not hide everything that comes after it. */
+  /** A sample from a wrong clock, here or in another replica, must not hide all later samples. */
   #isFromTheFuture(sample: BalanceSample): boolean {
     return sample.at > this.#options.now() + FUTURE_MS
   }
@@ -95,21 +104,22 @@ export class Balance {
     try {
       return await read(this.#options.store)
     } catch (error) {
-      this.#options.onShareFailure(error)
+      this.#options.observer.storeFailed(error, 'balance: share')
       return undefined
     }
   }
 
   /**
-   * The newest sample stays. Of two whose questions overlapped the lower balance does, unless they differ by more than calls of ours explain:
-   * answers of concurrent calls arrive out of order.
+   * Keeps the newest sample. Responses of concurrent calls arrive out of order, so of two samples
+   * that overlap in time the lower balance is kept, unless they differ by more than calls of this
+   * gateway explain.
    */
   #take(sample: BalanceSample): void {
-    const known = this.#latest && !this.#isFromTheFuture(this.#latest) ? this.#latest : undefined
+    const known = this.latest && !this.#isFromTheFuture(this.latest) ? this.latest : undefined
     if (known && sample.at < known.at) return
     const { remaining, at, since = at, slack = 0 } = sample
-    const isOurs = known !== undefined && since < known.at && remaining - known.remaining <= slack
-    this.#latest = { remaining: isOurs ? Math.min(remaining, known.remaining) : remaining, at }
-    this.#options.onSample(this.#latest)
+    const isOverlapping = known !== undefined && since < known.at && remaining - known.remaining <= slack
+    this.latest = { remaining: isOverlapping ? Math.min(remaining, known.remaining) : remaining, at }
+    this.#options.onSample(this.latest)
   }
 }

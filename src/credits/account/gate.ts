@@ -1,72 +1,81 @@
-import { GatewayError } from '../../errors.js'
-import type { Nanocredits } from '../../nanocredits.js'
-import type { Team } from '../../segment/types.js'
-import type { BalanceSample } from '../../storage.js'
-import type { CreditState, CreditStateName } from './credit-state.js'
+import type { CreditState, CreditStateName } from '../../contracts/account.js'
+import type { Clock } from '../../contracts/clock.js'
+import { GatewayError } from '../../contracts/errors.js'
+import type { Nanocredits } from '../../contracts/nanocredits.js'
+import type { BalanceSample } from '../../contracts/store.js'
+import type { Team } from '../../contracts/types.js'
 
-export interface GateOptions {
-  state(): CreditState | undefined
-  balance(): BalanceSample | undefined
-  /** What a call is expected to cost. */
-  estimate(): Nanocredits
-  now(): number
+export interface CreditGateOptions {
+  state: { readonly current: CreditState | undefined }
+  balance: { readonly latest: BalanceSample | undefined }
+  price: { current(): Nanocredits }
+  now: Clock
 }
 
-/** How long callers are told to wait while credits are out: as long as it takes to notice that they are back. */
+/** `Retry-After` without credits: the time the gateway needs to notice that credits are back. */
 const RETRY_AFTER_SECONDS = { empty: 30, reserve: 60 } as const
-/** While the account seems empty although the balance does not say so, one call is let through after so long: a refusal is free. */
-const TRY_AGAIN_MS = 60_000
+/**
+ * Interval of probe calls while Segmind refuses calls but the balance does not explain it. A
+ * refusal is free.
+ */
+const PROBE_MS = 60_000
 
-/** Says before anything is spent whether a team may spend at all. */
+/** Decides, before credits are spent, whether a team may spend. */
 export class CreditGate {
-  readonly #options: GateOptions
-  #triedAt = Number.NEGATIVE_INFINITY
+  readonly #options: CreditGateOptions
+  #probedAt = Number.NEGATIVE_INFINITY
 
-  constructor(options: GateOptions) {
+  constructor(options: CreditGateOptions) {
     this.#options = options
   }
 
-  /** Throws `credits_exhausted` (but for one call a minute, where it is not sure) or, for a team that is not protected, `credits_reserved`. */
+  /**
+   * Throws `credits_exhausted` or, for a team that is not protected, `credits_reserved`. While it
+   * is uncertain that credits are exhausted, admits one probe call a minute.
+   */
   admit(team: Team): void {
     const refusal = this.refusal(team)
     if (!refusal) return
-    if (refusal.code !== 'credits_exhausted' || !this.#mayTry()) throw refusal
-    this.#triedAt = this.#options.now()
+    if (refusal.code !== 'credits_exhausted' || !this.#mayProbe()) throw refusal
+    this.#probedAt = this.#options.now()
   }
 
-  /** What `admit` would throw for want of credits. */
+  /** Returns the error for a team that lacks credits, without admitting a probe. */
   refusal(team: Team): GatewayError | undefined {
-    const name = this.#options.state()?.name
+    const name = this.#options.state.current?.name
     if (name === 'empty') return creditsExhausted()
     return name === 'reserve' && !team.protected ? creditsReserved() : undefined
   }
 
-  /** Segmind refused, and the balance says that it should not have, or is not heard any more. */
-  #mayTry(): boolean {
-    const { state, balance, estimate, now } = this.#options
-    const since = state()?.since ?? 0
-    if (now() - Math.max(since, this.#triedAt) < TRY_AGAIN_MS) return false
-    const sample = balance()
-    return !sample || sample.at <= since || sample.remaining >= 2 * estimate()
+  /**
+   * A probe is due if the balance is newer than the refusal and sufficient, or older than the
+   * refusal.
+   */
+  #mayProbe(): boolean {
+    const { state, balance, price, now } = this.#options
+    const since = state.current?.since ?? 0
+    if (now() - Math.max(since, this.#probedAt) < PROBE_MS) return false
+    const sample = balance.latest
+    return !sample || sample.at <= since || sample.remaining >= 2 * price.current()
   }
 }
 
 export function creditsExhausted(): GatewayError {
   return new GatewayError(
     'credits_exhausted',
-    'The shared Segmind account is out of credits; cached answers go on.',
-    refused('empty'),
+    'The shared Segmind account is out of credits. Cached results are still served.',
+    refusalOptions('empty'),
   )
 }
 
 export function creditsReserved(): GatewayError {
   return new GatewayError(
     'credits_reserved',
-    'The remaining credits are reserved for protected teams; cached answers go on.',
-    refused('reserve'),
+    'The remaining credits are reserved for protected teams. Cached results are still served.',
+    refusalOptions('reserve'),
   )
 }
 
-function refused(state: Exclude<CreditStateName, 'normal'>) {
+function refusalOptions(state: Exclude<CreditStateName, 'normal'>) {
   return { retryAfterSeconds: RETRY_AFTER_SECONDS[state], headers: { 'x-credit-state': state } }
 }

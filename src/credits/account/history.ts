@@ -1,55 +1,67 @@
-import type { Nanocredits } from '../../nanocredits.js'
-import type { RecordStore } from '../../storage.js'
-import type { Spending } from './runway.js'
+import type { Clock } from '../../contracts/clock.js'
+import type { Nanocredits } from '../../contracts/nanocredits.js'
+import type { StoreObserver } from '../../contracts/observer.js'
+import type { RecordStore } from '../../contracts/store.js'
+import type { Outflow } from './runway.js'
 
-export interface HistoryOptions {
+export interface AccountHistoryOptions {
   records: RecordStore
-  now(): number
-  onFailure(error: unknown): void
+  now: Clock
+  observer: StoreObserver
 }
 
-/** One look at the account, as it is kept: at, what the account held (null: not known), calls under way, what had left it. */
-type Row = [at: number, remaining: Nanocredits | null, inFlight: number, gone: Nanocredits]
+/** A stored snapshot. `remaining` is null if unknown. */
+type HistoryRow = [at: number, remaining: Nanocredits | null, inFlight: number, outflow: Nanocredits]
 
-export interface Look {
+/**
+ * The account at one moment: balance, calls in flight, and the credits that have left it since the
+ * ledger began.
+ */
+export interface Snapshot {
   remaining: Nanocredits | undefined
   inFlight: number
-  gone: Nanocredits
+  outflow: Nanocredits
 }
 
-/** A row each five minutes, for eight days: what the longest burn needs, and a day more. */
+/** One row per five minutes for eight days: the longest burn window and one more day. */
 const EVERY_MS = 300_000
 const DAY_MS = 86_400_000
 const DAYS = 8
 const MAX_TRIES = 3
 
-/** What the account held and what had left it, every five minutes, kept once for all replicas: a record for each day (UTC). */
+/**
+ * Snapshots of the account every five minutes, one series for all replicas, in one record per day
+ * (UTC).
+ */
 export class AccountHistory {
-  readonly #options: HistoryOptions
-  readonly #days = new Map<string, Row[]>()
+  readonly #options: AccountHistoryOptions
+  readonly #days = new Map<string, HistoryRow[]>()
 
-  constructor(options: HistoryOptions) {
+  constructor(options: AccountHistoryOptions) {
     this.#options = options
   }
 
   /** In order of time. */
-  get spending(): Spending[] {
+  get outflows(): Outflow[] {
     const days = [...this.#days.keys()].sort()
-    return days.flatMap(day => (this.#days.get(day) ?? []).map(([at, , , gone]) => ({ at, gone })))
+    return days.flatMap(day => (this.#days.get(day) ?? []).map(([at, , , outflow]) => ({ at, outflow })))
   }
 
-  /** Reads what is not known here yet, and writes this look down when it is time for one. Never rejects. */
-  async note(look: Look): Promise<void> {
+  /** Reads days that are missing here, and writes the snapshot if one is due. Never rejects. */
+  async record(snapshot: Snapshot): Promise<void> {
     const at = this.#options.now()
     try {
       await this.#catchUp(at)
-      for (let tries = 0; tries < MAX_TRIES; tries++) if (await this.#add(at, look)) return
+      for (let tries = 0; tries < MAX_TRIES; tries++) if (await this.#add(at, snapshot)) return
     } catch (error) {
-      this.#options.onFailure(error)
+      this.#options.observer.storeFailed(error, 'account history')
     }
   }
 
-  /** Days that are over do not change any more, but for the last look of the day before. */
+  /**
+   * Reads days that are not cached. A past day is final, except yesterday's last row, which is read
+   * once more after midnight.
+   */
   async #catchUp(at: number): Promise<void> {
     const wanted = Array.from({ length: DAYS }, (_, ago) => dayOf(at - ago * DAY_MS))
     for (const day of this.#days.keys()) if (!wanted.includes(day)) this.#days.delete(day)
@@ -64,23 +76,23 @@ export class AccountHistory {
     return !this.#days.has(dayOf(at))
   }
 
-  /** Answers false when another replica wrote meanwhile. */
-  async #add(at: number, { remaining, inFlight, gone }: Look): Promise<boolean> {
+  /** Returns false if another replica wrote in the meantime. */
+  async #add(at: number, { remaining, inFlight, outflow }: Snapshot): Promise<boolean> {
     const day = dayOf(at)
     const { rows, version } = await this.#read(day)
     this.#days.set(day, rows)
     const last = rows.at(-1)
     if (last && Math.floor(last[0] / EVERY_MS) >= Math.floor(at / EVERY_MS)) return true
-    const next: Row[] = [...rows, [at, remaining ?? null, inFlight, gone]]
+    const next: HistoryRow[] = [...rows, [at, remaining ?? null, inFlight, outflow]]
     const { records } = this.#options
     if (!(await records.put(keyOf(day), JSON.stringify(next), version, ((DAYS + 2) * DAY_MS) / 1000))) return false
     this.#days.set(day, next)
     return true
   }
 
-  async #read(day: string): Promise<{ rows: Row[]; version: string }> {
+  async #read(day: string): Promise<{ rows: HistoryRow[]; version: string }> {
     const found = await this.#options.records.get(keyOf(day))
-    return { rows: found ? (JSON.parse(found.value) as Row[]) : [], version: found?.version ?? '' }
+    return { rows: found ? (JSON.parse(found.value) as HistoryRow[]) : [], version: found?.version ?? '' }
   }
 }
 

@@ -1,45 +1,47 @@
-import type { Nanocredits } from '../../nanocredits.js'
+import type { PriceChange } from '../../contracts/account.js'
+import type { Nanocredits } from '../../contracts/nanocredits.js'
 
-/** How many recent costs the estimate is learned from, and how many it takes before they count. */
+/** Number of recent costs the estimate is based on, and the number required before they count. */
 const REMEMBERED = 200
 const ENOUGH = 10
-/** The share of recent calls that cost no more than the estimate. */
+/** Share of recent calls that cost no more than the estimate. */
 const QUANTILE = 0.95
-/** The estimate stays within this factor of the configured one, so that one odd bill neither frees nor blocks a budget. */
+/**
+ * Bound on the estimate, relative to the configured one, so that one odd cost neither frees nor
+ * blocks a budget.
+ */
 const MAX_FACTOR = 10
 /**
- * The price has changed when the middle of the last `NEWEST` costs lies so far from the middle of those before, and nearly all of them on
- * that side of it: what varies by chance lies on both.
+ * The price has changed if the median of the last `NEWEST` costs differs from the earlier median by
+ * `CHANGED_FACTOR`, and at least `ON_ONE_SIDE` of them are on the same side of it. Random variation
+ * is on both sides.
  */
 const NEWEST = 20
 const ON_ONE_SIDE = 18
 const CHANGED_FACTOR = 1.2
 
-/** A price that has changed: what a call cost in the middle before, and costs now. */
-export interface PriceChange {
-  from: Nanocredits
-  to: Nanocredits
-}
-
 /**
- * What a call will probably cost: `PRICE_ESTIMATE_CREDITS` until enough calls were seen, then a high quantile of the last ones, or of those
- * since the price has changed. Never 0.
+ * Estimates the cost of a call: `PRICE_ESTIMATE_CREDITS` until enough costs are known, then a high
+ * quantile of the recent ones or, after a price change, of those since the change. Never 0.
  */
 export class PriceEstimate {
+  /** Upper bound on the cost of one call. */
+  readonly max: Nanocredits
   readonly #configured: Nanocredits
   /** The newest first. */
   #recent: readonly Nanocredits[] = []
 
   constructor(configured: Nanocredits) {
     this.#configured = configured
+    this.max = configured * MAX_FACTOR
   }
 
-  /** Learns from a cost that Segmind itself named. */
+  /** Adds a cost that Segmind reported. */
   learn(cost: Nanocredits): void {
     this.#recent = [cost, ...this.#recent].slice(0, REMEMBERED)
   }
 
-  /** Takes over what all replicas have seen, the newest first. */
+  /** Replaces the costs by those of all replicas, the newest first. */
   adopt(costs: readonly Nanocredits[]): void {
     if (costs.length > 0) this.#recent = costs.slice(0, REMEMBERED)
   }
@@ -52,23 +54,18 @@ export class PriceEstimate {
     return Math.max(1, Math.round(Math.min(this.max, Math.max(this.#configured / MAX_FACTOR, seen))))
   }
 
-  /** More than a call plausibly costs. */
-  get max(): Nanocredits {
-    return this.#configured * MAX_FACTOR
-  }
-
-  /** Undefined while calls cost what they did. */
+  /** Undefined while the price is unchanged. */
   get change(): PriceChange | undefined {
     if (this.#recent.length < 2 * NEWEST) return undefined
     const newest = this.#recent.slice(0, NEWEST)
-    const to = middleOf(newest)
-    const from = middleOf(this.#recent.slice(NEWEST))
+    const to = medianOf(newest)
+    const from = medianOf(this.#recent.slice(NEWEST))
     const onThatSide = newest.filter(cost => (to > from ? cost > from : cost < from)).length
     const isFar = Math.max(to, from) > CHANGED_FACTOR * Math.min(to, from)
     return isFar && onThatSide >= ON_ONE_SIDE ? { from, to } : undefined
   }
 }
 
-function middleOf(costs: readonly Nanocredits[]): Nanocredits {
+function medianOf(costs: readonly Nanocredits[]): Nanocredits {
   return costs.toSorted((a, b) => a - b)[Math.floor(costs.length / 2)] ?? 0
 }

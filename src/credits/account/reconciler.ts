@@ -1,78 +1,87 @@
 import { randomUUID } from 'node:crypto'
-import type { Nanocredits } from '../../nanocredits.js'
-import type { AccountBook, CallEntry, LedgerStore, RecordStore } from '../../storage.js'
+import type { AccountEvent } from '../../contracts/account.js'
+import type { Clock } from '../../contracts/clock.js'
+import type { Nanocredits } from '../../contracts/nanocredits.js'
+import type { LedgerStore, LedgerTotals, RecordStore } from '../../contracts/store.js'
+import type { CreditsObserver } from '../observer.js'
 import type { BudgetCalendar } from '../windows.js'
+import type { PriceEstimate } from './price.js'
 import { type Observation, type Resolution, reconcile } from './reconcile.js'
-import { ACCOUNT_KEY, type AccountEvent, type AccountRecord, MAX_EVENTS, readAccount } from './record.js'
+import { ACCOUNT_KEY, type AccountRecord, MAX_EVENTS, readAccount } from './record.js'
 
 export interface ReconcilerOptions {
   records: RecordStore
-  ledger: Pick<LedgerStore, 'account' | 'unknown' | 'settle' | 'release'>
+  ledger: Pick<LedgerStore, 'unknownSince' | 'settle' | 'release'>
   calendar: BudgetCalendar
-  /** More than any one call plausibly costs. */
-  maxCost(): Nanocredits
-  now(): number
-  /** False while ledger steps of this machine wait, or the store has just been away: the books are behind then. */
+  /**
+   * Bounds the cost of a call, and learns the mean cost of calls that Segmind reported no cost for.
+   */
+  price: Pick<PriceEstimate, 'max' | 'learn'>
+  now: Clock
+  /**
+   * False while the ledger may lack steps: some wait on this machine, or the store failed a moment
+   * ago.
+   */
   isSettled(): boolean
-  /** Told once, by the process that recorded it. */
-  onEvent(event: AccountEvent): void
-  /** Told what a call cost on average, where Segmind did not say. */
-  onMeanCost(cost: Nanocredits): void
-  /** Told of an unknown call whose cost the balance has shown; 0 for one that was not billed. */
-  onResolved(resolution: Resolution): void
-  onFailure(error: unknown): void
+  observer: Pick<CreditsObserver, 'callBooked' | 'accountEventRecorded' | 'storeFailed'>
 }
 
-/** What an answer said about the balance, with the books around it. */
-export interface Sample {
+/** A balance that Segmind reported, with the ledger totals at that time. */
+export interface SampleWithTotals {
   remaining: Nanocredits
   at: number
-  book: AccountBook
-  /** Other calls that were under way, or ended, meanwhile. */
+  totals: LedgerTotals
+  /** Other calls that were in flight or ended in the meantime. */
   overlap: number
 }
 
-/** A call that ended as unknown may still be billed for so long: Segmind ends calls itself after less. */
+/** Time during which an unknown call may still be billed. Segmind itself ends calls sooner. */
 const UNKNOWN_SETTLES_MS = 180_000
 const MAX_UNKNOWN = 100
 const MAX_TRIES = 5
-/** While the price that was seen changes over, it is no further change in the same direction. */
+/** Time during which a further price change in the same direction is part of the previous one. */
 const PRICE_AGAIN_MS = 86_400_000
 
-/** Keeps the books and the account's balance together, with all replicas. Never rejects: what fails now is looked at again with the next sample. */
+/**
+ * Reconciles the ledger with the account's balance, once for all replicas. Never rejects; the next
+ * sample repeats a failed attempt.
+ */
 export class Reconciler {
   readonly #options: ReconcilerOptions
   #record: AccountRecord | undefined
   #running: Promise<void> | undefined
-  #next: Sample | undefined
+  #next: SampleWithTotals | undefined
 
   constructor(options: ReconcilerOptions) {
     this.#options = options
   }
 
-  /** What all replicas had agreed on when it was last read; undefined while no balance was heard. */
+  /** The shared record as last read; undefined before the first balance. */
   get record(): AccountRecord | undefined {
     return this.#record
   }
 
-  /** Takes a sample; while one is looked at, only the newest of those that follow is kept. Resolves when it was looked at. */
-  observe(sample: Sample): Promise<void> {
+  /**
+   * Reconciles a sample. While one is in progress, only the newest of the following samples is
+   * kept. Resolves once done.
+   */
+  observe(sample: SampleWithTotals): Promise<void> {
     this.#next = sample
     this.#running ??= this.#run()
     return this.#running
   }
 
-  /** Reads what other replicas have agreed on. */
+  /** Reads the shared record. */
   async refresh(): Promise<void> {
     try {
       this.#record = (await readAccount(this.#options.records)).record
     } catch (error) {
-      this.#options.onFailure(error)
+      this.#options.observer.storeFailed(error, 'reconcile')
     }
   }
 
-  /** Writes down that calls cost something else than before, once for all replicas. */
-  async noteNewPrice(from: Nanocredits, to: Nanocredits): Promise<void> {
+  /** Records a price change, once for all replicas. */
+  async recordPriceChange(from: Nanocredits, to: Nanocredits): Promise<void> {
     const at = this.#options.now()
     await this.#replace(record => {
       const last = record.events.findLast(({ kind }) => kind === 'price')
@@ -88,22 +97,23 @@ export class Reconciler {
     for (let sample = this.#next; sample; sample = this.#next) {
       this.#next = undefined
       try {
-        await this.#look(sample)
+        await this.#reconcile(sample)
       } catch (error) {
-        this.#options.onFailure(error)
+        this.#options.observer.storeFailed(error, 'reconcile')
       }
     }
-    // In the step that saw nothing more to look at: a sample that came a moment later would be left lying.
+    // Synchronous with the check that found no further sample. Otherwise a sample that arrived in
+    // between would be skipped.
     this.#running = undefined
   }
 
-  async #look(sample: Sample): Promise<void> {
-    const { records, calendar, maxCost, isSettled } = this.#options
+  async #reconcile(sample: SampleWithTotals): Promise<void> {
+    const { records, calendar, price, isSettled, observer } = this.#options
     if (!isSettled()) return
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const { record, version } = await readAccount(records)
       const seen = { ...sample, month: calendar.windows(sample.at).month, ...(await this.#unknownsOf(sample, record)) }
-      const next = reconcile(record, seen, { maxCost: maxCost(), newId: randomUUID })
+      const next = reconcile(record, seen, { maxCost: price.max, newId: randomUUID })
       for (const resolution of next.resolutions) await this.#resolve(resolution)
       if (!next.record) {
         this.#record = record
@@ -111,38 +121,40 @@ export class Reconciler {
       }
       if (!(await records.put(ACCOUNT_KEY, JSON.stringify(next.record), version))) continue
       this.#record = next.record
-      if (next.event) this.#options.onEvent(next.event)
-      if (next.meanCost !== undefined) this.#options.onMeanCost(next.meanCost)
+      if (next.event) observer.accountEventRecorded(next.event)
+      if (next.meanCost !== undefined) price.learn(next.meanCost)
       return
     }
   }
 
-  /** While a call that ended as unknown may still be billed, the balance says nothing about it yet. */
+  /**
+   * Finds the unknown calls since the anchor. While one may still be billed, counts it as overlap
+   * instead.
+   */
   async #unknownsOf(
-    sample: Sample,
+    sample: SampleWithTotals,
     record: AccountRecord | undefined,
   ): Promise<Pick<Observation, 'overlap' | 'unknown'>> {
-    const { overlap, book, at } = sample
-    if (overlap > 0 || at - book.unknownAt < UNKNOWN_SETTLES_MS) return { overlap: Math.max(1, overlap), unknown: [] }
-    if (!record || book.unknownAt <= record.anchor.at) return { overlap, unknown: [] }
-    const found = await this.#options.ledger.unknown(record.anchor.at, MAX_UNKNOWN)
-    // Those that ended since the sample are not in its books.
-    return { overlap, unknown: found.filter(({ settled }) => (settled?.settledAt ?? 0) <= book.unknownAt) }
+    const { overlap, totals, at } = sample
+    if (overlap > 0 || at - totals.unknownAt < UNKNOWN_SETTLES_MS) return { overlap: Math.max(1, overlap), unknown: [] }
+    if (!record || totals.unknownAt <= record.anchor.at) return { overlap, unknown: [] }
+    const found = await this.#options.ledger.unknownSince(record.anchor.at, MAX_UNKNOWN)
+    // Calls that ended after the sample are not in its totals.
+    return { overlap, unknown: found.filter(({ settled }) => (settled?.settledAt ?? 0) <= totals.unknownAt) }
   }
 
-  async #resolve(resolution: Resolution): Promise<void> {
-    const { ledger, now, onResolved } = this.#options
-    const { state: _unknown, settled: _estimate, ...call } = resolution.entry
-    const { cost } = resolution
-    if (cost === 0) await ledger.release(call satisfies CallEntry)
-    else await ledger.settle(call, { outcome: 'charged', cost, costSource: 'balance', settledAt: now() })
-    onResolved(resolution)
+  async #resolve({ entry, cost }: Resolution): Promise<void> {
+    const { ledger, now, observer } = this.#options
+    const { state: _unknown, settled: _estimate, ...call } = entry
+    if (cost === 0) return ledger.release(call)
+    await ledger.settle(call, { outcome: 'charged', cost, costSource: 'balance', settledAt: now() })
+    observer.callBooked(call.team, 'charged', cost)
   }
 
   async #replace(
     change: (record: AccountRecord) => { record: AccountRecord; event: AccountEvent } | undefined,
   ): Promise<void> {
-    const { records, onEvent, onFailure } = this.#options
+    const { records, observer } = this.#options
     try {
       for (let tries = 0; tries < MAX_TRIES; tries++) {
         const { record, version } = await readAccount(records)
@@ -150,10 +162,10 @@ export class Reconciler {
         if (!next) return
         if (!(await records.put(ACCOUNT_KEY, JSON.stringify(next.record), version))) continue
         this.#record = next.record
-        return onEvent(next.event)
+        return observer.accountEventRecorded(next.event)
       }
     } catch (error) {
-      onFailure(error)
+      observer.storeFailed(error, 'reconcile')
     }
   }
 }

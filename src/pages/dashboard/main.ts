@@ -1,26 +1,27 @@
-import { byId, setText } from './element.js'
-import { runOperations } from './operations.js'
-import { forgetSession, storedSession, storeSession } from './session.js'
-import { askForSession } from './sign-in.js'
+import { byId } from '../dom.js'
+import { forgetSession, storedSession, storeSession } from './api/session.js'
+import { startDashboard } from './dashboard.js'
+import { signIn } from './sign-in.js'
 
-const REFUSED = 'segmind-gateway.refused'
+const SIGN_OUT_REASON = 'segmind-gateway.refused'
 
-/** Begins with the key of this tab, or asks for one. Whoever leaves gets a page that knows nothing. */
-async function begin(): Promise<void> {
-  byId('log-out').addEventListener('click', () => leave())
-  const why = sessionStorage.getItem(REFUSED) ?? undefined
-  sessionStorage.removeItem(REFUSED)
-  const session = storedSession() ?? (await askForSession(why))
+/** Starts with the session of this tab, or with the sign-in form. */
+async function start(): Promise<void> {
+  byId('sign-out').addEventListener('click', () => signOut())
+  const reason = sessionStorage.getItem(SIGN_OUT_REASON) ?? undefined
+  sessionStorage.removeItem(SIGN_OUT_REASON)
+  const session = storedSession() ?? (await signIn(reason))
   storeSession(session)
-  byId('who').hidden = false
-  setText('operator', session.name)
-  runOperations(session, leave)
+  byId('account').hidden = false
+  byId('operator').textContent = session.name
+  startDashboard(session, signOut)
 }
 
-function leave(why?: string): void {
+/** Forgets the key and reloads, so that no figures stay on the page. */
+function signOut(reason?: string): void {
   forgetSession()
-  if (why !== undefined) sessionStorage.setItem(REFUSED, why)
+  if (reason !== undefined) sessionStorage.setItem(SIGN_OUT_REASON, reason)
   location.reload()
 }
 
-void begin()
+void start()

@@ -1,38 +1,33 @@
-import { Api, type Session } from './api.js'
-import { problemShown } from './dialogs.js'
-import { byId } from './element.js'
-import { Problem } from './problem.js'
+import { byId } from '../dom.js'
+import { OperatorApi, type Session } from './api/operator-api.js'
+import { problemContent } from './elements/dialogs.js'
 
-/** Asks for the operator key until the gateway takes it. `why`: what was wrong with the one before. */
-export function askForSession(why?: string): Promise<Session> {
-  const form = byId<HTMLFormElement>('sign-in')
-  const key = byId<HTMLInputElement>('key')
-  const name = byId<HTMLInputElement>('name')
+/** Shows the sign-in form until a key is accepted, with the reason for the last sign-out. */
+export function signIn(reason = ''): Promise<Session> {
+  const form = byId('sign-in', HTMLFormElement)
+  const key = byId('key', HTMLInputElement)
   const problem = byId('sign-in-problem')
-  const submit = byId<HTMLButtonElement>('sign-in-submit')
+  const submit = byId('sign-in-submit', HTMLButtonElement)
   form.hidden = false
-  problem.replaceChildren(...(why === undefined ? [] : problemShown(new Problem({ message: why }))))
+  problem.textContent = reason
   key.focus()
   return new Promise(resolve => {
-    const tried = async (event: SubmitEvent) => {
+    form.addEventListener('submit', async event => {
       event.preventDefault()
       problem.replaceChildren()
       submit.disabled = true
-      const session = { key: key.value.trim(), name: name.value.trim() }
+      const session = { key: key.value.trim(), name: byId('name', HTMLInputElement).value.trim() }
       try {
-        await new Api(session).get('/overview')
-        form.removeEventListener('submit', listener)
+        await new OperatorApi(session).get('/overview')
         form.hidden = true
         key.value = ''
         resolve(session)
       } catch (error) {
-        problem.replaceChildren(...problemShown(error))
+        problem.replaceChildren(...problemContent(error))
         key.select()
       } finally {
         submit.disabled = false
       }
-    }
-    const listener = (event: SubmitEvent) => void tried(event)
-    form.addEventListener('submit', listener)
+    })
   })
 }

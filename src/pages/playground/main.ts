@@ -1,5 +1,5 @@
-import { takePictures } from './intake.js'
+import { acceptImages } from './image/image-picker.js'
 import { Playground } from './playground.js'
 
 const playground = new Playground()
-takePictures(picture => playground.usePicture(picture))
+acceptImages(image => playground.useImage(image))

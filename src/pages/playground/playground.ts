@@ -1,245 +1,259 @@
 import type { GatewayProblem, Quote, RequestOptions } from '../../client/index.js'
-import { Answers } from './answers.js'
-import { AskForm } from './ask-form.js'
-import { CopyPanel } from './copy-panel.js'
-import { byId } from './dom.js'
-import type { GatewaySession } from './gateway-session.js'
-import type { Answered, Picture } from './history.js'
-import { createKeyPanel, type KeyPanel } from './key-panel.js'
-import { forgetKey } from './key-store.js'
-import * as lists from './points.js'
-import { showProblem } from './problem-panel.js'
-import { fileNameOf, isSameThing, type Question, selectionOf } from './question.js'
-import { Quoting } from './quoting.js'
-import { type RunKind, Runs } from './runs.js'
-import { save } from './save.js'
-import { Stage } from './stage.js'
-import { sayProblem, sayQuote, type Words } from './wording.js'
+import { byId, el } from '../dom.js'
+import type { Pixel } from './image/geometry.js'
+import type { LoadedImage } from './image/loaded-image.js'
+import * as lists from './image/points.js'
+import { Viewer } from './image/viewer.js'
+import type { GatewaySession } from './key/gateway-session.js'
+import { createKeyPanel, type KeyPanel } from './key/key-panel.js'
+import { forgetKey } from './key/key-store.js'
+import { CodePanel } from './request/code-panel.js'
+import { DelayedQuote } from './request/delayed-quote.js'
+import { RequestForm } from './request/request-form.js'
+import { fileNameOf, isSameSelection, type SelectionInput, selectionOf } from './request/selection.js'
+import { type TaskKind, Tasks } from './request/tasks.js'
+import type { Result } from './result/history.js'
+import { showProblem } from './result/problem-panel.js'
+import { Results } from './result/results.js'
+import { type Message, problemText, quoteText } from './wording.js'
 
-const EVERY_CLICK_PAUSE_MS = 250
+const EVERY_CLICK_DELAY_MS = 250
+const DOWNLOAD_URL_MS = 60_000
 
-/** The page: holds what is asked, asks it, and shows what comes of it. */
+/** The page: holds the current selection, requests its quote and its result, and shows them. */
 export class Playground {
-  readonly #stage = new Stage({
-    add: (place, isLeftOut) => this.#add(place, isLeftOut ? 'remove' : this.#form.mark),
-    move: (id, place, gesture) => this.#change(lists.movePoint(this.#points, id, place, gesture)),
-    flip: id => this.#change(lists.flipPoint(this.#points, id)),
-    drop: id => this.#change(lists.dropPoint(this.#points, id)),
+  readonly #viewer = new Viewer({
+    add: (at, isExcluded) => this.#addPoint(at, isExcluded ? 'exclude' : this.#form.pointKind),
+    move: (id, to, gesture) => this.#setPoints(lists.movePoint(this.#points, id, to, gesture)),
+    toggle: id => this.#setPoints(lists.togglePoint(this.#points, id)),
+    remove: id => this.#setPoints(lists.removePoint(this.#points, id)),
   })
-  readonly #form = new AskForm({
-    ask: () => this.#ask(),
-    abort: () => this.#abort(),
-    undo: () => this.#change(lists.undo(this.#points)),
-    clear: () => this.#change(lists.clearPoints(this.#points)),
-    addInTheMiddle: () => this.#addInTheMiddle(),
-    drop: id => this.#change(lists.dropPoint(this.#points, id)),
-    changed: () => this.#questionChanged(),
+  readonly #form = new RequestForm({
+    segment: () => this.#segment(),
+    cancel: () => this.#cancel(),
+    undo: () => this.#setPoints(lists.undo(this.#points)),
+    clear: () => this.#setPoints(lists.clearPoints(this.#points)),
+    addPoint: () => this.#addPointAtCentre(),
+    removePoint: id => this.#setPoints(lists.removePoint(this.#points, id)),
+    change: () => this.#selectionChanged(),
   })
-  readonly #answers = new Answers(this.#stage, entry => this.#restore(entry))
-  readonly #copy = new CopyPanel()
-  readonly #quoting = new Quoting({ quoted: quote => this.#quoted(quote), failed: problem => this.#notQuoted(problem) })
-  readonly #runs = new Runs({
+  readonly #results = new Results(this.#viewer, result => this.#restore(result))
+  readonly #code = new CodePanel()
+  readonly #quote = new DelayedQuote({
+    quoted: quote => this.#quoted(quote),
+    failed: error => this.#quoteFailed(error),
+  })
+  readonly #tasks = new Tasks({
     changed: () => this.#showReadiness(),
-    failed: (problem, kind) => this.#failed(problem, kind),
+    failed: (problem, kind) => this.#taskFailed(problem, kind),
   })
   readonly #key: KeyPanel
   #session: GatewaySession | undefined
-  #picture: Picture | undefined
+  #image: LoadedImage | undefined
   #points = lists.NO_POINTS
-  #soon: ReturnType<typeof setTimeout> | undefined
-  #queueWords = ''
+  #clickTimer: ReturnType<typeof setTimeout> | undefined
+  #queueNote = ''
 
   constructor() {
-    byId('download', HTMLButtonElement).addEventListener('click', () => this.#download())
-    byId('download-rle', HTMLButtonElement).addEventListener('click', () => this.#downloadRle())
+    byId('download').addEventListener('click', () => this.#download())
+    byId('download-rle').addEventListener('click', () => this.#downloadRle())
     this.#key = createKeyPanel(session => this.#useSession(session))
-    this.#questionChanged()
+    this.#selectionChanged()
   }
 
-  /** Begins anew with another picture. */
-  usePicture(picture: Picture): void {
+  /** Starts over with another image. */
+  useImage(image: LoadedImage): void {
     this.#points = lists.NO_POINTS
-    this.#answers.show(undefined)
-    this.#replacePicture(picture)
-    this.#questionChanged()
-    this.#hold()
+    this.#results.show(undefined)
+    this.#replaceImage(image)
+    this.#selectionChanged()
+    void this.#upload()
   }
 
-  get #question(): Question {
+  get #input(): SelectionInput {
     return { prompt: this.#form.prompt, points: this.#points.points, output: this.#form.output }
   }
 
   #useSession(session: GatewaySession | undefined): void {
-    this.#runs.abort('hold', 'ask', 'rle')
+    this.#tasks.cancelAll()
     this.#session = session
-    this.#questionChanged()
-    this.#hold()
+    this.#selectionChanged()
+    void this.#upload()
   }
 
-  #replacePicture(picture: Picture): void {
-    const before = this.#picture
-    this.#runs.abort('hold', 'ask', 'rle')
-    showProblem(undefined, () => {})
-    this.#picture = picture
-    this.#stage.showPicture(picture)
-    if (before && before !== picture && !this.#answers.needs(before.url)) URL.revokeObjectURL(before.url)
+  #replaceImage(image: LoadedImage): void {
+    const before = this.#image
+    this.#tasks.cancelAll()
+    showProblem()
+    this.#image = image
+    this.#viewer.showImage(image)
+    if (before && before !== image && !this.#results.usesUrl(before.url)) URL.revokeObjectURL(before.url)
   }
 
-  /** Brings back an answer with its question. */
-  #restore(entry: Answered): void {
-    if (entry.picture !== this.#picture) this.#replacePicture(entry.picture)
-    this.#points = lists.pointsFrom(entry.points)
-    this.#form.fill(entry)
-    this.#answers.show(entry)
-    this.#questionChanged()
+  /** Brings back a result with its image and its request. */
+  #restore(result: Result): void {
+    if (result.image !== this.#image) this.#replaceImage(result.image)
+    this.#points = lists.pointsFrom(result.points)
+    this.#form.fill(result)
+    this.#results.show(result)
+    this.#selectionChanged()
   }
 
-  /** Sends the picture while its user still thinks. */
-  async #hold(): Promise<void> {
-    const [session, file] = [this.#session, this.#picture?.file]
-    if (session && file) await this.#runs.run('hold', how => session.hold(file, how))
+  /** Uploads the image while the user still makes the selection. */
+  async #upload(): Promise<void> {
+    const [session, file] = [this.#session, this.#image?.file]
+    if (session && file) await this.#tasks.run('upload', options => session.ensureUploaded(file, options))
   }
 
-  #add(place: lists.Place, mark: lists.Mark): number | undefined {
+  /** Returns the id of the new point, or undefined if the list is full. */
+  #addPoint(at: Pixel, kind: lists.PointKind): number | undefined {
     const { nextId } = this.#points
-    this.#change(lists.addPoint(this.#points, place, mark))
+    this.#setPoints(lists.addPoint(this.#points, at, kind))
     return this.#points.nextId > nextId ? nextId : undefined
   }
 
-  #addInTheMiddle(): void {
-    const { width, height } = this.#picture?.size ?? { width: 1, height: 1 }
-    const id = this.#add({ x: Math.floor(width / 2), y: Math.floor(height / 2) }, this.#form.mark)
-    this.#stage.focusPoint(id)
+  #addPointAtCentre(): void {
+    const { width, height } = this.#image?.size ?? { width: 1, height: 1 }
+    const id = this.#addPoint({ x: Math.floor(width / 2), y: Math.floor(height / 2) }, this.#form.pointKind)
+    this.#viewer.focusPoint(id)
   }
 
-  #change(points: lists.PointList): void {
+  #setPoints(points: lists.PointList): void {
     if (points === this.#points) return
     this.#points = points
-    this.#questionChanged(this.#form.asksOnEveryClick)
+    this.#selectionChanged(this.#form.segmentsOnEveryClick)
   }
 
-  /** `asksSoon`: it is asked without another word. */
-  #questionChanged(asksSoon = false): void {
-    const { points, prompt } = this.#question
-    this.#form.showPoints(this.#points, this.#picture !== undefined)
-    if (this.#picture) this.#stage.showPoints(points, this.#picture.size, prompt.trim() === '')
+  #selectionChanged(isAutomatic = false): void {
+    const { points, prompt } = this.#input
+    this.#form.showPoints(this.#points, this.#image !== undefined)
+    if (this.#image) this.#viewer.showPoints(points, this.#image.size, prompt.trim() === '')
     this.#showReadiness()
-    this.#copy.show(this.#question, this.#picture)
-    this.#quote(asksSoon && prompt.trim() === '')
+    this.#code.show(this.#input, this.#image)
+    this.#showNextStep(isAutomatic && prompt.trim() === '')
   }
 
-  /** Says what there is to do, or what asking would cost. */
-  #quote(asksSoon = false): void {
-    clearTimeout(this.#soon)
-    this.#quoting.cancel()
-    this.#answers.markCurrent(this.#isAnswered())
-    const [session, picture, selection] = [this.#session, this.#picture, selectionOf(this.#question)]
-    this.#form.say(this.#whatIsNext(asksSoon))
-    if (!session || !picture || !selection || this.#isAnswered()) return
-    if (asksSoon) this.#soon = setTimeout(() => this.#ask(), EVERY_CLICK_PAUSE_MS)
-    else this.#quoting.ask(session, picture.file, selection)
+  /** Shows the next step and requests a quote. If `isAutomatic`, requests the result instead. */
+  #showNextStep(isAutomatic = false): void {
+    clearTimeout(this.#clickTimer)
+    this.#quote.cancel()
+    const isDone = this.#isDone()
+    this.#results.markCurrent(isDone)
+    this.#form.showMessage(this.#nextStep(isDone, isAutomatic))
+    const [session, image, selection] = [this.#session, this.#image, selectionOf(this.#input)]
+    if (!session || !image || !selection || isDone) return
+    if (isAutomatic) this.#clickTimer = setTimeout(() => this.#segment(), EVERY_CLICK_DELAY_MS)
+    else this.#quote.request(session, image.file, selection)
   }
 
-  #whatIsNext(asksSoon: boolean): Words {
-    const selection = selectionOf(this.#question)
-    if (!this.#session) return { tone: 'plain', text: 'First, your team key' }
-    if (!this.#picture) return { tone: 'plain', text: 'First, a picture' }
-    if (!selection) return { tone: 'plain', text: 'Click what to select', more: 'or name it in words' }
-    if (this.#isAnswered()) return { tone: 'plain', text: 'Answered', more: 'Change something to ask anew.' }
-    return { tone: 'plain', text: asksSoon ? 'Asked with every click' : 'What would it cost?' }
+  #nextStep(isDone: boolean, isAutomatic: boolean): Message {
+    if (!this.#session) return { tone: 'plain', text: 'Enter your team key' }
+    if (!this.#image) return { tone: 'plain', text: 'Choose an image' }
+    if (!selectionOf(this.#input))
+      return { tone: 'plain', text: 'Click the object', more: 'or describe it in a prompt' }
+    if (isDone) return { tone: 'plain', text: 'Done', more: 'Change the selection for another result.' }
+    return { tone: 'plain', text: isAutomatic ? 'Segmenting on every click' : 'Fetching a quote…' }
   }
 
-  #isAnswered(): boolean {
-    const { shown } = this.#answers
-    return shown !== undefined && shown.output === this.#form.output && isSameThing(shown, this.#question)
+  #isDone(): boolean {
+    const { shown } = this.#results
+    return shown !== undefined && shown.output === this.#form.output && isSameSelection(shown, this.#input)
   }
 
   #quoted(quote: Quote): void {
     const { wouldBe, costCredits, allowed, queue } = quote
-    this.#form.say(sayQuote(quote, this.#session?.isTestKey ?? false))
+    this.#form.showMessage(quoteText(quote, this.#session?.isTestKey ?? false))
     this.#key.showRemaining(quote.remainingCredits)
-    this.#queueWords = queue.depth > 0 ? `${queue.depth} before it` : ''
-    // The selection that is shown, in another form that is there already: nothing is to be decided, and nothing can be spent.
-    const { shown } = this.#answers
-    const isThere = allowed && wouldBe === 'hit' && costCredits === 0
-    if (isThere && shown && isSameThing(shown, this.#question)) this.#ask({ cacheControl: 'only-if-cached' })
+    this.#queueNote = queue.depth > 0 ? `${queue.depth} ahead` : ''
+    // Another output of the selection on display is fetched at once if it is free and cached.
+    const { shown } = this.#results
+    const isCached = allowed && wouldBe === 'hit' && costCredits === 0
+    if (isCached && shown && isSameSelection(shown, this.#input)) void this.#segment({ cacheControl: 'only-if-cached' })
   }
 
-  #notQuoted(problem: GatewayProblem): void {
-    if (this.#isAboutKey(problem)) return
-    const { title, sentences } = sayProblem(problem)
-    this.#form.say({ tone: 'bad', text: title, more: sentences[0] ?? '' })
+  #quoteFailed(problem: GatewayProblem): void {
+    if (this.#isKeyProblem(problem)) return
+    const { title, sentences } = problemText(problem)
+    this.#form.showMessage({ tone: 'bad', text: title, more: sentences[0] ?? '' })
   }
 
-  async #ask(how: RequestOptions = {}): Promise<void> {
-    const question = this.#question
-    const [session, picture, selection] = [this.#session, this.#picture, selectionOf(question)]
-    if (!session || !picture || !selection) return
-    clearTimeout(this.#soon)
-    this.#quoting.cancel()
-    showProblem(undefined, () => {})
-    this.#form.say({ tone: 'plain', text: 'Asked' })
-    const began = performance.now()
-    const work = (options: RequestOptions) => session.segment(picture.file, selection, { ...options, ...how })
-    const answer = await this.#runs.run('ask', work, this.#queueWords)
+  async #segment(overrides: RequestOptions = {}): Promise<void> {
+    const input = this.#input
+    const [session, image, selection] = [this.#session, this.#image, selectionOf(input)]
+    if (!session || !image || !selection) return
+    clearTimeout(this.#clickTimer)
+    this.#quote.cancel()
+    showProblem()
+    this.#form.showMessage({ tone: 'plain', text: 'Segmenting…' })
+    const startedAt = performance.now()
+    const task = (options: RequestOptions) => session.segment(image.file, selection, { ...options, ...overrides })
+    const answer = await this.#tasks.run('segment', task, this.#queueNote)
     if (!answer) return
-    const [elapsedMs, url] = [performance.now() - began, URL.createObjectURL(answer.blob())]
-    this.#answers.add({ ...question, picture, answer, url, elapsedMs, at: new Date() })
+    const elapsedMs = performance.now() - startedAt
+    this.#results.add({ ...input, image, answer, url: URL.createObjectURL(answer.blob()), elapsedMs, at: new Date() })
     this.#key.showRemaining(answer.remainingCredits)
-    this.#quote()
+    this.#showNextStep()
   }
 
-  #abort(): void {
-    const wasAsking = this.#runs.isOn('ask')
-    this.#runs.abort('hold', 'ask', 'rle')
-    const more = wasAsking
-      ? 'What Segmind was asked already is paid all the same; asked again, the answer is there.'
+  #cancel(): void {
+    const wasSegmenting = this.#tasks.isRunning('segment')
+    this.#tasks.cancelAll()
+    const more = wasSegmenting
+      ? 'A call that already reached Segmind is still charged. The same request again returns its result.'
       : ''
-    this.#form.say({ tone: 'warn', text: 'Stopped', more })
+    this.#form.showMessage({ tone: 'warn', text: 'Cancelled', more })
   }
 
   #download(): void {
-    const { shown } = this.#answers
-    if (!shown) return
-    const { answer, picture, output } = shown
-    save(answer.blob(), fileNameOf(picture.name, output, answer.contentType))
+    const { shown } = this.#results
+    if (shown) save(shown.answer.blob(), fileNameOf(shown.image.name, shown.output, shown.answer.contentType))
   }
 
-  /** Made of the mask that was bought: it must not buy another one. */
+  /** Downloads the mask on display as RLE. Accepts only a cached result, to buy nothing. */
   async #downloadRle(): Promise<void> {
-    const [session, { shown }] = [this.#session, this.#answers]
+    const [session, { shown }] = [this.#session, this.#results]
     const selection = shown && selectionOf(shown)
     if (!session || !selection) return
-    const asked = { ...selection, output: 'rle' } as const
-    const answer = await this.#runs.run('rle', how =>
-      session.segment(shown.picture.file, asked, { ...how, cacheControl: 'only-if-cached' }),
+    const answer = await this.#tasks.run('rle', options =>
+      session.segment(
+        shown.image.file,
+        { ...selection, output: 'rle' },
+        { ...options, cacheControl: 'only-if-cached' },
+      ),
     )
-    if (answer) save(answer.blob(), fileNameOf(shown.picture.name, 'rle', answer.contentType))
+    if (answer) save(answer.blob(), fileNameOf(shown.image.name, 'rle', answer.contentType))
   }
 
-  #failed(problem: GatewayProblem, kind: RunKind): void {
-    if (this.#isAboutKey(problem)) return
-    if (kind === 'ask') this.#form.say({ tone: 'bad', text: 'Not answered' })
-    showProblem(problem, () => this.#again())
+  #taskFailed(problem: GatewayProblem, kind: TaskKind): void {
+    if (this.#isKeyProblem(problem)) return
+    if (kind === 'segment') this.#form.showMessage({ tone: 'bad', text: 'Request failed' })
+    showProblem(problem, () => this.#retry())
   }
 
-  #again(): void {
-    showProblem(undefined, () => {})
-    if (selectionOf(this.#question)) this.#ask()
-    else this.#hold()
+  #retry(): void {
+    showProblem()
+    if (selectionOf(this.#input)) void this.#segment()
+    else void this.#upload()
   }
 
-  #isAboutKey(problem: GatewayProblem): boolean {
+  /** Asks for another key if the gateway refuses this one. */
+  #isKeyProblem(problem: GatewayProblem): boolean {
     if (problem.code !== 'unauthorized' && problem.code !== 'forbidden') return false
     if (problem.code === 'unauthorized') forgetKey()
-    const { title, sentences } = sayProblem(problem)
-    this.#key.ask(`${title}. ${sentences[0] ?? ''} Request ${problem.requestId ?? 'without an id'}.`)
+    const { title, sentences, requestId } = problemText(problem)
+    this.#key.requestKey(`${title}. ${sentences[0] ?? ''}${requestId ? ` Request id ${requestId}.` : ''}`)
     return true
   }
 
   #showReadiness(): void {
-    const isReady =
-      this.#session !== undefined && this.#picture !== undefined && selectionOf(this.#question) !== undefined
-    this.#form.showReadiness(isReady, this.#runs.isOn('ask'), this.#runs.isBusy)
+    const isReady = this.#session !== undefined && this.#image !== undefined && selectionOf(this.#input) !== undefined
+    this.#form.showReadiness(isReady, this.#tasks.isRunning('segment'), this.#tasks.isBusy)
   }
+}
+
+/** Downloads a file. */
+function save(content: Blob, name: string): void {
+  const href = URL.createObjectURL(content)
+  el('a', { href, download: name }).click()
+  setTimeout(() => URL.revokeObjectURL(href), DOWNLOAD_URL_MS)
 }

@@ -1,2 +1,2 @@
-/** The charts, as the build copies them beside this file: https://github.com/leeoniya/uPlot (MIT). */
+/** The chart library, copied here by the build: https://github.com/leeoniya/uPlot (MIT). */
 export { default } from 'uplot'

@@ -1,118 +1,99 @@
-import { type LabPicture, squaredDistance } from './lab.js'
+import { forEachPair, type Size, squaredDistance } from './features.js'
 
-/** A picture cut into small patches of even colour. */
+/** Partition of a picture into small regions of similar colour. */
 export interface Regions {
   count: number
-  /** Which region each pixel belongs to, 0 … count − 1. */
+  /** Region of each pixel, 0 … count − 1. */
   of: Int32Array
 }
 
 /**
- * Cuts a picture into patches by graph-based segmentation (Felzenszwalb and Huttenlocher, 2004): two patches join when the
- * colour step between them is small against the variation inside each. Deterministic.
+ * Graph-based segmentation (Felzenszwalb and Huttenlocher, 2004). Joins two regions when the colour
+ * step between them is small compared to the variation inside each. Then joins regions of fewer
+ * than `minPixels` pixels with a neighbour. Deterministic.
  */
-export function cutIntoRegions(lab: LabPicture, options: { grain: number; minPixels: number }): Regions {
-  const { from, to, weight, order } = sortedSteps(lab)
-  const forest = new Forest(lab.width * lab.height)
-  const tolerance = new Float32Array(lab.width * lab.height).fill(options.grain)
+export function cutIntoRegions(
+  features: Float32Array,
+  size: Size,
+  { grain, minPixels }: { grain: number; minPixels: number },
+): Regions {
+  const { from, to, weight, order } = sortedSteps(features, size)
+  const pixels = size.width * size.height
+  const parent = new Int32Array(pixels).map((_, pixel) => pixel)
+  const counts = new Int32Array(pixels).fill(1)
+  const tolerance = new Float32Array(pixels).fill(grain)
   for (const step of order) {
-    const a = forest.root(from[step] ?? 0)
-    const b = forest.root(to[step] ?? 0)
+    const a = rootOf(parent, from[step] ?? 0)
+    const b = rootOf(parent, to[step] ?? 0)
     const w = weight[step] ?? 0
     if (a === b || w > Math.min(tolerance[a] ?? 0, tolerance[b] ?? 0)) continue
-    const joined = forest.join(a, b)
-    tolerance[joined] = w + options.grain / forest.size(joined)
+    const kept = join(parent, counts, a, b)
+    tolerance[kept] = w + grain / (counts[kept] ?? 1)
   }
   for (const step of order) {
-    const a = forest.root(from[step] ?? 0)
-    const b = forest.root(to[step] ?? 0)
-    if (a !== b && Math.min(forest.size(a), forest.size(b)) < options.minPixels) forest.join(a, b)
+    const a = rootOf(parent, from[step] ?? 0)
+    const b = rootOf(parent, to[step] ?? 0)
+    if (a !== b && Math.min(counts[a] ?? 0, counts[b] ?? 0) < minPixels) join(parent, counts, a, b)
   }
-  return number(forest, lab.width * lab.height)
+  const numbers = new Map<number, number>()
+  const of = parent.map((_, pixel) => {
+    const root = rootOf(parent, pixel)
+    if (!numbers.has(root)) numbers.set(root, numbers.size)
+    return numbers.get(root) ?? 0
+  })
+  return { count: numbers.size, of }
 }
 
-/** Union-find over pixels, with the size of each set. */
-class Forest {
-  readonly #parent: Int32Array
-  readonly #size: Int32Array
-
-  constructor(count: number) {
-    this.#parent = Int32Array.from({ length: count }, (_, index) => index)
-    this.#size = new Int32Array(count).fill(1)
-  }
-
-  root(index: number): number {
-    let at = index
-    while ((this.#parent[at] ?? at) !== at) {
-      const grandparent = this.#parent[this.#parent[at] ?? at] ?? at
-      this.#parent[at] = grandparent
-      at = grandparent
-    }
-    return at
-  }
-
-  size(root: number): number {
-    return this.#size[root] ?? 0
-  }
-
-  join(a: number, b: number): number {
-    const [keep, give] = this.size(a) >= this.size(b) ? [a, b] : [b, a]
-    this.#parent[give] = keep
-    this.#size[keep] = this.size(a) + this.size(b)
-    return keep
-  }
+/** Adds up the values of the pixels of each region. */
+export function sumByRegion(regions: Regions, values: ArrayLike<number>): Float32Array {
+  const sums = new Float32Array(regions.count)
+  regions.of.forEach((region, pixel) => {
+    sums[region] = (sums[region] ?? 0) + (values[pixel] ?? 0)
+  })
+  return sums
 }
 
-/** Every pair of neighbouring pixels (right, below, both diagonals), ordered by the colour step between them. */
-function sortedSteps(lab: LabPicture) {
-  const { width, height } = lab
-  const from = new Int32Array(4 * width * height)
+/** Joins two roots of a union-find forest. Returns the root of the larger tree. */
+function join(parent: Int32Array, counts: Int32Array, a: number, b: number): number {
+  const kept = (counts[a] ?? 0) >= (counts[b] ?? 0) ? a : b
+  parent[kept === a ? b : a] = kept
+  counts[kept] = (counts[a] ?? 0) + (counts[b] ?? 0)
+  return kept
+}
+
+/** Finds the root in a union-find forest and halves the path to it. */
+function rootOf(parent: Int32Array, pixel: number): number {
+  let root = pixel
+  while ((parent[root] ?? root) !== root) {
+    const next = parent[parent[root] ?? root] ?? root
+    parent[root] = next
+    root = next
+  }
+  return root
+}
+
+/**
+ * Returns all pairs of neighbouring pixels, and their order by colour step, in units of 1/32 Lab.
+ */
+function sortedSteps(features: Float32Array, size: Size) {
+  const from = new Int32Array(4 * size.width * size.height)
   const to = new Int32Array(from.length)
   const weight = new Float32Array(from.length)
   let count = 0
-  const add = (p: number, q: number) => {
+  forEachPair(size, (p, q) => {
     from[count] = p
     to[count] = q
-    weight[count++] = Math.sqrt(squaredDistance(lab, p, q))
-  }
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const here = y * width + x
-      if (x + 1 < width) add(here, here + 1)
-      if (y + 1 < height) add(here, here + width)
-      if (x + 1 < width && y + 1 < height) add(here, here + width + 1)
-      if (x > 0 && y + 1 < height) add(here, here + width - 1)
-    }
-  }
-  return { from, to, weight, order: sortedByWeight(weight.subarray(0, count)) }
-}
-
-/** Counting sort in steps of 1/32 Lab unit: linear, stable and the same on every machine. */
-function sortedByWeight(weight: Float32Array): Int32Array {
-  const level = (value: number) => Math.min(8191, Math.floor(value * 32))
-  const starts = new Int32Array(8193)
-  for (const value of weight) starts[level(value) + 1] = (starts[level(value) + 1] ?? 0) + 1
-  for (let index = 1; index < starts.length; index++) starts[index] = (starts[index] ?? 0) + (starts[index - 1] ?? 0)
-  const order = new Int32Array(weight.length)
-  weight.forEach((value, index) => {
-    const slot = starts[level(value)] ?? 0
-    order[slot] = index
-    starts[level(value)] = slot + 1
+    weight[count++] = Math.sqrt(squaredDistance(features, p, q))
   })
-  return order
-}
-
-function number(forest: Forest, pixels: number): Regions {
-  const names = new Map<number, number>()
-  const of = new Int32Array(pixels)
-  for (let pixel = 0; pixel < pixels; pixel++) {
-    const root = forest.root(pixel)
-    let name = names.get(root)
-    if (name === undefined) {
-      name = names.size
-      names.set(root, name)
-    }
-    of[pixel] = name
+  const firstOfLevel = new Int32Array(8192).fill(-1)
+  const next = new Int32Array(count)
+  for (let step = count - 1; step >= 0; step--) {
+    const level = Math.min(8191, Math.floor((weight[step] ?? 0) * 32))
+    next[step] = firstOfLevel[level] ?? -1
+    firstOfLevel[level] = step
   }
-  return { count: names.size, of }
+  const order = new Int32Array(count)
+  let filled = 0
+  for (const first of firstOfLevel) for (let step = first; step >= 0; step = next[step] ?? -1) order[filled++] = step
+  return { from, to, weight, order }
 }

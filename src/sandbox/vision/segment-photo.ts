@@ -1,14 +1,14 @@
-import type { Point } from '../../segment/types.js'
-import { drawOverlay } from './draw.js'
-import { enlarge, type Picture } from './enlarge.js'
-import { decode, encode, type Refusal } from './photo.js'
+import type { Point } from '../../contracts/types.js'
+import { type Analysis, analyse } from './analysis.js'
+import type { Size } from './features.js'
+import { drawOverlay, enlarge } from './output.js'
+import { decode, encode, type Picture, type Refusal } from './photo.js'
 import { refine } from './refine.js'
-import { pixelAt, selectAtPoints, takeAway } from './select-at-points.js'
+import { pixelAt, removeAtPoints, selectAtPoints } from './select-at-points.js'
 import { selectByPrompt } from './select-by-prompt.js'
-import { tidy } from './tidy.js'
-import { study, type WorkPicture } from './work-picture.js'
+import { removeSpecks } from './specks.js'
 
-/** What to select in which photo. With a prompt, `points` mean nothing. */
+/** A photo and a selection. With a prompt, `points` are ignored. */
 export interface Question {
   image: Uint8Array
   prompt?: string
@@ -17,100 +17,76 @@ export interface Question {
   overlay: boolean
 }
 
-/** A JPEG as large as the photo. */
-export interface Answer {
+/** A JPEG of the photo's size. */
+export interface SegmentedPhoto {
   jpeg: Uint8Array
   width: number
   height: number
 }
 
-/** How far the rough outline may be off, as a share of the small picture's longer side. */
+/** Largest correction of the outline, as a share of the small picture's longer side. */
 const REACH = 0.013
-/** Radius around a kept or removed point that surely belongs to it, in pixels of the small picture. */
-const MARK_RADIUS = 2
+/** Radius around a point that belongs to it, in pixels of the small picture. */
+const POINT_RADIUS = 2
 
 /**
- * The whole story: decode, make small, find the thing on the small picture, take the removed parts away, move the outline to the
- * edges, bring the mask back to full size, draw. Deterministic.
+ * Segments a photo. Finds the object in a small picture of it, refines the outline, enlarges the
+ * mask and draws it. Deterministic.
  */
-export async function segmentPhoto(question: Question): Promise<Answer | Refusal> {
+export async function segmentPhoto(question: Question): Promise<SegmentedPhoto | Refusal> {
   const photo = await decode(question.image)
   if ('refused' in photo) return photo
-  const { full, small } = photo
-  const stray = strayPoint(full, question)
+  const { full, small, lab } = photo
+  const points = question.prompt === undefined ? question.points : []
+  const stray = [...question.points, ...question.removed].find(point => isOutside(full, point))
   if (stray) return { refused: `[${stray.join(',')}] lies outside the image of ${full.width} x ${full.height}` }
-  const { points, removed } = marksOn(small, full, question)
-  const picture = study(small.rgb, small.width, small.height)
-  const inside = selectionOf(picture, { ...question, points, removed })
-  const coverage = enlarge({ ...small, inside }, small, full)
-  mark(coverage, full, { points: question.prompt === undefined ? question.points : [], value: 255 })
-  mark(coverage, full, { points: question.removed, value: 0 })
+  const reduce = ([x, y]: Point): Point => [(x * small.width) / full.width, (y * small.height) / full.height]
+  const inside = select(analyse(small, lab), {
+    ...question,
+    points: points.map(reduce),
+    removed: question.removed.map(reduce),
+  })
+  const coverage = enlarge(inside, small, full)
+  setPoints(coverage, full, points, 255)
+  setPoints(coverage, full, question.removed, 0)
   const { width, height } = full
-  if (question.overlay) {
-    drawOverlay(full, coverage)
-    return { jpeg: await encode(full.rgb, { width, height, channels: 3 }), width, height }
-  }
-  return { jpeg: await encode(coverage, { width, height, channels: 1 }), width, height }
+  if (!question.overlay) return { jpeg: await encode(coverage, full, 1), width, height }
+  drawOverlay(full, coverage)
+  return { jpeg: await encode(full.rgb, full, 3), width, height }
 }
 
-type Selection = Pick<Question, 'prompt' | 'points' | 'removed'>
-
-function selectionOf(picture: WorkPicture, { prompt, points, removed }: Selection): Uint8Array {
-  const rough = prompt === undefined ? selectAtPoints(picture, points) : selectByPrompt(picture, prompt)
-  takeAway(picture, rough, { removed, kept: points })
-  const known = marked(picture, { points, removed })
-  const reach = Math.max(1, Math.round(REACH * Math.max(picture.width, picture.height)))
-  const inside = refine(picture, rough, known, reach)
-  const keep = new Set([...points, ...removed].map(point => pixelAt(picture, point)))
-  tidy({ width: picture.width, height: picture.height, inside }, keep)
+function select(analysis: Analysis, { prompt, points, removed }: Omit<Question, 'image'>): Uint8Array {
+  const rough = prompt === undefined ? selectAtPoints(analysis, points) : selectByPrompt(analysis, prompt)
+  removeAtPoints(analysis, rough, { removed, kept: points })
+  const known = new Int8Array(rough.length)
+  for (const point of points) for (const pixel of discAt(analysis, point, POINT_RADIUS)) known[pixel] = 1
+  for (const point of removed) for (const pixel of discAt(analysis, point, POINT_RADIUS)) known[pixel] = -1
+  const reach = Math.max(1, Math.round(REACH * Math.max(analysis.width, analysis.height)))
+  const inside = refine(analysis, rough, known, reach)
+  removeSpecks(inside, analysis.width, new Set([...points, ...removed].map(point => pixelAt(analysis, point))))
   return inside
 }
 
-/** A point that lies outside the photo in either orientation (EXIF may have turned it). */
-function strayPoint(photo: Picture, { points, removed }: Selection): Point | undefined {
-  const longest = Math.max(photo.width, photo.height)
-  const shortest = Math.min(photo.width, photo.height)
-  return [...points, ...removed].find(([x, y]) => Math.max(x, y) > longest || Math.min(x, y) > shortest)
+/** Returns whether a point is outside the photo in both orientations. EXIF may have turned it. */
+function isOutside({ width, height }: Size, [x, y]: Point): boolean {
+  return Math.max(x, y) > Math.max(width, height) || Math.min(x, y) > Math.min(width, height)
 }
 
-/** Brings the points that count to the small picture. */
-function marksOn(small: Picture, full: Picture, { prompt, points, removed }: Selection) {
-  const bring = ([x, y]: Point): Point => [(x * small.width) / full.width, (y * small.height) / full.height]
-  return { points: prompt === undefined ? points.map(bring) : [], removed: removed.map(bring) }
-}
-
-function marked(picture: WorkPicture, marks: { points: readonly Point[]; removed: readonly Point[] }): Int8Array {
-  const known = new Int8Array(picture.width * picture.height)
-  const disc = (points: readonly Point[], value: number) => {
-    for (const point of points) {
-      for (const pixel of discAt(picture, point, MARK_RADIUS)) known[pixel] = value
-    }
-  }
-  disc(marks.points, 1)
-  disc(marks.removed, -1)
-  return known
-}
-
-/** Holds the promise to the caller at full size: a kept point is selected, a removed one is not. */
-function mark(coverage: Uint8Array, photo: Picture, marks: { points: readonly Point[]; value: 0 | 255 }): void {
-  const radius = Math.max(1, Math.max(photo.width, photo.height) / 200)
-  for (const point of marks.points) {
-    if (Math.abs((coverage[pixelAt(photo, point)] ?? 0) - marks.value) < 64) continue
-    for (const pixel of discAt(photo, point, radius)) coverage[pixel] = marks.value
+/** Sets the coverage around each point whose pixel differs from `value`. */
+function setPoints(coverage: Uint8Array, full: Picture, points: readonly Point[], value: 0 | 255): void {
+  const radius = Math.max(1, Math.max(full.width, full.height) / 200)
+  for (const point of points) {
+    if (Math.abs((coverage[pixelAt(full, point)] ?? 0) - value) < 64) continue
+    for (const pixel of discAt(full, point, radius)) coverage[pixel] = value
   }
 }
 
-function* discAt(
-  { width, height }: { width: number; height: number },
-  point: Point,
-  radius: number,
-): Generator<number> {
+function discAt({ width, height }: Size, point: Point, radius: number): number[] {
   const centre = pixelAt({ width, height }, point)
-  const [middleX, middleY] = [centre % width, Math.floor(centre / width)]
-  const reach = Math.ceil(radius)
-  for (let y = Math.max(0, middleY - reach); y <= Math.min(height - 1, middleY + reach); y++) {
-    for (let x = Math.max(0, middleX - reach); x <= Math.min(width - 1, middleX + reach); x++) {
-      if (Math.hypot(x - middleX, y - middleY) <= radius) yield y * width + x
-    }
-  }
+  const [centreX, centreY] = [centre % width, Math.floor(centre / width)]
+  const pixels: number[] = []
+  for (let y = Math.max(0, Math.ceil(centreY - radius)); y <= Math.min(height - 1, centreY + radius); y++)
+    for (let x = Math.max(0, Math.ceil(centreX - radius)); x <= Math.min(width - 1, centreX + radius); x++)
+      if (Math.hypot(x - centreX, y - centreY) <= radius) pixels.push(y * width + x)
+  return pixels
 }

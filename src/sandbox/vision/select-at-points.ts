@@ -1,106 +1,105 @@
-import type { Point } from '../../segment/types.js'
-import { thingInFocus } from './main-thing.js'
-import { likeness } from './measures.js'
+import type { Point } from '../../contracts/types.js'
+import { type Analysis, type Candidate, objectness } from './analysis.js'
+import type { Size } from './features.js'
+import { objectInFocus } from './focus.js'
 import { difference } from './patches.js'
-import type { Candidate, WorkPicture } from './work-picture.js'
+import { sumByRegion } from './regions.js'
 
-/** How much it speaks against a candidate that it looks unlike the patch that was clicked. */
-const UNLIKE = 0.12
-/** A score below this is a guess rather than a thing. */
-const POOR = -1.1
-/** Several clicks mean one thing rather than several when that thing scores at most so much less than the weakest of them. */
-const TOGETHER = 0.4
-/** Taking a thing away may take at most this share of the selection; else only the surroundings of the point go. */
-const MOST_TAKEN = 0.7
+/** Penalty for the difference between a candidate and the patch at the point. */
+const DIFFERENCE_WEIGHT = 0.12
+/** A candidate with a lower score is unlikely to be an object. */
+const MIN_SCORE = -1.1
+/**
+ * Several points select one common object if its score is at most this much below the lowest of the
+ * separate ones.
+ */
+const COMMON_TOLERANCE = 0.4
+/** A removed point removes an object only up to this share of the selection. */
+const MAX_REMOVED = 0.7
 
-/** Selects the thing under each point, or one thing that holds them all where there is one. Answers a mask of 0 and 1. */
-export function selectAtPoints(picture: WorkPicture, points: readonly Point[]): Uint8Array {
-  const patches = points.map(point => patchAt(picture, point))
-  const each = patches.flatMap(patch => thingWith(picture, patch) ?? [])
-  const one = points.length > 1 ? bestWith(picture, patches) : undefined
-  const weakest = Math.min(...each.map(({ score }) => score))
-  const chosen = new Set((one && one.score > weakest - TOGETHER ? [one] : each).flatMap(({ members }) => [...members]))
-  return Uint8Array.from(picture.regions.of, region => (chosen.has(region) ? 1 : 0))
+type ScoredCandidate = Candidate & { score: number }
+
+/**
+ * Selects the object at each point, or one object that contains all points. Returns a mask of 0 and
+ * 1.
+ */
+export function selectAtPoints(analysis: Analysis, points: readonly Point[]): Uint8Array {
+  const patches = points.map(point => patchAt(analysis, point))
+  const separate = patches.flatMap(patch => objectWith(analysis, patch) ?? [])
+  const common = points.length > 1 ? bestWith(analysis, patches) : undefined
+  const lowest = Math.min(...separate.map(({ score }) => score))
+  const chosen = common && common.score > lowest - COMMON_TOLERANCE ? [common] : separate
+  return maskOf(
+    analysis,
+    chosen.flatMap(({ members }) => members),
+  )
 }
 
 /**
- * Takes what lies under each removed point out of a mask: the likeliest thing that holds it and none of the kept points.
- * Where no such thing can be told apart, what is nearer to the removed point than to any kept one, within a disc.
+ * Removes the object at each removed point from a mask, in place. The object contains none of the
+ * kept points. Without such an object, removes a disc, except pixels that are nearer to a kept
+ * point.
  */
-export function takeAway(
-  picture: WorkPicture,
+export function removeAtPoints(
+  analysis: Analysis,
   mask: Uint8Array,
-  marks: { removed: readonly Point[]; kept: readonly Point[] },
+  { removed, kept }: { removed: readonly Point[]; kept: readonly Point[] },
 ): void {
-  const kept = new Set(marks.kept.map(point => patchAt(picture, point)))
-  for (const point of marks.removed) {
-    if (!mask[pixelAt(picture, point)]) continue
-    const thing = bestWith(picture, [patchAt(picture, point)], candidate => isPart(picture, mask, candidate, kept))
-    const members = new Set(thing?.members)
-    const nearby = discAround(picture, mask, point, marks.kept)
-    mask.forEach((value, pixel) => {
-      const goes = thing ? members.has(picture.regions.of[pixel] ?? 0) : nearby(pixel)
-      if (value && goes) mask[pixel] = 0
+  const keptPatches = new Set(kept.map(point => patchAt(analysis, point)))
+  for (const point of removed) {
+    if (!mask[pixelAt(analysis, point)]) continue
+    const selected = sumByRegion(analysis.regions, mask)
+    const total = selected.reduce((sum, pixels) => sum + pixels, 0)
+    const isPart = ({ members }: Candidate) =>
+      !members.some(member => keptPatches.has(member)) &&
+      members.reduce((sum, member) => sum + (selected[member] ?? 0), 0) <= MAX_REMOVED * total
+    const object = bestWith(analysis, [patchAt(analysis, point)], isPart)
+    const members = new Set(object?.members)
+    const radius = Math.max(2, 0.25 * Math.sqrt(total))
+    const distance = (pixel: number, [x, y]: Point) =>
+      Math.hypot((pixel % analysis.width) + 0.5 - x, Math.floor(pixel / analysis.width) + 0.5 - y)
+    analysis.regions.of.forEach((region, pixel) => {
+      const off = distance(pixel, point)
+      const isNear = () => off <= radius && kept.every(other => off <= distance(pixel, other))
+      if (object ? members.has(region) : isNear()) mask[pixel] = 0
     })
   }
 }
 
-/** The pixel of the small picture that a point falls on. */
-export function pixelAt({ width, height }: { width: number; height: number }, [x, y]: Point): number {
-  const column = Math.min(width - 1, Math.max(0, Math.floor(x)))
-  const row = Math.min(height - 1, Math.max(0, Math.floor(y)))
-  return row * width + column
+/** Returns the mask of some patches. */
+export function maskOf({ regions }: Analysis, members: readonly number[]): Uint8Array {
+  const chosen = new Set(members)
+  return new Uint8Array(regions.of.map(region => (chosen.has(region) ? 1 : 0)))
 }
 
-/** The best candidate with a patch; where even that is a poor one, the thing in focus if the patch belongs to it. */
-function thingWith(picture: WorkPicture, patch: number): Scored | undefined {
-  const best = bestWith(picture, [patch])
-  if (!best || best.score > POOR) return best
-  const focused = thingInFocus(picture)
+/** Returns the pixel at a point. Points on the far sides belong to the last pixel. */
+export function pixelAt({ width, height }: Size, [x, y]: Point): number {
+  return Math.min(height - 1, Math.floor(y)) * width + Math.min(width - 1, Math.floor(x))
+}
+
+/** Returns the best candidate with a patch, or the object in focus if the best one is poor. */
+function objectWith(analysis: Analysis, patch: number): ScoredCandidate | undefined {
+  const best = bestWith(analysis, [patch])
+  if (!best || best.score > MIN_SCORE) return best
+  const focused = objectInFocus(analysis)
   return focused?.members.includes(patch) ? { ...focused, score: best.score } : best
 }
 
-type Scored = Candidate & { score: number }
-
 function bestWith(
-  picture: WorkPicture,
+  { graph, candidates }: Analysis,
   patches: readonly number[],
-  admits: (candidate: Candidate) => boolean = () => true,
-): Scored | undefined {
-  const clicked = picture.graph.patches[patches[0] ?? 0]
-  let best: Scored | undefined
-  for (const candidate of picture.candidates) {
-    if (!patches.every(patch => candidate.members.includes(patch))) continue
-    const unlike = clicked ? difference(candidate.patch, clicked) : 0
-    const score = likeness(candidate.measures) - UNLIKE * unlike
-    if ((!best || score > best.score) && admits(candidate)) best = { ...candidate, score }
+  isAllowed: (candidate: Candidate) => boolean = () => true,
+): ScoredCandidate | undefined {
+  const selected = graph.patches[patches[0] ?? 0]
+  let best: ScoredCandidate | undefined
+  for (const candidate of candidates) {
+    if (!selected || !patches.every(patch => candidate.members.includes(patch))) continue
+    const score = objectness(candidate.measures) - DIFFERENCE_WEIGHT * difference(candidate.patch, selected)
+    if (score > (best?.score ?? Number.NEGATIVE_INFINITY) && isAllowed(candidate)) best = { ...candidate, score }
   }
   return best
 }
 
-function isPart(picture: WorkPicture, mask: Uint8Array, candidate: Candidate, kept: ReadonlySet<number>): boolean {
-  if (candidate.members.some(member => kept.has(member))) return false
-  const members = new Set(candidate.members)
-  let selected = 0
-  let taken = 0
-  mask.forEach((value, pixel) => {
-    selected += value
-    if (value && members.has(picture.regions.of[pixel] ?? 0)) taken++
-  })
-  return taken <= MOST_TAKEN * selected
-}
-
-function discAround(picture: WorkPicture, mask: Uint8Array, point: Point, kept: readonly Point[]) {
-  const selected = mask.reduce((sum, value) => sum + value, 0)
-  const reach = Math.max(2, 0.25 * Math.sqrt(selected))
-  const distance = (pixel: number, [x, y]: Point) =>
-    Math.hypot((pixel % picture.width) + 0.5 - x, Math.floor(pixel / picture.width) + 0.5 - y)
-  return (pixel: number) => {
-    const off = distance(pixel, point)
-    return off <= reach && kept.every(other => off <= distance(pixel, other))
-  }
-}
-
-function patchAt(picture: WorkPicture, point: Point): number {
-  return picture.regions.of[pixelAt(picture, point)] ?? 0
+function patchAt(analysis: Analysis, point: Point): number {
+  return analysis.regions.of[pixelAt(analysis, point)] ?? 0
 }

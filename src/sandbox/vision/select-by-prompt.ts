@@ -1,131 +1,115 @@
-import { thingInFocus } from './main-thing.js'
-import { likeness } from './measures.js'
-import { joinPatches, type Patch } from './patches.js'
-import { bears, readWish, type Wish } from './wish.js'
-import { addUp, type Candidate, type WorkPicture } from './work-picture.js'
+import { type Analysis, type Candidate, joinMembers, objectness } from './analysis.js'
+import { objectInFocus } from './focus.js'
+import type { Patch } from './patches.js'
+import { colourMatch, type Hints, readHints } from './prompt.js'
+import { sumByRegion } from './regions.js'
+import { maskOf } from './select-at-points.js'
 
-/** A part of the same colour belongs to the thing from this share of its size on. */
-const LEAST_PART = 0.06
-/** How far around a thing its other parts may lie, as a share of the picture's sides, and how much of them must. */
-const NEAR = 0.2
-const MOSTLY = 0.6
-/** Smallest share of the picture that counts as "the colour is there". */
-const LEAST_COLOUR = 0.003
+/** Minimum size of another part of the same colour, compared to the object. */
+const MIN_PART = 0.06
+/**
+ * Distance of other parts from the object, as a share of the picture's sides, and the share of a
+ * part within it.
+ */
+const PART_DISTANCE = 0.2
+const PART_OVERLAP = 0.6
+/** Minimum share of the picture with a named colour. With less, the colour is ignored. */
+const MIN_COLOUR = 0.003
 
-/** Finds what a prompt may mean: the most prominent thing that fits its colour and place words. Answers a mask of 0 and 1. */
-export function selectByPrompt(picture: WorkPicture, prompt: string): Uint8Array {
-  const wish = readWish(prompt)
-  const chosen = new Set(bestFor(picture, wish)?.members)
-  const turned = wish.background && wish.colours.length === 0
-  return Uint8Array.from(picture.regions.of, region => (chosen.has(region) !== turned ? 1 : 0))
-}
-
-function bestFor(picture: WorkPicture, wish: Wish): Candidate | undefined {
-  const match = colourMatch(picture, wish)
-  const coloured = match ? colouredThings(picture, match) : []
-  const best = highest([...picture.candidates, ...coloured], candidate => fitness(picture, candidate, wish, match))
-  if (match && best) return withOtherParts(picture, best, coloured)
-  const plain = wish.across === undefined && wish.down === undefined
-  if (!plain || !best || best.measures.share > 0.1) return best
-  return thingInFocus(picture) ?? best
-}
-
-/** Adds parts of the same colour that something else cuts off, such as the other half of a jacket. */
-function withOtherParts(picture: WorkPicture, thing: Candidate, coloured: readonly Candidate[]): Candidate {
-  const { box, pixels } = thing.patch
-  const [across, down] = [NEAR * picture.width, NEAR * picture.height]
-  const near = { left: box.left - across, right: box.right + across, top: box.top - down, bottom: box.bottom + down }
-  const parts = coloured.filter(({ patch }) => patch.pixels > LEAST_PART * pixels && overlap(patch.box, near) > MOSTLY)
-  const members = Int32Array.from(new Set([thing, ...parts].flatMap(part => [...part.members])))
-  const patch = [...members].flatMap(member => picture.graph.patches[member] ?? []).reduce(joinPatches)
-  return { patch, members, measures: picture.measure({ patch, members }) }
-}
-
-/** The share of the first box that the second covers. */
-function overlap(box: Patch['box'], other: Patch['box']): number {
-  const across = Math.min(box.right, other.right) - Math.max(box.left, other.left) + 1
-  const down = Math.min(box.bottom, other.bottom) - Math.max(box.top, other.top) + 1
-  const area = (box.right - box.left + 1) * (box.bottom - box.top + 1)
-  return (Math.max(0, across) * Math.max(0, down)) / area
-}
-
-/** How well a candidate fits: a thing, of the colour, at the place. */
-function fitness(picture: WorkPicture, candidate: Candidate, wish: Wish, match: ColourMatch | undefined): number {
-  const { measures } = candidate
-  const usual = wish.background && !match ? undefined : wish.spread
-  const lost = usual !== undefined ? 0 : 0.6 * measures.sidesCovered + 4 * Math.max(0, measures.share - 0.6)
-  return likeness(measures, usual ?? 0.18) - lost + placing(picture, candidate, wish) + colouring(candidate, match)
-}
-
-function placing(picture: WorkPicture, { patch, members }: Candidate, wish: Wish): number {
-  const x = (patch.sumX + patch.pixels / 2) / patch.pixels / picture.width - 0.5
-  const y = (patch.sumY + patch.pixels / 2) / patch.pixels / picture.height - 0.5
-  const placed = wish.across !== undefined || wish.down !== undefined
-  if (placed) {
-    const offX = wish.across === undefined ? 0.4 * x : x - 0.28 * wish.across
-    const offY = wish.down === undefined ? 0.4 * y : y - 0.28 * wish.down
-    return -14 * (offX * offX + offY * offY)
-  }
-  let held = 0
-  for (const member of members) held += picture.middle[member] ?? 0
-  return -7 * (x * x + y * y) + 0.35 * Math.log(held + 0.01)
-}
-
-/** Pixels of each patch that bear the colour, and of all patches together. */
-interface ColourMatch {
+/** Pixels of each patch that have a named colour, and their sum. */
+interface ColourPixels {
   of: Float32Array
-  all: number
+  total: number
 }
 
-function colouring({ members, patch }: Candidate, match: ColourMatch | undefined): number {
-  if (!match) return 0
-  let bearing = 0
-  for (const member of members) bearing += match.of[member] ?? 0
-  return 3 * Math.log(bearing / patch.pixels + 0.05) + 1.2 * Math.log(bearing / match.all + 0.03)
+/**
+ * Selects the most prominent object that has the colours and the place in a prompt. Returns a mask
+ * of 0 and 1.
+ */
+export function selectByPrompt(analysis: Analysis, prompt: string): Uint8Array {
+  const hints = readHints(prompt)
+  const mask = maskOf(analysis, bestFor(analysis, hints)?.members ?? [])
+  return hints.isBackground && hints.colours.length === 0 ? mask.map(value => 1 - value) : mask
 }
 
-function colourMatch(picture: WorkPicture, wish: Wish): ColourMatch | undefined {
-  if (wish.colours.length === 0) return undefined
-  const { rgb, regions } = picture
-  const bearing = Float32Array.from(regions.of, (_, pixel) => {
-    const [red, green, blue] = [rgb[3 * pixel] ?? 0, rgb[3 * pixel + 1] ?? 0, rgb[3 * pixel + 2] ?? 0]
-    return Math.max(...wish.colours.map(colour => bears(colour, red, green, blue)))
+function bestFor(analysis: Analysis, hints: Hints): Candidate | undefined {
+  const colour = colourPixels(analysis, hints)
+  const coloured = colour ? colouredObjects(analysis, colour) : []
+  let best: Candidate | undefined
+  let most = Number.NEGATIVE_INFINITY
+  for (const candidate of [...analysis.candidates, ...coloured]) {
+    const score = fitness(analysis, candidate, hints, colour)
+    if (score <= most) continue
+    most = score
+    best = candidate
+  }
+  if (colour && best) return withOtherParts(analysis, best, coloured)
+  const hasPlace = hints.across !== undefined || hints.down !== undefined
+  if (hasPlace || !best || best.measures.share > 0.1) return best
+  return objectInFocus(analysis) ?? best
+}
+
+/** Adds nearby parts of the same colour, such as the other half of a jacket. */
+function withOtherParts(analysis: Analysis, object: Candidate, coloured: readonly Candidate[]): Candidate {
+  const margins = [analysis.width, analysis.width, analysis.height, analysis.height].map(side => PART_DISTANCE * side)
+  const near = object.patch.box.map((most, side) => most + (margins[side] ?? 0))
+  const parts = coloured.filter(
+    ({ patch }) => patch.pixels > MIN_PART * object.patch.pixels && overlap(patch.box, near) > PART_OVERLAP,
+  )
+  return joinMembers(analysis, [...new Set([object, ...parts].flatMap(({ members }) => members))])
+}
+
+/** Returns the share of the first box that the second one covers. */
+function overlap(box: Patch['box'], other: Patch['box']): number {
+  const area = (sides: number[]) => {
+    const [left = 0, right = 0, top = 0, bottom = 0] = sides
+    return Math.max(0, left + right + 1) * Math.max(0, top + bottom + 1)
+  }
+  return area(box.map((most, side) => Math.min(most, other[side] ?? 0))) / area(box)
+}
+
+/** Rates a candidate: its objectness, its place and its colour. */
+function fitness(analysis: Analysis, candidate: Candidate, hints: Hints, colour: ColourPixels | undefined): number {
+  const { measures, members, patch } = candidate
+  const usualShare = hints.isBackground && !colour ? undefined : hints.usualShare
+  const penalty = 0.6 * measures.sidesCovered + 4 * Math.max(0, measures.share - 0.6)
+  const score = objectness(measures, usualShare ?? 0.18) - (usualShare === undefined ? penalty : 0)
+  const sum = (values: Float32Array) => members.reduce((total, member) => total + (values[member] ?? 0), 0)
+  const matching = colour ? sum(colour.of) : 0
+  const colourScore = colour
+    ? 3 * Math.log(matching / patch.pixels + 0.05) + 1.2 * Math.log(matching / colour.total + 0.03)
+    : 0
+  const x = (patch.x / patch.pixels + 0.5) / analysis.width - 0.5
+  const y = (patch.y / patch.pixels + 0.5) / analysis.height - 0.5
+  if (hints.across === undefined && hints.down === undefined)
+    return score + colourScore - 7 * (x * x + y * y) + 0.35 * Math.log(sum(analysis.middle) + 0.01)
+  const offset = (value: number, place?: number) => (place === undefined ? 0.4 * value : value - 0.28 * place)
+  return score + colourScore - 14 * (offset(x, hints.across) ** 2 + offset(y, hints.down) ** 2)
+}
+
+function colourPixels({ rgb, regions }: Analysis, { colours }: Hints): ColourPixels | undefined {
+  const matches = new Float32Array(regions.of.length).map((_, pixel) => {
+    const [red = 0, green = 0, blue = 0] = rgb.subarray(3 * pixel, 3 * pixel + 3)
+    return Math.max(0, ...colours.map(colour => colourMatch(colour, red, green, blue)))
   })
-  const of = addUp(regions, bearing)
-  const all = of.reduce((sum, value) => sum + value, 0)
-  return all < LEAST_COLOUR * bearing.length ? undefined : { of, all }
+  const of = sumByRegion(regions, matches)
+  const total = of.reduce((sum, pixels) => sum + pixels, 0)
+  return total === 0 || total < MIN_COLOUR * matches.length ? undefined : { of, total }
 }
 
-/** Neighbouring patches of the wished colour, taken together. */
-function colouredThings(picture: WorkPicture, match: ColourMatch): Candidate[] {
-  const { patches, borders } = picture.graph
-  const waiting = new Set<number>()
-  patches.forEach((patch, index) => {
-    if ((match.of[index] ?? 0) > 0.5 * patch.pixels) waiting.add(index)
-  })
-  const things: Candidate[] = []
+/** Joins neighbouring patches that mostly have a named colour. */
+function colouredObjects(analysis: Analysis, colour: ColourPixels): Candidate[] {
+  const { patches, borders } = analysis.graph
+  const waiting = new Set(
+    [...patches.keys()].filter(index => (colour.of[index] ?? 0) > 0.5 * (patches[index]?.pixels ?? 0)),
+  )
+  const objects: Candidate[] = []
   for (const start of waiting) {
     const members = [start]
     waiting.delete(start)
-    for (const member of members) {
+    for (const member of members)
       for (const other of borders[member]?.keys() ?? []) if (waiting.delete(other)) members.push(other)
-    }
-    const patch = members.flatMap(member => patches[member] ?? []).reduce(joinPatches)
-    const proposal = { patch, members: Int32Array.from(members) }
-    things.push({ ...proposal, measures: picture.measure(proposal) })
+    objects.push(joinMembers(analysis, members))
   }
-  return things
-}
-
-function highest<T>(items: readonly T[], score: (item: T) => number): T | undefined {
-  let best: T | undefined
-  let most = Number.NEGATIVE_INFINITY
-  for (const item of items) {
-    const value = score(item)
-    if (value > most) {
-      most = value
-      best = item
-    }
-  }
-  return best
+  return objects
 }

@@ -1,45 +1,50 @@
-import type { Store } from '../../storage.js'
+import type { Clock } from '../../contracts/clock.js'
+import type { Store } from '../../contracts/store.js'
 import { openBlobIndex } from './blob-index.js'
-import { type BlobsOptions, createBlobs, purgeExpired } from './blobs.js'
+import { createBlobs, type EmbeddedBlobsOptions, purgeExpired } from './blobs.js'
 import { openEnvironment, prepareFolder } from './environment.js'
 import { createLeases } from './leases.js'
 import { createLedger } from './ledger.js'
 import { createRecords } from './records.js'
+import { createSchedule } from './schedule.js'
 
 export interface EmbeddedStoreOptions {
-  /** Made (for this user only) when it is not there. Must be on a local disk. */
+  /** Folder on a local disk. Created, for this user only, if missing. */
   dir: string
-  /** Bound of results and images together; the ledger is not counted and never evicted. */
+  /** Bound of all blobs together. The ledger is not counted and never evicted. */
   maxBytes: number
-  /** Milliseconds since 1970. */
-  now?(): number
-  /** How long a read leaves the noted time of last use alone, so that reads are no writes. Default five minutes. */
+  now?: Clock
+  /**
+   * Age of a blob's recorded time of use from which a read renews it, so that most reads write
+   * nothing. Default 5 min.
+   */
   touchAfterMs?: number
-  /** How often expired blobs are taken out in the background. Default one minute. */
+  /** Interval of the deletion of expired data. Default one minute. */
   purgeEveryMs?: number
-  /** Told of failures in the background, which no caller sees. */
-  onProblem?(error: unknown, what: 'touch' | 'purge'): void
+  /** Called for failures of background work. */
+  onProblem?: EmbeddedBlobsOptions['onProblem']
 }
 
 const GIBIBYTE = 2 ** 30
-/** Address space for the ledger: at some 500 bytes a call, room for tens of millions. */
+/** Address space of the ledger: room for tens of millions of calls at about 500 bytes each. */
 const LEDGER_MAP_BYTES = 16 * GIBIBYTE
 
 /**
- * Opens the store of one machine, which several processes share: `ledger.mdb` for money, `blobs.mdb` for what may be evicted and may
- * be deleted at any time while no gateway runs. Throws a plain `Error` that names the folder when it cannot be used.
+ * Opens the store of one machine, shared by its processes. `ledger.mdb` holds the ledger, records
+ * and leases. `blobs.mdb` holds what may be evicted, and may be deleted while no gateway runs.
+ * Throws a plain `Error` that names the folder if the folder cannot be used.
  */
 export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<Store> {
   const { dir, maxBytes, now = Date.now, touchAfterMs = 300_000, purgeEveryMs = 60_000 } = options
   const onProblem = options.onProblem ?? (() => undefined)
   prepareFolder(dir)
-  const money = openEnvironment(dir, 'ledger', LEDGER_MAP_BYTES)
-  const environment = openEnvironment(dir, 'blobs', maxBytes * 4 + GIBIBYTE)
-  const index = openBlobIndex(environment)
-  const blobs: BlobsOptions = { environment, index, maxBytes, touchAfterMs, now, onProblem }
-  const leases = createLeases(money, now)
-  const ledger = createLedger(money, now)
-  const records = createRecords(money, now)
+  const ledgerFile = openEnvironment(dir, 'ledger', LEDGER_MAP_BYTES)
+  const blobFile = openEnvironment(dir, 'blobs', maxBytes * 4 + GIBIBYTE)
+  const index = openBlobIndex(blobFile)
+  const blobs: EmbeddedBlobsOptions = { environment: blobFile, index, maxBytes, touchAfterMs, now, onProblem }
+  const leases = createLeases(ledgerFile, now)
+  const ledger = createLedger(ledgerFile, now)
+  const records = createRecords(ledgerFile, now)
   const purge = () =>
     Promise.all([purgeExpired(blobs), leases.purge(), ledger.purge(), records.purge()]).catch(error =>
       onProblem(error, 'purge'),
@@ -54,11 +59,12 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     ledger,
     records,
     leases,
-    isUp: () => money.isUp() && environment.isUp(),
-    size: async () => environment.read(() => index.held()),
+    schedule: createSchedule(ledgerFile, now),
+    isUp: () => ledgerFile.isUp() && blobFile.isUp(),
+    size: async () => blobFile.read(() => index.size()),
     async close() {
       clearInterval(timer)
-      await Promise.all([money.close(), environment.close()])
+      await Promise.all([ledgerFile.close(), blobFile.close()])
     },
   }
 }

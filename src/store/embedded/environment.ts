@@ -1,20 +1,29 @@
 import { accessSync, closeSync, constants, mkdirSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
-import { StoreError } from '../../storage.js'
+import { StoreError } from '../../contracts/store.js'
 
-/** One LMDB file: several databases, one writer at a time among all processes, readers that never wait. */
+/**
+ * One LMDB file with several databases. It has one writer at a time across all processes; reads
+ * never wait.
+ */
 export interface Environment {
   root: RootDatabase<unknown, string>
-  /** Runs a step as (part of) one transaction, and resolves when it is on disk. Rejects with `StoreError`; then nothing was written. */
+  /**
+   * Runs `step` in a transaction, possibly together with other steps, and resolves when it is on
+   * disk. Rejects with `StoreError`; then nothing was written.
+   */
   write<T>(step: () => T): Promise<T>
-  /** Runs reads that see one state, as long as `step` does not wait. Throws `StoreError`. */
+  /** Runs synchronous reads on one consistent state. Throws `StoreError`. */
   read<T>(step: () => T): T
   isUp(): boolean
   close(): Promise<void>
 }
 
-/** Makes the folder, for this user only, or throws a plain `Error` that says why it cannot be used. */
+/**
+ * Creates the folder, for this user only, if missing. Throws a plain `Error` with the reason if it
+ * cannot be used.
+ */
 export function prepareFolder(dir: string): void {
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
@@ -25,19 +34,19 @@ export function prepareFolder(dir: string): void {
 }
 
 /**
- * Opens or makes `<dir>/<name>.mdb`, for at most `mapBytes` (address space, not disk).
+ * Opens or creates `<dir>/<name>.mdb`, of at most `mapBytes` (address space, not disk).
  *
- * `overlappingSync` is off: a transaction is on disk before it counts as done and before the next one begins. That is LMDB's own plain
- * order, in which neither `kill -9` nor a power cut can leave half a transaction or lose one that was acknowledged.
+ * `overlappingSync` is off: a transaction is on disk before it is acknowledged and before the next
+ * one begins. This is LMDB's plain mode. Neither `kill -9` nor a power cut can leave half a
+ * transaction or lose an acknowledged one.
  */
 export function openEnvironment(dir: string, name: string, mapBytes: number): Environment {
-  const path = join(dir, `${name}.mdb`)
-  const root = openRoot(path, mapBytes)
-  let up = true
+  const root = openRoot(join(dir, `${name}.mdb`), mapBytes)
+  let isUp = true
 
-  const failed = (error: unknown): StoreError => {
+  const toStoreError = (error: unknown): StoreError => {
     if (error instanceof StoreError) return error
-    up = false
+    isUp = false
     return new StoreError(`the store ${name}.mdb failed: ${messageOf(error)}`, { cause: error })
   }
 
@@ -46,24 +55,24 @@ export function openEnvironment(dir: string, name: string, mapBytes: number): En
     async write(step) {
       try {
         const result = await root.transaction(step)
-        up = true
+        isUp = true
         return result
       } catch (error) {
-        throw failed(await reasonOf(error))
+        throw toStoreError(await reasonOf(error))
       }
     },
     read(step) {
       try {
         const result = step()
-        up = true
+        isUp = true
         return result
       } catch (error) {
-        throw failed(error)
+        throw toStoreError(error)
       }
     },
-    isUp: () => up,
+    isUp: () => isUp,
     async close() {
-      up = false
+      isUp = false
       await root.close()
     },
   }
@@ -71,11 +80,11 @@ export function openEnvironment(dir: string, name: string, mapBytes: number): En
 
 function openRoot(path: string, mapBytes: number): RootDatabase<unknown, string> {
   try {
-    checkForm(path)
+    checkFormat(path)
     const mapSize = Math.ceil(mapBytes / 65_536) * 65_536
     return open<unknown, string>({
       path,
-      // With it, a failed commit rejects a promise that nobody holds.
+      // With batching, a failed commit rejects a promise that no code can catch.
       eventTurnBatching: false,
       noSubdir: true,
       maxDbs: 16,
@@ -88,24 +97,30 @@ function openRoot(path: string, mapBytes: number): RootDatabase<unknown, string>
   }
 }
 
-/** LMDB's magic number and version of its form, in the first page behind the page's head. */
+/** LMDB's magic number and format version, after the header of the first page. */
 const MAGIC = Buffer.from('dec0efbe02000000', 'hex')
-const MAGIC_AT = 24
+const MAGIC_OFFSET = 24
 
-/** LMDB maps whatever it finds and crashes the process over what is no database, so that is looked at first. A new or empty file is fine. */
-function checkForm(path: string): void {
+/**
+ * Refuses a file that is no LMDB database: LMDB would map it and crash the process. Accepts a new
+ * or empty file.
+ */
+function checkFormat(path: string): void {
   const file = openSync(path, 'a+', 0o600)
   try {
-    const head = Buffer.alloc(MAGIC_AT + MAGIC.length)
+    const head = Buffer.alloc(MAGIC_OFFSET + MAGIC.length)
     const bytes = readSync(file, head, 0, head.length, 0)
-    if (bytes > 0 && !head.subarray(MAGIC_AT).equals(MAGIC))
-      throw new Error('it is not a database of this gateway, or is damaged')
+    if (bytes > 0 && !head.subarray(MAGIC_OFFSET).equals(MAGIC))
+      throw new Error('the file is damaged or is not a database of this gateway')
   } finally {
     closeSync(file)
   }
 }
 
-/** A failed commit says why in a second promise, which rejects together with the first. Handled here, or the process would end over it. */
+/**
+ * Returns why a commit failed. LMDB reports it in a second promise that rejects together with the
+ * first. Unhandled, that promise would end the process.
+ */
 async function reasonOf(error: unknown): Promise<unknown> {
   const { commitError } = error as { commitError?: Promise<unknown> }
   if (!commitError) return error

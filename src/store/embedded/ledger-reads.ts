@@ -1,50 +1,50 @@
-import type { LedgerStore } from '../../storage.js'
-import { byDayThenTeam, toTotals } from '../totals.js'
+import type { LedgerStore } from '../../contracts/store.js'
+import { byDayThenTeam, toDayTotals } from '../totals.js'
 import type { Environment } from './environment.js'
-import { accountOf, type Books, known } from './ledger-books.js'
+import { type LedgerTables, readTotals, toEntry } from './ledger-tables.js'
 
-type Reads = Pick<
+type EmbeddedReads = Pick<
   LedgerStore,
-  'entry' | 'open' | 'unknown' | 'account' | 'recentCosts' | 'usage' | 'entries' | 'balance'
+  'entry' | 'reservedBefore' | 'unknownSince' | 'totals' | 'recentCosts' | 'usage' | 'entries' | 'balance'
 >
 
-/** What is read: each sees one state. */
-export function createReads(environment: Environment, books: Books): Reads {
+/** Creates the reads. Each sees one consistent state. */
+export function createReads(environment: Environment, tables: LedgerTables): EmbeddedReads {
   return {
     async entry(day, callId) {
-      return environment.read(() => known(books.calls.get([day, callId])))
+      return environment.read(() => toEntry(tables.calls.get([day, callId])))
     },
-    async open(before, limit) {
+    async reservedBefore(before, limit) {
       return environment.read(() => {
-        const found = books.open.getKeys({ start: [0], end: [before, '~'], limit })
-        return [...found].flatMap(([, day, callId]) => known(books.calls.get([day, callId])) ?? [])
+        const found = tables.open.getKeys({ start: [0], end: [before, '~'], limit })
+        return [...found].flatMap(([, day, callId]) => toEntry(tables.calls.get([day, callId])) ?? [])
       })
     },
-    async unknown(since, limit) {
+    async unknownSince(since, limit) {
       return environment.read(() => {
-        const found = books.unknown.getKeys({ start: [since], limit })
-        return [...found].flatMap(([, day, callId]) => known(books.calls.get([day, callId])) ?? [])
+        const found = tables.unknown.getKeys({ start: [since], limit })
+        return [...found].flatMap(([, day, callId]) => toEntry(tables.calls.get([day, callId])) ?? [])
       })
     },
-    async account() {
-      return environment.read(() => accountOf(books))
+    async totals() {
+      return environment.read(() => readTotals(tables))
     },
     async recentCosts() {
-      return environment.read(() => books.costs.get('costs') ?? [])
+      return environment.read(() => tables.costs.get('costs') ?? [])
     },
     async usage(month, team) {
       const range = { start: [`${month}-`], end: [`${month}-~`] }
-      const days = environment.read(() => [...books.totals.getRange(range)])
-      const rows = days.map(({ key: [day, name], value }) => ({ team: name, day, ...toTotals(value) }))
+      const days = environment.read(() => [...tables.days.getRange(range)])
+      const rows = days.map(({ key: [day, name], value }) => ({ team: name, day, ...toDayTotals(value) }))
       return rows.filter(row => team === undefined || row.team === team).sort(byDayThenTeam)
     },
     async entries(day) {
       const range = { start: [day], end: [`${day}~`] }
-      return environment.read(() => [...books.calls.getRange(range)].flatMap(({ value }) => known(value) ?? []))
+      return environment.read(() => [...tables.calls.getRange(range)].flatMap(({ value }) => toEntry(value) ?? []))
     },
     async balance() {
-      const known = environment.read(() => books.balance.get('balance'))
-      return known && { remaining: known.remaining, at: known.at }
+      const balance = environment.read(() => tables.balance.get('balance'))
+      return balance && { remaining: balance.remaining, at: balance.at }
     },
   }
 }

@@ -1,50 +1,52 @@
 import { randomUUID } from 'node:crypto'
-import type { RecordStore } from '../../storage.js'
+import type { Clock } from '../../contracts/clock.js'
+import { defined } from '../../contracts/defined.js'
+import type { RecordStore } from '../../contracts/store.js'
 import type { Environment } from './environment.js'
 
-interface Kept {
+interface StoredRecord {
   value: string
   version: string
-  /** Milliseconds since 1970; absent for ever. */
+  /** Milliseconds since 1970; absent if the record never expires. */
   expiresAt?: number
 }
 
 export interface EmbeddedRecords extends RecordStore {
+  /** Deletes expired records. */
   purge(): Promise<void>
 }
 
-/** Shared records beside the ledger. */
-export function createRecords(environment: Environment, now: () => number): EmbeddedRecords {
-  const records = environment.root.openDB<Kept, string>('records', {})
-  const isOver = ({ expiresAt }: Kept) => expiresAt !== undefined && expiresAt <= now()
-  const alive = (key: string): Kept | undefined => {
-    const kept = records.get(key)
-    return kept && !isOver(kept) ? kept : undefined
+/** Creates shared records in the ledger's file. */
+export function createRecords(environment: Environment, now: Clock): EmbeddedRecords {
+  const records = environment.root.openDB<StoredRecord, string>('records', {})
+  const findAlive = (key: string): StoredRecord | undefined => {
+    const record = records.get(key)
+    return record && (record.expiresAt ?? Number.POSITIVE_INFINITY) > now() ? record : undefined
   }
   return {
     async get(key) {
-      const kept = environment.read(() => alive(key))
-      return kept && { value: kept.value, version: kept.version }
+      const record = environment.read(() => findAlive(key))
+      return record && { value: record.value, version: record.version }
     },
-    put: (key, value, seen, ttlSeconds) =>
+    put: (key, value, expectedVersion, ttlSeconds) =>
       environment.write(() => {
-        if ((alive(key)?.version ?? '') !== seen) return false
-        const lasts = ttlSeconds === undefined ? {} : { expiresAt: now() + ttlSeconds * 1000 }
-        records.put(key, { value, version: randomUUID(), ...lasts })
+        if ((findAlive(key)?.version ?? '') !== expectedVersion) return false
+        const expiresAt = ttlSeconds === undefined ? undefined : now() + ttlSeconds * 1000
+        records.put(key, { value, version: randomUUID(), ...defined({ expiresAt }) })
         return true
       }),
-    delete: (key, seen) =>
+    delete: (key, expectedVersion) =>
       environment.write(() => {
-        if (alive(key)?.version !== seen) return false
+        if (findAlive(key)?.version !== expectedVersion) return false
         records.remove(key)
         return true
       }),
     async purge() {
-      const over = environment.read(() => [...records.getRange()].filter(({ value }) => isOver(value)))
-      if (over.length === 0) return
+      const expired = environment.read(() => [...records.getKeys()].filter(key => !findAlive(key)))
+      if (expired.length === 0) return
       await environment.write(() => {
-        // Looked at again: another process may have written it anew.
-        for (const { key } of over) if (!alive(key)) records.remove(key)
+        // Checked again, since another process may have written the record meanwhile.
+        for (const key of expired) if (!findAlive(key)) records.remove(key)
       })
     },
   }

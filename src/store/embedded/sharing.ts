@@ -1,40 +1,45 @@
-import type { SharedUse } from '../../storage.js'
+import type { Clock } from '../../contracts/clock.js'
+import type { SharedUse } from '../../contracts/store.js'
 import { checkAmounts } from '../totals.js'
 import type { Environment } from './environment.js'
 
-interface Sharers {
+interface StoredPurchase {
   boughtAt: number
-  /** The payer first. */
+  /** Teams that share the purchase, the payer first. */
   teams: string[]
   expiresAt: number
 }
 
 export interface EmbeddedSharing {
   share(use: SharedUse): Promise<void>
+  /** Deletes expired purchases. */
   purge(): Promise<void>
 }
 
 const PURGE_BATCH = 500
 
-/** Who shares which purchase; `add` books a transfer on a day of a team, inside the same transaction. */
+/**
+ * Creates `LedgerStore.share`. `addTransfer` books a transfer on a team's day, inside the same
+ * transaction.
+ */
 export function createSharing(
   environment: Environment,
-  now: () => number,
-  add: (of: { day: string; team: string }, amount: number) => void,
+  now: Clock,
+  addTransfer: (day: { day: string; team: string }, amount: number) => void,
 ): EmbeddedSharing {
-  const purchases = environment.root.openDB<Sharers, string>('sharing', {})
+  const purchases = environment.root.openDB<StoredPurchase, string>('sharing', {})
   const share = ({ resultId, boughtAt, payer, cost, team, day, ttlSeconds }: SharedUse): void => {
-    const known = purchases.get(resultId)
-    const before = known && known.expiresAt > now() ? known : undefined
-    if (before && before.boughtAt > boughtAt) return
-    const teams = before?.boughtAt === boughtAt ? before.teams : [payer]
+    const stored = purchases.get(resultId)
+    const known = stored && stored.expiresAt > now() ? stored : undefined
+    if (known && known.boughtAt > boughtAt) return
+    const teams = known?.boughtAt === boughtAt ? known.teams : [payer]
     if (teams.includes(team)) return
     const n = teams.length
-    const was = Math.floor(cost / n)
-    const is = Math.floor(cost / (n + 1))
-    for (const other of teams.slice(1)) add({ day, team: other }, is - was)
-    add({ day, team }, is)
-    add({ day, team: teams[0] ?? payer }, (n - 1) * was - n * is)
+    const oldPart = Math.floor(cost / n)
+    const newPart = Math.floor(cost / (n + 1))
+    for (const other of teams.slice(1)) addTransfer({ day, team: other }, newPart - oldPart)
+    addTransfer({ day, team }, newPart)
+    addTransfer({ day, team: teams[0] ?? payer }, (n - 1) * oldPart - n * newPart)
     purchases.put(resultId, { boughtAt, teams: [...teams, team], expiresAt: now() + ttlSeconds * 1000 })
   }
   return {
@@ -43,13 +48,13 @@ export function createSharing(
       await environment.write(() => share(use))
     },
     async purge() {
-      const isOver = ({ expiresAt }: Sharers) => expiresAt <= now()
-      const over = environment.read(() => [...purchases.getRange().filter(({ value }) => isOver(value))])
-      for (let from = 0; from < over.length; from += PURGE_BATCH)
+      const isExpired = ({ expiresAt }: StoredPurchase) => expiresAt <= now()
+      const expired = environment.read(() => [...purchases.getRange().filter(({ value }) => isExpired(value))])
+      for (let start = 0; start < expired.length; start += PURGE_BATCH)
         await environment.write(() => {
-          for (const { key } of over.slice(from, from + PURGE_BATCH)) {
-            const sharers = purchases.get(key)
-            if (sharers && isOver(sharers)) purchases.remove(key)
+          for (const { key } of expired.slice(start, start + PURGE_BATCH)) {
+            const purchase = purchases.get(key)
+            if (purchase && isExpired(purchase)) purchases.remove(key)
           }
         })
     },

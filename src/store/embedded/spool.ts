@@ -1,23 +1,24 @@
-import type { LedgerStep, StepSpool } from '../../storage.js'
+import type { LedgerStep, StepSpool } from '../../contracts/store.js'
 import { openEnvironment, prepareFolder } from './environment.js'
 
 const SPOOL_MAP_BYTES = 2 ** 30
 
 /**
- * Opens `spool.mdb` in a folder: ledger steps that wait for Redis, on this machine's disk. All processes of the machine that are given the folder share
- * it, and what one of them leaves when it is killed another one does. Throws a plain `Error` when the folder cannot be used.
+ * Opens `spool.mdb` in a folder: ledger steps that wait for Redis, on this machine's disk. All
+ * processes that use the folder share it, so another process completes the steps of one that was
+ * killed. Throws a plain `Error` if the folder cannot be used.
  */
 export function openDiskSpool({ dir }: { dir: string }): StepSpool {
   prepareFolder(dir)
   const environment = openEnvironment(dir, 'spool', SPOOL_MAP_BYTES)
   const steps = environment.root.openDB<LedgerStep, number>('steps', {})
-  /** The last number in use, which no other step gets even when its own is gone. */
-  const last = environment.root.openDB<number, string>('last', {})
+  /** The last id given out, kept so that no id is used twice. */
+  const lastId = environment.root.openDB<number, string>('last', {})
   return {
     async add(step) {
       await environment.write(() => {
-        const id = (last.get('id') ?? 0) + 1
-        last.put('id', id)
+        const id = (lastId.get('id') ?? 0) + 1
+        lastId.put('id', id)
         steps.put(id, step)
       })
     },

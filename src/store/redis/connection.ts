@@ -1,31 +1,31 @@
 import type { Socket } from 'node:net'
 import { Redis } from 'ioredis'
-import { createGate, type Gate, type Movement } from './gate.js'
+import { createGate, type Gate, type Traffic } from './gate.js'
 
 export interface ConnectionOptions {
   /** `redis://` or `rediss://`. */
   url: string
-  /** How long nothing may move while a command waits, before Redis counts as frozen. Default 200. */
+  /** Silence, while a command waits, after which Redis counts as frozen. Default 200. */
   commandSilenceMs?: number
-  /** How long the connection may stay silent before it is given up and made anew. Default 3000. */
+  /** Silence after which the connection is closed and opened again. Default 3000. */
   reconnectSilenceMs?: number
-  /** Redis answers (again). */
+  /** Called when Redis answers, at first and after each outage. */
   onUp?(): void
-  /** Redis stopped answering, with the reason; once, until it answers again. */
+  /** Called once, with the reason, when Redis stops answering. */
   onDown?(reason: string): void
 }
 
-/** What a script is called with: its keys, then its arguments. */
+/** Calls a Lua script with its keys, then its arguments. */
 export type Script = (...keysAndArguments: (string | number | Buffer)[]) => Promise<unknown>
 
-export interface Connection {
+export interface RedisConnection {
   run<T>(command: (redis: Redis) => Promise<T>): Promise<T>
-  /** A Lua script as a command; it is loaded again by itself where Redis lost it. */
+  /** Defines a Lua script as a command. The client loads it again if Redis lost it. */
   script(name: string, numberOfKeys: number, lua: string): Script
-  /** The same for one that is called with the number of its keys before them. */
+  /** Defines a script whose calls begin with their number of keys. */
   variadicScript(name: string, lua: string): Script
   isUp(): boolean
-  /** Lets commands that wait end, then disconnects. */
+  /** Waits for commands under way, then disconnects. */
   close(): Promise<void>
 }
 
@@ -35,45 +35,46 @@ const MAX_RECONNECT_DELAY_MS = 1_000
 const FIRST_ANSWER_MS = 1_000
 
 /**
- * Connects to Redis and stays at it for ever. Resolves when Redis answered, could not be reached, or did neither for a second:
- * a gateway starts without its Redis. Throws for a URL that is not one.
+ * Connects to Redis and reconnects until closed. Resolves when Redis answers or refuses, or after
+ * one second: a gateway starts without its Redis. Throws for a malformed URL.
  */
-export async function connect(options: ConnectionOptions): Promise<Connection> {
-  const redis = new Redis(checkedUrl(options.url), {
+export async function connect(options: ConnectionOptions): Promise<RedisConnection> {
+  const redis = new Redis(checkUrl(options.url), {
     lazyConnect: true,
     enableOfflineQueue: false,
-    // With 0, a command is failed when its connection ends, and never sent a second time on the next one.
+    // With 0 retries, a command fails when its connection ends, and is never sent again on the next
+    // one.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     connectTimeout: CONNECT_TIMEOUT_MS,
     disconnectTimeout: 100,
     retryStrategy: attempt =>
       Math.min(50 * 2 ** Math.min(attempt, 10), MAX_RECONNECT_DELAY_MS) * (0.75 + Math.random() / 4),
-    // A replica that took over from its primary says so on the next write: connect again to where the name points now.
+    // After a failover the old primary refuses writes: reconnect to where its name points now.
     reconnectOnError: error => error.message.startsWith('READONLY'),
   })
-  const line = superviseLine(redis, options)
-  await firstAnswer(redis)
+  const { gate, stop } = superviseConnection(redis, options)
+  await waitForFirstAnswer(redis)
   return {
-    run: command => line.gate.run(() => command(redis)),
-    script: (name, numberOfKeys, lua) => defineScript(redis, line.gate, { name, numberOfKeys, lua }),
-    variadicScript: (name, lua) => defineScript(redis, line.gate, { name, lua }),
-    isUp: () => line.gate.isOpen(),
+    run: command => gate.run(() => command(redis)),
+    script: (name, numberOfKeys, lua) => defineScript(redis, gate, { name, numberOfKeys, lua }),
+    variadicScript: (name, lua) => defineScript(redis, gate, { name, lua }),
+    isUp: () => gate.isOpen(),
     async close() {
-      await line.gate.idle()
-      line.end()
+      await gate.idle()
+      stop()
       redis.disconnect()
       redis.stream?.destroy()
     },
   }
 }
 
-function checkedUrl(url: string): string {
+function checkUrl(url: string): string {
   if (!/^rediss?:\/\/\S+$/.test(url)) throw new Error('the address of Redis must begin with redis:// or rediss://')
   return url
 }
 
-function firstAnswer(redis: Redis): Promise<void> {
+function waitForFirstAnswer(redis: Redis): Promise<void> {
   return new Promise(resolve => {
     const timer = setTimeout(resolve, FIRST_ANSWER_MS)
     const done = () => {
@@ -96,32 +97,35 @@ function defineScript(
   return (...keysAndArguments) => gate.run(() => (commands[name] as Script)(...keysAndArguments))
 }
 
-/** Ties the gate to what happens on the line, and looks after a line that is down. */
-function superviseLine(redis: Redis, options: ConnectionOptions) {
+/**
+ * Opens and closes the gate with the connection, and starts the recovery of a connection that is
+ * down.
+ */
+function superviseConnection(redis: Redis, options: ConnectionOptions) {
   const { commandSilenceMs = 200, reconnectSilenceMs = 3_000 } = options
   let announced: 'up' | 'down' | 'nothing' = 'nothing'
   let lastError = ''
-  let ended = false
+  let isStopped = false
 
   const goUp = (): void => {
-    if (ended) return
+    if (isStopped) return
     lastError = ''
     gate.open()
     if (announced !== 'up') options.onUp?.()
     announced = 'up'
   }
   const goDown = (reason: string): void => {
-    if (ended) return
-    gate.shut(reason)
+    if (isStopped) return
+    gate.close(reason)
     if (announced !== 'down') options.onDown?.(reason)
     announced = 'down'
   }
   const gate = createGate({
     silenceMs: commandSilenceMs,
-    movement: () => movementOn(redis.stream),
+    traffic: () => readTraffic(redis.stream),
     onSilent: () => goDown(`Redis has been silent for ${commandSilenceMs} ms`),
   })
-  const healer = createHealer(redis, { reconnectSilenceMs, isUp: () => gate.isOpen(), goUp })
+  const probe = startRecoveryProbe(redis, { reconnectSilenceMs, isUp: () => gate.isOpen(), goUp })
 
   redis.on('error', (error: Error) => {
     lastError = error.message
@@ -130,58 +134,64 @@ function superviseLine(redis: Redis, options: ConnectionOptions) {
   redis.on('close', () => goDown(lastError === '' ? 'Redis is not connected' : `Redis is not connected: ${lastError}`))
   return {
     gate,
-    end(): void {
-      ended = true
-      healer.stop()
-      gate.shut('the store is closed')
+    stop(): void {
+      isStopped = true
+      probe.stop()
+      gate.close('the store is closed')
     },
   }
 }
 
 /**
- * While Redis is down: asks it with a PING whether it is back, and gives up a line that stays silent, since half-open TCP never
- * heals by itself. One PING is enough: answers come in order, so it is answered once everything stuck before it is.
+ * While Redis is down, sends a PING to learn when it is back, and destroys a connection that stays
+ * silent, because half-open TCP never recovers. One PING is enough: Redis answers in order, so the
+ * PING is answered after every command stuck before it.
  */
-function createHealer(redis: Redis, line: { reconnectSilenceMs: number; isUp(): boolean; goUp(): void }) {
-  let asked: Socket | undefined
-  let mark = ''
+function startRecoveryProbe(
+  redis: Redis,
+  { reconnectSilenceMs, isUp, goUp }: { reconnectSilenceMs: number; isUp(): boolean; goUp(): void },
+) {
+  let probed: Socket | undefined
+  let fingerprint = ''
   let movedAt = performance.now()
 
-  const probe = (stream: Socket): void => {
-    asked = stream
-    const answered = () => {
-      if (asked === stream) asked = undefined
-      if (!stream.destroyed && redis.status === 'ready') line.goUp()
+  const sendPing = (stream: Socket): void => {
+    probed = stream
+    const forget = () => {
+      if (probed === stream) probed = undefined
     }
-    redis.ping().then(answered, () => {
-      if (asked === stream) asked = undefined
-    })
+    redis.ping().then(() => {
+      forget()
+      if (!stream.destroyed && redis.status === 'ready') goUp()
+    }, forget)
   }
 
   const timer = setInterval(() => {
     const stream = redis.stream as Socket | undefined
     const now = performance.now()
-    const moved = movementOn(stream).mark
-    if (line.isUp() || moved !== mark || !stream || stream.destroyed || stream.connecting) movedAt = now
-    mark = moved
-    if (line.isUp() || !stream || stream.destroyed) return
-    if (redis.status === 'ready' && asked !== stream) probe(stream)
-    if (now - movedAt > line.reconnectSilenceMs) stream.destroy()
+    const current = readTraffic(stream).fingerprint
+    if (isUp() || current !== fingerprint || !stream || stream.destroyed || stream.connecting) movedAt = now
+    fingerprint = current
+    if (isUp() || !stream || stream.destroyed) return
+    if (redis.status === 'ready' && probed !== stream) sendPing(stream)
+    if (now - movedAt > reconnectSilenceMs) stream.destroy()
   }, PROBE_MS)
   timer.unref()
   return { stop: () => clearInterval(timer) }
 }
 
 /**
- * Bytes that come in show that Redis lives. Bytes that go out do so only while the system holds some of ours back: then each one it
- * takes is one that the other end read, so a large value on its way out is no silence. Without such a backlog they say nothing.
+ * Reads the traffic of a connection. Received bytes show that Redis lives. Sent bytes show it only
+ * while the system holds some of them back: then every byte that leaves was read by the other end,
+ * so a large value under way is no silence. Without such a backlog, sent bytes prove nothing and
+ * are left out.
  */
-function movementOn(stream: Socket | undefined): Movement {
-  if (!stream) return { mark: '', receivedBytes: 0, sentBytes: 0 }
+function readTraffic(stream: Socket | undefined): Traffic {
+  if (!stream) return { fingerprint: '', receivedBytes: 0, sentBytes: 0 }
   const { localPort, bytesRead: receivedBytes, writableLength } = stream
   const sentBytes = stream.bytesWritten ?? 0
-  const mark = `${localPort}:${receivedBytes}`
-  if (writableLength === 0) return { mark, receivedBytes, sentBytes }
-  const held = (stream as unknown as { _handle?: { writeQueueSize?: number } })._handle?.writeQueueSize ?? 0
-  return { mark: `${mark}:${sentBytes - writableLength}:${held}`, receivedBytes, sentBytes }
+  const fingerprint = `${localPort}:${receivedBytes}`
+  if (writableLength === 0) return { fingerprint, receivedBytes, sentBytes }
+  const queued = (stream as unknown as { _handle?: { writeQueueSize?: number } })._handle?.writeQueueSize ?? 0
+  return { fingerprint: `${fingerprint}:${sentBytes - writableLength}:${queued}`, receivedBytes, sentBytes }
 }

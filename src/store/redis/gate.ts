@@ -1,31 +1,34 @@
-import { StoreError } from '../../storage.js'
+import { StoreError } from '../../contracts/store.js'
 
-/** Lets commands through to Redis while it answers, and fails them at once while it does not. */
+/** Passes commands to Redis while it answers, and fails them at once while it does not. */
 export interface Gate {
   /**
-   * Runs one command. Rejects with `StoreError`: at once while the gate is shut, as soon as it shuts, or when Redis refuses the command.
-   * What a command answers after that is dropped; a write may still happen.
+   * Runs one command. Rejects with `StoreError` if the gate is closed, as soon as it closes, or if
+   * Redis refuses the command. A later answer is dropped; a write may still take effect.
    */
   run<T>(command: () => Promise<T>): Promise<T>
   isOpen(): boolean
   open(): void
-  /** Fails what waits and whatever comes; a second time changes nothing. */
-  shut(reason: string): void
-  /** Resolves when no command waits. */
+  /**
+   * Fails all commands, waiting and future, until the gate opens. Repeated calls only change the
+   * reason.
+   */
+  close(reason: string): void
+  /** Resolves when no command is waiting. */
   idle(): Promise<void>
 }
 
-export interface GateOptions {
-  /** How long nothing may move on the connection while a command waits. */
+export interface CommandGateOptions {
+  /** Silence allowed on the connection while a command waits. */
   silenceMs: number
-  movement(): Movement
+  traffic(): Traffic
   onSilent(): void
 }
 
-/** What has moved on a connection so far. */
-export interface Movement {
-  /** Differs after anything that shows the other end alive. */
-  mark: string
+/** Traffic on a connection so far. */
+export interface Traffic {
+  /** Changes with anything that shows the other end alive. */
+  fingerprint: string
   receivedBytes: number
   sentBytes: number
 }
@@ -33,19 +36,20 @@ export interface Movement {
 type Fail = (error: StoreError) => void
 
 /**
- * A command is not failed for being slow: a large answer on a thin line takes its time, and so does what queues behind it. What counts
- * is *silence*: a command waits and no byte moves, which is how a stopped process, `CLIENT PAUSE` and a cut line look.
+ * Creates a closed gate. A slow command does not close it: a large answer takes time on a slow
+ * connection, and so do the commands behind it. Silence does: a command waits and no byte moves. A
+ * stopped process, `CLIENT PAUSE` and a cut connection all look like that.
  */
-export function createGate(options: GateOptions): Gate {
+export function createGate(options: CommandGateOptions): Gate {
   const waiting = new Set<Fail>()
   let closedFor: string | undefined = 'Redis is not connected yet'
   const whenIdle: (() => void)[] = []
-  const watch = createSilenceWatch(options)
+  const detector = createSilenceDetector(options)
 
   const settle = (fail: Fail): boolean => {
     if (!waiting.delete(fail)) return false
     if (waiting.size === 0) {
-      watch.stop()
+      detector.stop()
       for (const wake of whenIdle.splice(0)) wake()
     }
     return true
@@ -56,7 +60,7 @@ export function createGate(options: GateOptions): Gate {
       if (closedFor !== undefined) return Promise.reject(new StoreError(closedFor, { mayHaveHappened: false }))
       return new Promise<T>((resolve, reject) => {
         waiting.add(reject)
-        if (waiting.size === 1) watch.start()
+        if (waiting.size === 1) detector.start()
         start(command).then(
           value => settle(reject) && resolve(value),
           error => settle(reject) && reject(toStoreError(error)),
@@ -67,7 +71,7 @@ export function createGate(options: GateOptions): Gate {
     open() {
       closedFor = undefined
     },
-    shut(reason) {
+    close(reason) {
       closedFor = reason
       for (const fail of [...waiting]) {
         settle(fail)
@@ -79,76 +83,84 @@ export function createGate(options: GateOptions): Gate {
   return gate
 }
 
-/** A command that throws before it is sent counts as one that Redis refused. */
+/** Turns a synchronous throw into a rejection, as if Redis had refused the command. */
 async function start<T>(command: () => Promise<T>): Promise<T> {
   return command()
 }
 
-/** The message only: the client's errors carry the command's arguments, and with them images. */
+/**
+ * Keeps the message only: the client's errors carry the command's arguments, and with them images.
+ */
 function toStoreError(error: unknown): StoreError {
   if (error instanceof StoreError) return error
-  // An error that Redis itself answers: it did not do it.
-  const wasRefused = error instanceof Error && error.name === 'ReplyError'
+  // An error that Redis itself answered: the command had no effect.
+  const isRefused = error instanceof Error && error.name === 'ReplyError'
   const message = `Redis: ${error instanceof Error ? error.message : String(error)}`
-  return new StoreError(message, { mayHaveHappened: !wasRefused })
+  return new StoreError(message, { mayHaveHappened: !isRefused })
 }
 
-/** Looks this many times within the silence that is allowed. */
-const LOOKS = 8
-/** However often our own process was late, silence of this many times the allowed one is believed. */
-const PATIENCE = 3
-/** What was sent and not answered yet may still be on a line this fast (100 Mbit/s), as far as systems hold that much back. */
-const LINE_BYTES_PER_MS = 10_000
-const MAX_LINE_MS = 500
+/** Checks within the allowed silence. */
+const CHECKS = 8
+/** Multiple of the allowed silence that counts in any case, however late this process was. */
+const MAX_PATIENCE = 3
+/**
+ * Unanswered bytes may still be under way on a connection this fast (100 Mbit/s), up to the limit
+ * of what systems buffer.
+ */
+const CONNECTION_BYTES_PER_MS = 10_000
+const MAX_TRANSFER_MS = 500
 
 /**
- * Tells silence from our own deafness. While this process is busy or starved it cannot read either, so:
- * - the time by which a look comes late is not counted as silence;
- * - before the alarm the loop gets to its poll phase once, where answers that already wait in the socket are read.
+ * Detects silence of the other end, and does not confuse it with a busy or starved process that
+ * cannot read:
+ * - the delay of a late check does not count as silence;
+ * - before the alarm, the event loop passes its poll phase once and reads answers that wait in the
+ *   socket.
  */
-function createSilenceWatch({ silenceMs, movement, onSilent }: GateOptions) {
-  const stepMs = silenceMs / LOOKS
+function createSilenceDetector({ silenceMs, traffic, onSilent }: CommandGateOptions) {
+  const intervalMs = silenceMs / CHECKS
   let timer: NodeJS.Timeout | undefined
-  let last: Movement = { mark: '', receivedBytes: 0, sentBytes: 0 }
+  let last: Traffic = { fingerprint: '', receivedBytes: 0, sentBytes: 0 }
   let answeredBytes = 0
   let movedAt = 0
-  let countedMs = 0
-  let lookedAt = 0
+  let silentMs = 0
+  let checkedAt = 0
 
-  const note = (moved: Movement): void => {
-    if (moved.receivedBytes !== last.receivedBytes) answeredBytes = moved.sentBytes
-    last = moved
+  const recordMovement = (current: Traffic): void => {
+    if (current.receivedBytes !== last.receivedBytes) answeredBytes = current.sentBytes
+    last = current
     movedAt = performance.now()
-    countedMs = 0
+    silentMs = 0
   }
 
-  const arm = (): void => {
-    lookedAt = performance.now()
-    timer = setTimeout(look, stepMs)
+  const schedule = (): void => {
+    checkedAt = performance.now()
+    timer = setTimeout(check, intervalMs)
   }
 
-  const look = (): void => {
+  const check = (): void => {
     const now = performance.now()
-    const moved = movement()
-    if (moved.mark !== last.mark) note(moved)
-    else countedMs += Math.min(now - lookedAt, stepMs * 2)
-    const allowedMs = silenceMs + Math.min((moved.sentBytes - answeredBytes) / LINE_BYTES_PER_MS, MAX_LINE_MS)
-    if (countedMs < allowedMs && now - movedAt < allowedMs * PATIENCE) arm()
-    else setImmediate(lookOnce, timer)
+    const current = traffic()
+    if (current.fingerprint !== last.fingerprint) recordMovement(current)
+    else silentMs += Math.min(now - checkedAt, intervalMs * 2)
+    const transferMs = Math.min((current.sentBytes - answeredBytes) / CONNECTION_BYTES_PER_MS, MAX_TRANSFER_MS)
+    const allowedMs = silenceMs + transferMs
+    if (silentMs < allowedMs && now - movedAt < allowedMs * MAX_PATIENCE) schedule()
+    else setImmediate(confirm, timer)
   }
 
-  const lookOnce = (asked: NodeJS.Timeout | undefined): void => {
-    if (timer !== asked) return
-    if (movement().mark === last.mark) onSilent()
-    else arm()
+  const confirm = (scheduled: NodeJS.Timeout | undefined): void => {
+    if (timer !== scheduled) return
+    if (traffic().fingerprint === last.fingerprint) onSilent()
+    else schedule()
   }
 
   return {
     start(): void {
-      const moved = movement()
-      answeredBytes = moved.sentBytes
-      note(moved)
-      arm()
+      const current = traffic()
+      answeredBytes = current.sentBytes
+      recordMovement(current)
+      schedule()
     },
     stop(): void {
       clearTimeout(timer)

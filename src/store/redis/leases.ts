@@ -1,73 +1,82 @@
-import type { AcquireOutcome, LeaseClaim, LeaseSight, LeaseStore } from '../../storage.js'
-import type { Connection } from './connection.js'
-import { ACQUIRE, BEAT, LAND, SINCE } from './lease-scripts.js'
-import type { Notices } from './notices.js'
+import { defined } from '../../contracts/defined.js'
+import type { AcquireOutcome, LeaseClaim, LeaseSnapshot, LeaseStore } from '../../contracts/store.js'
+import type { RedisConnection } from './connection.js'
+import { ACQUIRE, RELEASE, RENEW, START } from './lease-scripts.js'
+import type { Notifications } from './notifications.js'
 
 export interface LeasesOptions {
-  connection: Connection
-  notices: Notices
+  connection: RedisConnection
+  notifications: Notifications
   prefix: string
-  /** How long a Redis that is new or was emptied gives holders to say what they hold. */
-  settleMs: number
+  /**
+   * Time that an empty Redis gives current holders to renew their leases before it grants new ones.
+   */
+  recoveryMs: number
 }
 
 export interface RedisLeases extends LeaseStore {
-  /** Tells a Redis that is (again) there that leases are kept in it, so that the first who asks need not wait for it. Never rejects. */
-  begin(): Promise<void>
+  /**
+   * Starts the recovery time of an empty Redis now, so that the first caller need not wait. Never
+   * rejects.
+   */
+  start(): Promise<void>
 }
 
-/** A landing is told at once; a beat that stops has to be looked for. */
+/** A release is published at once; only a heartbeat that stops must be polled. */
 const POLL_MS = 500
 
-/** Where landings are told. */
-export const channelUnder = (prefix: string): string => `${prefix}:flights:landed`
+/** Returns the channel on which releases are published. */
+export const releaseChannel = (prefix: string): string => `${prefix}:flights:landed`
 
-/** Leases in Redis. All their keys share a hash tag, so a cluster keeps them on one node, where one script beats for all. */
-export function createLeases({ connection, notices, prefix, settleMs }: LeasesOptions): RedisLeases {
-  const key = (name: string): string => `{${prefix}:flights}:lease:${name}`
+/**
+ * Leases in Redis. Their keys share a hash tag: a cluster keeps them on one node, where one script
+ * renews them all.
+ */
+export function createLeases({ connection, notifications, prefix, recoveryMs }: LeasesOptions): RedisLeases {
+  const leaseKey = (name: string): string => `{${prefix}:flights}:lease:${name}`
   const sinceKey = `{${prefix}:flights}:since`
-  const channel = channelUnder(prefix)
-  const since = connection.script('leaseSince', 1, SINCE)
+  const channel = releaseChannel(prefix)
+  const start = connection.script('leaseStart', 1, START)
   const acquire = connection.script('leaseAcquire', 2, ACQUIRE)
-  const land = connection.script('leaseLand', 1, LAND)
-  const beat = connection.variadicScript('leaseBeat', BEAT)
+  const release = connection.script('leaseRelease', 1, RELEASE)
+  const renew = connection.variadicScript('leaseRenew', RENEW)
   return {
     pollMs: POLL_MS,
-    watch: notices.watch,
-    async begin() {
-      await since(sinceKey).catch(() => undefined)
+    watch: notifications.subscribe,
+    async start() {
+      await start(sinceKey).catch(() => undefined)
     },
     async acquire({ name, token, note, ttlMs }, from) {
-      const seen = [from?.token ?? '', from === undefined ? '' : from.beat]
-      return toOutcome(await acquire(key(name), sinceKey, token, note, ttlMs, settleMs, ...seen))
+      const expected = [from?.token ?? '', from?.heartbeat ?? '']
+      return toOutcome(await acquire(leaseKey(name), sinceKey, token, note, ttlMs, recoveryMs, ...expected))
     },
-    async beat(claims) {
+    async renew(claims) {
       if (claims.length === 0) return []
-      const keys = claims.map(({ name }) => key(name))
+      const keys = claims.map(({ name }) => leaseKey(name))
       const values = claims.flatMap(({ token, note, ttlMs }: LeaseClaim) => [token, note, ttlMs])
-      const answers = (await beat(keys.length, ...keys, ...values)) as number[]
+      const answers = (await renew(keys.length, ...keys, ...values)) as number[]
       return answers.map(answer => answer === 1)
     },
-    async land({ name, token }, parting, keepMs) {
-      await land(key(name), token, parting, keepMs, channel, name)
+    async release({ name, token }, outcome, keepMs) {
+      await release(leaseKey(name), token, outcome, keepMs, channel, name)
     },
-    async look(name) {
-      return toSight(await connection.run(redis => redis.hmget(key(name), 'token', 'beat', 'note', 'parting')))
+    async read(name) {
+      return toSnapshot(await connection.run(redis => redis.hmget(leaseKey(name), 'token', 'beat', 'note', 'parting')))
     },
   }
 }
 
-type Fields = readonly (string | null | undefined)[]
+type LeaseFields = readonly (string | null | undefined)[]
 
 function toOutcome(answer: unknown): AcquireOutcome {
-  const [what, ...rest] = answer as [string, ...(string | number)[]]
-  if (what === 'settling') return { kind: 'settling', waitMs: Number(rest[0]) }
-  const sight = toSight(rest as string[])
-  if (what === 'held' && sight) return { kind: 'held', sight }
-  return { kind: 'taken', ...(sight && { before: sight }) }
+  const [kind, ...rest] = answer as [string, ...(string | number)[]]
+  if (kind === 'recovering') return { kind: 'recovering', waitMs: Number(rest[0]) }
+  const snapshot = toSnapshot(rest as string[])
+  if (kind === 'held' && snapshot) return { kind: 'held', snapshot }
+  return { kind: 'taken', ...defined({ previous: snapshot }) }
 }
 
-function toSight([token, beat, note, parting]: Fields): LeaseSight | undefined {
+function toSnapshot([token, beat, note, parting]: LeaseFields): LeaseSnapshot | undefined {
   if (!token) return undefined
-  return { token, beat: Number(beat), note: note ?? '', ...(typeof parting === 'string' && { parting }) }
+  return { token, heartbeat: Number(beat), note: note ?? '', ...defined({ outcome: parting ?? undefined }) }
 }

@@ -1,9 +1,12 @@
-import type { CallEntry, LedgerEntry } from '../../storage.js'
+import type { CallEntry, LedgerEntry } from '../../contracts/store.js'
 
-export type Keys = ReturnType<typeof keysUnder>
+export type LedgerKeys = ReturnType<typeof ledgerKeys>
 
-/** Where the ledger lies. All share the hash tag `{prefix}`, so a cluster keeps them on one node, where a script may touch them together. */
-export function keysUnder(prefix: string) {
+/**
+ * Returns the ledger's keys. All share the hash tag `{prefix:ledger}`: a cluster keeps them on one
+ * node, where one script may use them together.
+ */
+export function ledgerKeys(prefix: string) {
   const ledger = `{${prefix}:ledger}`
   return {
     calls: (day: string) => `${ledger}:calls:${day}`,
@@ -18,13 +21,13 @@ export function keysUnder(prefix: string) {
   }
 }
 
-/** In the order of `KEYS` in the scripts. */
-export function scriptKeys(keys: Keys, { day, month }: { day: string; month: string }): string[] {
+/** Returns the keys in the order of `KEYS` in the scripts. */
+export function scriptKeys(keys: LedgerKeys, { day, month }: { day: string; month: string }): string[] {
   const { open, account, unknown, costs, balance } = keys
   return [keys.calls(day), keys.totals(day), keys.booked(month), open, account, unknown, costs, balance]
 }
 
-/** What is left of a call that was released before its reservation arrived. */
+/** Mark of a call that was released before its reservation arrived. */
 export const RELEASED = 'released:0:{}'
 
 export function memberOf({ day, callId }: CallEntry): string {

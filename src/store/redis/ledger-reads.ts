@@ -1,28 +1,39 @@
 import type { Redis } from 'ioredis'
-import type { LedgerEntry, LedgerStore, UsageDay } from '../../storage.js'
-import { byDayThenTeam, COSTS_REMEMBERED, COUNTERS, type Counter, daysOf, type Totals, toTotals } from '../totals.js'
-import type { Connection } from './connection.js'
-import { decodeEntry, type Keys } from './ledger-keys.js'
+import type { LedgerEntry, LedgerStore, UsageDay } from '../../contracts/store.js'
+import {
+  byDayThenTeam,
+  DAY_COUNTERS,
+  type DayCounter,
+  type DayTotals,
+  daysOf,
+  MAX_RECENT_COSTS,
+  toDayTotals,
+} from '../totals.js'
+import type { RedisConnection } from './connection.js'
+import { decodeEntry, type LedgerKeys } from './ledger-keys.js'
 
 const SCAN_BATCH = 500
 
-type Reads = Pick<LedgerStore, 'entry' | 'open' | 'unknown' | 'recentCosts' | 'usage' | 'entries' | 'balance'>
+type RedisReads = Pick<
+  LedgerStore,
+  'entry' | 'reservedBefore' | 'unknownSince' | 'recentCosts' | 'usage' | 'entries' | 'balance'
+>
 
-/** What is read without a script. */
-export function createReads(connection: Connection, keys: Keys): Reads {
+/** Creates the reads that need no script. */
+export function createReads(connection: RedisConnection, keys: LedgerKeys): RedisReads {
   const { open, unknown, costs, balance } = keys
   return {
     entry: (day, callId) => readEntry(connection, keys, day, callId),
-    async open(before, limit) {
+    async reservedBefore(before, limit) {
       const members = await connection.run(redis => redis.zrangebyscore(open, '-inf', before, 'LIMIT', 0, limit))
       return readMembers(connection, keys, members, 'reserved')
     },
-    async unknown(since, limit) {
+    async unknownSince(since, limit) {
       const members = await connection.run(redis => redis.zrangebyscore(unknown, since, '+inf', 'LIMIT', 0, limit))
       return readMembers(connection, keys, members, 'unknown')
     },
     async recentCosts() {
-      return (await connection.run(redis => redis.lrange(costs, 0, COSTS_REMEMBERED - 1))).map(Number)
+      return (await connection.run(redis => redis.lrange(costs, 0, MAX_RECENT_COSTS - 1))).map(Number)
     },
     async usage(month, team) {
       const days = await Promise.all(daysOf(month).map(day => readDay(connection, keys, day, team)))
@@ -37,8 +48,8 @@ export function createReads(connection: Connection, keys: Keys): Reads {
 }
 
 async function readEntry(
-  connection: Connection,
-  keys: Keys,
+  connection: RedisConnection,
+  keys: LedgerKeys,
   day: string,
   callId: string,
 ): Promise<LedgerEntry | undefined> {
@@ -46,42 +57,46 @@ async function readEntry(
   return value ? decodeEntry(value) : undefined
 }
 
-/** The entries of those members that still are in that state. */
+/** Reads the entries of `members` that are still in the given state. */
 async function readMembers(
-  connection: Connection,
-  keys: Keys,
+  connection: RedisConnection,
+  keys: LedgerKeys,
   members: readonly string[],
   state: LedgerEntry['state'],
 ): Promise<LedgerEntry[]> {
-  const read = members.map(member => {
-    const cut = member.indexOf('/')
-    return readEntry(connection, keys, member.slice(0, cut), member.slice(cut + 1))
+  const reads = members.map(member => {
+    const slash = member.indexOf('/')
+    return readEntry(connection, keys, member.slice(0, slash), member.slice(slash + 1))
   })
-  const entries = await Promise.all(read)
+  const entries = await Promise.all(reads)
   return entries.filter(entry => entry !== undefined && entry.state === state) as LedgerEntry[]
 }
 
-async function readDay(connection: Connection, keys: Keys, day: string, team?: string): Promise<UsageDay[]> {
+async function readDay(connection: RedisConnection, keys: LedgerKeys, day: string, team?: string): Promise<UsageDay[]> {
   const fields = await connection.run(redis => readFields(redis, keys.totals(day), team))
-  const teams = new Map<string, Partial<Totals>>()
+  const teams = new Map<string, Partial<DayTotals>>()
   for (const [field, value] of fields) {
-    const cut = field.lastIndexOf(':')
-    const of = teams.get(field.slice(0, cut)) ?? {}
-    of[field.slice(cut + 1) as Counter] = Number(value)
-    teams.set(field.slice(0, cut), of)
+    const colon = field.lastIndexOf(':')
+    const name = field.slice(0, colon)
+    const counters = teams.get(name) ?? {}
+    counters[field.slice(colon + 1) as DayCounter] = Number(value)
+    teams.set(name, counters)
   }
-  return [...teams].map(([name, counters]) => ({ team: name, day, ...toTotals(counters) }))
+  return [...teams].map(([name, counters]) => ({ team: name, day, ...toDayTotals(counters) }))
 }
 
 async function readFields(redis: Redis, key: string, team?: string): Promise<[field: string, value: string][]> {
   if (team === undefined) return Object.entries(await redis.hgetall(key))
-  const fields = COUNTERS.map(name => `${team}:${name}`)
+  const fields = DAY_COUNTERS.map(name => `${team}:${name}`)
   const values = await redis.hmget(key, ...fields)
   return fields.flatMap((field, index) => (values[index] ? [[field, values[index]] as [string, string]] : []))
 }
 
-/** In steps, since a day may hold many calls. A scan may show an entry twice, and then the later sight counts. */
-async function scanEntries(connection: Connection, key: string): Promise<LedgerEntry[]> {
+/**
+ * Scans in batches, since a day may hold many calls. A scan may return an entry twice; the later
+ * value wins.
+ */
+async function scanEntries(connection: RedisConnection, key: string): Promise<LedgerEntry[]> {
   const entries = new Map<string, LedgerEntry>()
   let cursor = '0'
   do {

@@ -1,13 +1,13 @@
-import type { AccountBook, Booked, LedgerStore, ReserveOutcome } from '../../storage.js'
-import { ACCOUNT_COUNTERS, ACTIVITY_COUNTERS, COSTS_REMEMBERED, checkAmounts } from '../totals.js'
-import type { Connection } from './connection.js'
-import { encodeEntry, encodeReserved, keysUnder, memberOf, RELEASED, scriptKeys } from './ledger-keys.js'
+import type { Booked, BudgetWindow, LedgerStore, LedgerTotals, ReserveOutcome } from '../../contracts/store.js'
+import { ACTIVITY_COUNTERS, checkAmounts, LEDGER_COUNTERS, MAX_RECENT_COSTS } from '../totals.js'
+import type { RedisConnection } from './connection.js'
+import { encodeEntry, encodeReserved, ledgerKeys, memberOf, RELEASED, scriptKeys } from './ledger-keys.js'
 import { createReads } from './ledger-reads.js'
 import {
   ADD_ACTIVITY,
   NOTE,
-  READ_ACCOUNT,
   READ_BOOKED,
+  READ_TOTALS,
   RECORD_BALANCE,
   RELEASE,
   RESERVE,
@@ -16,41 +16,42 @@ import {
 import { createSharing } from './sharing.js'
 
 /**
- * The ledger in Redis: keys without a time to live, so never evicted under a `volatile-*` policy.
- * All share the hash tag `{prefix}`, so a cluster keeps them on one node, where a script may touch them together.
+ * Creates the ledger in Redis. Its keys have no time to live, so a `volatile-*` policy never evicts
+ * them.
  */
-export function createLedger(connection: Connection, prefix: string): LedgerStore {
+export function createLedger(connection: RedisConnection, prefix: string): LedgerStore {
   const scripts = defineScripts(connection)
-  const keys = keysUnder(prefix)
-  const keysOf = (call: { day: string; month: string }) => scriptKeys(keys, call)
+  const keys = ledgerKeys(prefix)
+  const keysOf = (windows: { day: string; month: string }) => scriptKeys(keys, windows)
   return {
     ...createReads(connection, keys),
     async reserve(call, limits) {
       checkAmounts({ at: call.at, estimate: call.estimate, ...limits })
+      const { callId, team, estimate, at } = call
       const { daily = '', monthly = '', floor = '' } = limits
-      const who = [call.callId, call.team, call.estimate, daily, monthly] as const
-      const what = [encodeReserved(call), call.at, memberOf(call), floor] as const
-      return toOutcome(await scripts.reserve(...keysOf(call), ...who, ...what))
+      const values = [callId, team, estimate, daily, monthly, encodeReserved(call), at, memberOf(call), floor]
+      return toOutcome(await scripts.reserve(...keysOf(call), ...values))
     },
     async note(call) {
-      checkAmounts({ at: call.at, estimate: call.estimate })
-      const who = [call.callId, call.team, call.estimate] as const
-      await scripts.note(...keysOf(call), ...who, encodeReserved(call), call.at, memberOf(call))
+      const { callId, team, estimate, at } = call
+      checkAmounts({ at, estimate })
+      await scripts.note(...keysOf(call), callId, team, estimate, encodeReserved(call), at, memberOf(call))
     },
     async settle(call, settled) {
+      const { callId, team, estimate } = call
       const { outcome, cost, settledAt, costSource } = settled
-      checkAmounts({ cost, settledAt, estimate: call.estimate })
+      checkAmounts({ cost, settledAt, estimate })
       const value = encodeEntry({ ...call, state: outcome, settled }, cost)
-      const how = [settledAt, outcome === 'unknown' || costSource === 'estimate' ? 1 : 0, COSTS_REMEMBERED] as const
-      const what = [call.callId, call.team, outcome, cost, value, memberOf(call)] as const
-      return toAccount(await scripts.settle(...keysOf(call), ...what, ...how))
+      const isEstimate = outcome === 'unknown' || costSource === 'estimate' ? 1 : 0
+      const values = [callId, team, outcome, cost, value, memberOf(call), settledAt, isEstimate, MAX_RECENT_COSTS]
+      return toTotals(await scripts.settle(...keysOf(call), ...values))
     },
     async release(call, options) {
       const mark = options?.mayStillArrive ? RELEASED : ''
       await scripts.release(...keysOf(call), call.callId, call.team, memberOf(call), mark)
     },
-    async account() {
-      return toAccount(await scripts.readAccount(...keysOf({ day: '', month: '' })))
+    async totals() {
+      return toTotals(await scripts.readTotals(...keysOf({ day: '', month: '' })))
     },
     share: createSharing(connection, { totals: keys.totals, share: keys.share }),
     async booked(team, windows) {
@@ -68,23 +69,23 @@ export function createLedger(connection: Connection, prefix: string): LedgerStor
   }
 }
 
-function defineScripts(connection: Connection) {
+function defineScripts(connection: RedisConnection) {
   return {
     reserve: connection.script('ledgerReserve', 8, RESERVE),
     note: connection.script('ledgerNote', 8, NOTE),
     settle: connection.script('ledgerSettle', 8, SETTLE),
     release: connection.script('ledgerRelease', 8, RELEASE),
     readBooked: connection.script('ledgerBooked', 8, READ_BOOKED),
-    readAccount: connection.script('ledgerAccount', 8, READ_ACCOUNT),
+    readTotals: connection.script('ledgerTotals', 8, READ_TOTALS),
     addActivity: connection.script('ledgerAddActivity', 1, ADD_ACTIVITY),
     recordBalance: connection.script('ledgerRecordBalance', 1, RECORD_BALANCE),
   }
 }
 
 function toOutcome(answer: unknown): ReserveOutcome {
-  const [what, , , told] = answer as ['ok' | 'daily' | 'monthly' | 'floor', string, string, string[]]
-  const now = { booked: toBooked(answer), account: toAccount(told) }
-  return what === 'ok' ? { ok: true, ...now } : { ok: false, window: what, ...now }
+  const [result, , , totals] = answer as ['ok' | BudgetWindow | 'floor', string, string, string[]]
+  const after = { booked: toBooked(answer), totals: toTotals(totals) }
+  return result === 'ok' ? { ok: true, ...after } : { ok: false, window: result, ...after }
 }
 
 function toBooked(answer: unknown): Booked {
@@ -92,9 +93,9 @@ function toBooked(answer: unknown): Booked {
   return { daily: Number(daily), monthly: Number(monthly) }
 }
 
-/** In the order of the script: the counters, then how many calls are reserved. */
-function toAccount(told: unknown): AccountBook {
-  const names = [...ACCOUNT_COUNTERS, 'reservedCalls'] as const
-  const amounts = (told as string[]).map(Number)
-  return Object.fromEntries(names.map((name, index) => [name, amounts[index] ?? 0])) as unknown as AccountBook
+/** Reads the totals in the order of the script: the counters, then the number of reserved calls. */
+function toTotals(answer: unknown): LedgerTotals {
+  const names = [...LEDGER_COUNTERS, 'reservedCalls'] as const
+  const amounts = (answer as string[]).map(Number)
+  return Object.fromEntries(names.map((name, index) => [name, amounts[index] ?? 0])) as unknown as LedgerTotals
 }

@@ -1,54 +1,67 @@
-import type { Store } from '../../storage.js'
+import { defined } from '../../contracts/defined.js'
+import { type RateCounts, type Store, StoreError } from '../../contracts/store.js'
 import { createBlobs } from './blobs.js'
 import { connect } from './connection.js'
-import { channelUnder, createLeases } from './leases.js'
+import { createLeases, releaseChannel } from './leases.js'
 import { createLedger } from './ledger.js'
-import { listenForNotices } from './notices.js'
-import { createRateLimitClient, type RateLimitClient } from './rate-limit-client.js'
+import { openNotifications } from './notifications.js'
+import { createRates } from './rates.js'
 import { createRecords } from './records.js'
+import { createSchedule } from './schedule.js'
 
 export interface RedisStoreOptions {
   /** `redis://` or `rediss://`. */
   url: string
-  /** How long the connection may be silent while a command waits, before Redis counts as frozen. Default 200. */
+  /**
+   * Silence on the connection, while a command waits, after which Redis counts as frozen. Default
+   * 200.
+   */
   commandSilenceMs?: number
-  /** How long it may be silent altogether before it is given up and made anew. Default 3000. */
+  /** Silence after which the connection is closed and opened again. Default 3000. */
   reconnectSilenceMs?: number
-  /** How long a Redis that is new or was emptied gives holders of leases elsewhere to say so. Default 3000. */
-  settleMs?: number
-  /** Every key begins with it. Default `segmind-gateway`. */
+  /**
+   * Time that an empty Redis gives holders of leases to renew them before it grants new ones.
+   * Default 3000.
+   */
+  recoveryMs?: number
+  /** Prefix of every key. Default `segmind-gateway`. */
   keyPrefix?: string
-  /** Redis answers: at first, and each time it is back. */
+  /** Called when Redis first answers, and each time it answers again. */
   onUp?(): void
-  /** Told when Redis goes down (`connection`, once each time) and of values that cannot be read (`blob`). */
+  /**
+   * Called once each time Redis goes down (`connection`), and for each value that cannot be read
+   * (`blob`).
+   */
   onProblem?(error: unknown, what: 'connection' | 'blob'): void
 }
 
 export interface RedisStore extends Store {
-  /** For `@fastify/rate-limit`, option `redis`, together with `skipOnError: true`. */
-  readonly rateLimitClient: RateLimitClient
+  readonly rates: RateCounts
 }
 
 /**
- * Opens the store shared by all replicas. Resolves even when Redis is down (at the latest after a second) and keeps connecting in the
- * background. While Redis is stopped every method rejects at once; while it is frozen the first to notice waits `commandSilenceMs`.
- * Throws for a malformed URL.
+ * Opens the store shared by all replicas. Resolves within a second even when Redis is down, and
+ * keeps connecting in the background. While Redis is down every method rejects at once. When Redis
+ * freezes, the operations under way reject after `commandSilenceMs`. Throws for a malformed URL.
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
-  const { keyPrefix = 'segmind-gateway', settleMs = 3_000, onProblem = () => undefined, onUp, ...line } = options
-  const notices = listenForNotices(options.url, channelUnder(keyPrefix))
-  let begin: (() => Promise<void>) | undefined
+  const { url, keyPrefix = 'segmind-gateway', recoveryMs = 3_000, onProblem = () => undefined } = options
+  const { commandSilenceMs, reconnectSilenceMs } = options
+  const channel = releaseChannel(keyPrefix)
+  const notifications = openNotifications(url, channel)
+  let startLeases: (() => Promise<void>) | undefined
   const connection = await connect({
-    ...line,
+    url,
+    ...defined({ commandSilenceMs, reconnectSilenceMs }),
     onUp() {
-      void begin?.()
-      onUp?.()
+      void startLeases?.()
+      options.onUp?.()
     },
-    onDown: reason => onProblem(new Error(reason), 'connection'),
+    onDown: reason => onProblem(new StoreError(reason), 'connection'),
   })
-  const leases = createLeases({ connection, notices, prefix: keyPrefix, settleMs })
-  begin = leases.begin
-  await begin()
+  const leases = createLeases({ connection, notifications, prefix: keyPrefix, recoveryMs })
+  startLeases = leases.start
+  await startLeases()
   return {
     results: createBlobs({ connection, prefix: `${keyPrefix}:result`, onProblem }),
     images: createBlobs({ connection, prefix: `${keyPrefix}:image`, onProblem }),
@@ -56,12 +69,14 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
     ledger: createLedger(connection, keyPrefix),
     records: createRecords(connection, `${keyPrefix}:record`),
     leases,
-    rateLimitClient: createRateLimitClient(connection, `${keyPrefix}:rate`),
+    rates: createRates(connection, `${keyPrefix}:rate`),
+    schedule: createSchedule({ connection, notifications, prefix: keyPrefix, channel }),
     isUp: connection.isUp,
-    // Redis tells how much all its keys take, not these: not known is better than wrong.
+    // Redis reports the size of all its keys, not of these alone. An unknown size is better than a
+    // wrong one.
     size: async () => undefined,
     async close() {
-      notices.close()
+      notifications.close()
       await connection.close()
     },
   }

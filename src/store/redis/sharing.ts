@@ -1,10 +1,11 @@
-import type { SharedUse } from '../../storage.js'
+import type { SharedUse } from '../../contracts/store.js'
 import { checkAmounts } from '../totals.js'
-import type { Connection } from './connection.js'
+import type { RedisConnection } from './connection.js'
 
 /**
- * KEYS[1] who shares a purchase: `boughtAt|payer,team,…`, expiring; KEYS[2] totals of the day. ARGV: boughtAt, payer, cost, team, seconds.
- * With n teams each bears floor(cost ÷ n), the payer the rest; what changes hands adds up to 0.
+ * KEYS[1]: the teams that share a purchase, `boughtAt|payer,team,…`, expiring; KEYS[2]: totals of
+ * the day. ARGV: boughtAt, payer, cost, team, seconds to live.
+ * With n teams each bears floor(cost ÷ n), and the payer the rest. The transfers add up to 0.
  */
 const SHARE = `
 local boughtAt, payer, cost, team = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -39,8 +40,8 @@ export interface SharingKeys {
   share(resultId: string): string
 }
 
-/** `LedgerStore.share` in Redis. */
-export function createSharing(connection: Connection, keys: SharingKeys): (use: SharedUse) => Promise<void> {
+/** Creates `LedgerStore.share` in Redis. */
+export function createSharing(connection: RedisConnection, keys: SharingKeys): (use: SharedUse) => Promise<void> {
   const script = connection.script('ledgerShare', 2, SHARE)
   return async ({ resultId, boughtAt, payer, cost, team, day, ttlSeconds }) => {
     checkAmounts({ boughtAt, cost, ttlSeconds })

@@ -1,28 +1,25 @@
 import t from 'tap'
 import { Balance, type BalanceOptions } from '../../../src/credits/account/balance.js'
-import { modelLedger } from '../../support/model-ledger.js'
+import { modelLedger } from '../../support/doubles/model-ledger.js'
 
-function balanceOver(options: Partial<BalanceOptions> & Pick<BalanceOptions, 'store' | 'ask' | 'now'>) {
+function balanceOver(options: Partial<BalanceOptions> & Pick<BalanceOptions, 'store' | 'requestBalance' | 'now'>) {
   return new Balance({
     isUrgent: () => false,
     slack: () => 0,
     onSample: () => {},
-    onQuiet: async () => {},
-    onAskFailure: () => {},
-    onShareFailure: () => {},
+    onQuietSample: async () => {},
+    observer: { balanceRequestFailed: () => {}, storeFailed: () => {} },
     ...options,
   })
 }
 
-t.test('unknown until Segmind has said something, then the newest sample, shared with all replicas', async t => {
+t.test('the balance is unknown until Segmind reports one, then it is the newest sample of all replicas', async t => {
   const { store, state } = modelLedger()
   let now = 1000
   const balance = balanceOver({
     store,
     now: () => now,
-    ask: async () => 7,
-    onAskFailure: () => {},
-    onShareFailure: () => {},
+    requestBalance: async () => 7,
   })
   t.equal(balance.latest, undefined)
   await balance.record({ remaining: 50, at: 1000 })
@@ -31,65 +28,65 @@ t.test('unknown until Segmind has said something, then the newest sample, shared
   now = 2000
   state.balance = { remaining: 40, at: 1500 }
   await balance.refresh()
-  t.same(balance.latest, { remaining: 40, at: 1500 }, 'another replica knew better; Segmind was not asked')
+  t.same(balance.latest, { remaining: 40, at: 1500 }, 'another replica has a newer sample, so no balance is requested')
   now = 1500 + 60_000
   await balance.refresh()
-  t.same(balance.latest, { remaining: 7, at: now }, 'everybody had old knowledge; Segmind was asked')
+  t.same(balance.latest, { remaining: 7, at: now }, 'all samples are old, so the balance is requested')
 })
 
-t.test('a failure leaves what was known, and is told', async t => {
+t.test('a failure is reported and leaves the known balance unchanged', async t => {
   const { store, state } = modelLedger()
-  const told: string[] = []
+  const reported: string[] = []
   const balance = balanceOver({
     store,
     now: () => 1e6,
-    ask: async () => Promise.reject(new Error('no')),
-    onAskFailure: () => told.push('ask'),
-    onShareFailure: () => told.push('share'),
+    requestBalance: async () => Promise.reject(new Error('no')),
+    observer: {
+      balanceRequestFailed: () => void reported.push('request'),
+      storeFailed: (_error, operation) => void reported.push(operation),
+    },
   })
   state.isDown = true
   await balance.refresh()
   t.equal(balance.latest, undefined)
   await balance.record({ remaining: 5, at: 1e6 })
   t.match(balance.latest, { remaining: 5 })
-  t.same(told, ['share', 'share', 'ask', 'share'])
+  t.same(reported, ['balance: share', 'balance: share', 'request', 'balance: share'])
 })
 
-t.test('a sample of a clock that was wrong does not hide what comes after it', async t => {
+t.test('a sample with a timestamp in the future does not hide later samples', async t => {
   const { store, state } = modelLedger()
-  let asked = 0
+  let requests = 0
   const balance = balanceOver({
     store,
     now: () => 1e6,
-    ask: async () => ++asked,
-    onAskFailure: () => {},
-    onShareFailure: () => {},
+    requestBalance: async () => ++requests,
   })
   state.balance = { remaining: 123, at: 1e6 + 60_001 }
   await balance.refresh()
-  t.same(balance.latest, { remaining: 1, at: 1e6 }, 'Segmind was asked')
-  t.equal(asked, 1)
+  t.same(balance.latest, { remaining: 1, at: 1e6 }, 'the balance is requested')
+  t.equal(requests, 1)
 })
 
-t.test('of two answers whose questions overlapped the lower one counts, unless the other shows a top-up', async t => {
+t.test('of two overlapping samples the lower one is kept, unless the other shows a top-up', async t => {
   const { store } = modelLedger()
-  const balance = balanceOver({ store, ask: async () => 0, now: () => 100 })
-  const hear = async (remaining: number, since: number, at: number) => {
+  const balance = balanceOver({ store, requestBalance: async () => 0, now: () => 100 })
+  const record = async (remaining: number, since: number, at: number) => {
     await balance.record({ remaining, since, at, slack: 10 })
     return balance.latest?.remaining
   }
-  t.equal(await hear(50, 0, 10), 50)
-  t.equal(await hear(55, 5, 11), 50, 'billed before, answered after')
-  t.equal(await hear(45, 5, 12), 45)
-  t.equal(await hear(56, 5, 13), 56, 'calls of ours do not explain that')
-  t.equal(await hear(60, 13, 14), 60, 'asked after the last answer')
-  t.equal(await hear(1, 0, 9), 60, 'older')
+  t.equal(await record(50, 0, 10), 50)
+  t.equal(await record(55, 5, 11), 50, 'an earlier state whose response arrived later')
+  t.equal(await record(45, 5, 12), 45)
+  t.equal(await record(56, 5, 13), 56, 'calls of this gateway cannot explain the difference')
+  t.equal(await record(60, 13, 14), 60, 'requested after the last response')
+  t.equal(await record(1, 0, 9), 60, 'an older sample is ignored')
 })
 
-t.test('how sure the balance is', async t => {
+t.test('a balance is unknown, fresh or stale', async t => {
   const { store } = modelLedger()
   let now = 1_000
-  const balance = balanceOver({ store, ask: async () => 0, now: () => now })
+  const balance = balanceOver({ store, requestBalance: async () => 0, now: () => now })
   t.equal(balance.state, 'unknown')
   await balance.record({ remaining: 5, at: now })
   now += 300_000
@@ -98,7 +95,7 @@ t.test('how sure the balance is', async t => {
   t.equal(balance.state, 'stale')
 })
 
-t.test('the books are compared only with a balance around which nothing was booked for a while', async t => {
+t.test('the ledger is compared only with a balance from a time without bookings', async t => {
   const { store, state } = modelLedger()
   const compared: number[] = []
   let now = 0
@@ -106,39 +103,44 @@ t.test('the books are compared only with a balance around which nothing was book
   const balance = balanceOver({
     store,
     now: () => now,
-    ask: async () => {
+    requestBalance: async () => {
       during()
       return 7
     },
-    onQuiet: async (_remaining, { sequence }) => void compared.push(sequence),
+    onQuietSample: async (_remaining, { sequence }) => void compared.push(sequence),
   })
-  const look = async () => {
+  const refresh = async () => {
     now += 60_000
     await balance.refresh()
   }
-  await look()
+  await refresh()
   t.same(compared, [0], 'nothing was ever booked')
   state.sequence = 5
-  await look()
-  t.same(compared, [0], 'something was booked since the look before: Segmind may not have counted it yet')
-  await look()
+  await refresh()
+  t.same(compared, [0], 'a booking since the previous refresh may not be in the balance yet')
+  await refresh()
   t.same(compared, [0, 5])
   during = () => void state.sequence++
-  await look()
-  t.same(compared, [0, 5], 'something was booked while Segmind was asked')
+  await refresh()
+  t.same(compared, [0, 5], 'a booking happened during the balance request')
 })
 
-t.test('while credits are short Segmind is asked more often', async t => {
+t.test('the balance is requested more often while credits are low', async t => {
   const { store } = modelLedger()
   let now = 0
-  let asked = 0
+  let requests = 0
   let isUrgent = false
-  const balance = balanceOver({ store, now: () => now, isUrgent: () => isUrgent, ask: async () => ++asked })
+  const balance = balanceOver({
+    store,
+    now: () => now,
+    isUrgent: () => isUrgent,
+    requestBalance: async () => ++requests,
+  })
   await balance.refresh()
   now += 15_000
   await balance.refresh()
-  t.equal(asked, 1)
+  t.equal(requests, 1)
   isUrgent = true
   await balance.refresh()
-  t.equal(asked, 2)
+  t.equal(requests, 2)
 })

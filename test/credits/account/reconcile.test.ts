@@ -1,20 +1,28 @@
 import fc from 'fast-check'
 import t from 'tap'
+import type { LedgerEntry, LedgerTotals } from '../../../src/contracts/store.js'
 import { type Observation, type Reconciled, reconcile } from '../../../src/credits/account/reconcile.js'
 import type { AccountRecord } from '../../../src/credits/account/record.js'
-import type { AccountBook, LedgerEntry } from '../../../src/storage.js'
 import { anEntry } from '../ledger-world.js'
 
 const MAX_COST = 20_000_000
 const terms = { maxCost: MAX_COST, newId: () => 'e' }
 
-function book(changes: Partial<AccountBook> = {}): AccountBook {
+function totals(changes: Partial<LedgerTotals> = {}): LedgerTotals {
   const nothing = { sequence: 0, spent: 0, reserved: 0, reservedCalls: 0, calls: 0, estimatedCalls: 0, unknownAt: 0 }
   return { ...nothing, ...changes }
 }
 
 function seen(changes: Partial<Observation> = {}): Observation {
-  return { remaining: 1_000_000_000, at: 1_000, month: '2026-11', book: book(), overlap: 0, unknown: [], ...changes }
+  return {
+    remaining: 1_000_000_000,
+    at: 1_000,
+    month: '2026-11',
+    totals: totals(),
+    overlap: 0,
+    unknown: [],
+    ...changes,
+  }
 }
 
 function lost(callId: string, cost: number): LedgerEntry {
@@ -47,34 +55,38 @@ const ROWS: [
   seen: Partial<Observation>,
   expected: { kind?: string; amount?: number; drift: number; topUps?: number },
 ][] = [
-  ['what was booked is gone: they agree', { remaining: 996_600_000, book: book(two) }, { drift: 0 }],
-  ['the last digits may be rounded', { remaining: 996_599_997, book: book(two) }, { drift: 3 }],
+  ['the balance dropped by the booked amount', { remaining: 996_600_000, totals: totals(two) }, { drift: 0 }],
+  ['the last digits may be rounded', { remaining: 996_599_997, totals: totals(two) }, { drift: 3 }],
   [
-    'more is gone',
-    { remaining: 990_000_000, book: book(two) },
+    'the balance dropped by more than was booked',
+    { remaining: 990_000_000, totals: totals(two) },
     { kind: 'foreign', amount: 6_600_000, drift: 6_600_000 },
   ],
-  ['more is gone though nothing was booked', { remaining: 999_999_990 }, { kind: 'foreign', amount: 10, drift: 10 }],
   [
-    'more is there',
-    { remaining: 5_996_600_000, book: book(two) },
+    'the balance dropped although nothing was booked',
+    { remaining: 999_999_990 },
+    { kind: 'foreign', amount: 10, drift: 10 },
+  ],
+  [
+    'the balance rose',
+    { remaining: 5_996_600_000, totals: totals(two) },
     { kind: 'topUp', amount: 5_000_000_000, drift: 0, topUps: 5_000_000_000 },
   ],
   [
-    'calls that did not tell their cost cost otherwise',
-    { remaining: 997_000_000, book: book({ ...two, estimatedCalls: 2 }) },
+    'calls without a reported cost cost less than estimated',
+    { remaining: 997_000_000, totals: totals({ ...two, estimatedCalls: 2 }) },
     { kind: 'estimate', amount: -400_000, drift: -400_000 },
   ],
   [
-    'more than they can have cost is foreign',
-    { remaining: 900_000_000, book: book({ ...two, estimatedCalls: 1 }) },
+    'a drop larger than such calls can explain is foreign use',
+    { remaining: 900_000_000, totals: totals({ ...two, estimatedCalls: 1 }) },
     { kind: 'foreign', amount: 96_600_000, drift: 96_600_000 },
   ],
   [
-    'of two unknown calls it cannot be told which was billed',
+    'one of two unknown calls was billed, but which one is uncertain',
     {
       remaining: 998_300_000,
-      book: book({ ...two, estimatedCalls: 2 }),
+      totals: totals({ ...two, estimatedCalls: 2 }),
       unknown: [lost('a', 1_700_000), lost('b', 1_700_000)],
     },
     { kind: 'unknown', amount: -1_700_000, drift: -1_700_000 },
@@ -91,25 +103,29 @@ for (const [name, changes, { kind, amount, drift, topUps = 0 }] of ROWS) {
   })
 }
 
-t.test('unknown calls end by what the balance says, before anything is agreed on', async t => {
+t.test('unknown calls are resolved by the balance before the difference is recorded', async t => {
   const one = lost('a', 1_700_000)
   const at = 300_000
-  const after = (gone: number, unknown: LedgerEntry[], estimatedCalls = unknown.length): Reconciled => {
+  const after = (drop: number, unknown: LedgerEntry[], estimatedCalls = unknown.length): Reconciled => {
     const spent = unknown.length * 1_700_000
-    const now = book({ sequence: 4, spent, calls: unknown.length, estimatedCalls })
-    return reconcile(first, seen({ at, remaining: 1_000_000_000 - gone, book: now, unknown }), terms)
+    const now = totals({ sequence: 4, spent, calls: unknown.length, estimatedCalls })
+    return reconcile(first, seen({ at, remaining: 1_000_000_000 - drop, totals: now, unknown }), terms)
   }
-  t.same(after(0, [one]), { resolutions: [{ entry: one, cost: 0 }] }, 'nothing is gone: it was not billed')
-  t.same(after(2_345_678, [one]), { resolutions: [{ entry: one, cost: 2_345_678 }] }, 'it cost what is gone')
-  t.same(after(0, [one, lost('b', 1_700_000)]).resolutions.length, 2, 'none of both was billed')
-  t.same(after(MAX_COST + 10, [one]).resolutions, [], 'more than a call costs: somebody else was there')
+  t.same(after(0, [one]), { resolutions: [{ entry: one, cost: 0 }] }, 'no drop: the call was not billed')
+  t.same(
+    after(2_345_678, [one]),
+    { resolutions: [{ entry: one, cost: 2_345_678 }] },
+    'the drop is the cost of the call',
+  )
+  t.same(after(0, [one, lost('b', 1_700_000)]).resolutions.length, 2, 'neither call was billed')
+  t.same(after(MAX_COST + 10, [one]).resolutions, [], 'a drop larger than the cost of one call')
   t.equal(after(MAX_COST + 10, [one]).event?.kind, 'unknown')
-  t.same(after(1_700_000, [one]).resolutions, [], 'the estimate was right; nobody can tell, and the books agree')
-  t.same(after(2_000_000, [one], 2).resolutions, [], 'another call did not tell its cost either')
+  t.same(after(1_700_000, [one]).resolutions, [], 'the estimate explains the drop, so nothing is resolved')
+  t.same(after(2_000_000, [one], 2).resolutions, [], 'another call has no reported cost either')
 })
 
-t.test('while calls are under way only what they cannot explain is told, and corrected once it is quiet', async t => {
-  const busy = { at: 2_000, overlap: 2, book: book({ sequence: 5, spent: 1_700_000, calls: 1 }) }
+t.test('while calls are in flight, only a difference they cannot explain is recorded, and corrected later', async t => {
+  const busy = { at: 2_000, overlap: 2, totals: totals({ sequence: 5, spent: 1_700_000, calls: 1 }) }
   t.same(reconcile(first, seen({ ...busy, remaining: 998_300_000 - 2 * MAX_COST }), terms), { resolutions: [] })
   const loose = reconcile(first, seen({ ...busy, remaining: 498_300_000 }), terms)
   t.match(loose.event, { kind: 'foreign', amount: 500_000_000 })
@@ -117,13 +133,13 @@ t.test('while calls are under way only what they cannot explain is told, and cor
   t.match(
     loose.record?.anchor,
     { at: first.anchor.at, remaining: 500_000_000 },
-    'the anchor stands as if it had been gone before',
+    'the anchor moves by the recorded difference',
   )
 
-  // Two calls that were under way had already taken 4 000 000 of it.
-  const quiet = { at: 3_000, remaining: 498_300_000, book: book({ sequence: 9, spent: 5_700_000, calls: 3 }) }
+  // Two calls in flight had already cost 4 000 000 of it.
+  const quiet = { at: 3_000, remaining: 498_300_000, totals: totals({ sequence: 9, spent: 5_700_000, calls: 3 }) }
   const corrected = reconcile(loose.record, seen(quiet), terms)
-  t.equal(corrected.event, undefined, 'it is no further event')
+  t.equal(corrected.event, undefined, 'the correction is not a further event')
   t.match(corrected.record, { drift: 496_000_000, events: [{ kind: 'foreign', amount: 496_000_000 }] })
   t.ok(addsUp(corrected.record as AccountRecord))
 
@@ -134,19 +150,23 @@ t.test('while calls are under way only what they cannot explain is told, and cor
 })
 
 t.test(
-  'a look that is older than the last one says nothing, nor does a first one while calls are under way',
+  'an observation is ignored if it is older than the anchor, or the first one and calls are in flight',
   async t => {
-    const later = reconcile(first, seen({ at: 5_000, book: book({ sequence: 4 }) }), terms).record
-    t.same(reconcile(later, seen({ at: 6_000, remaining: 1, book: book({ sequence: 3 }) }), terms), { resolutions: [] })
-    t.same(reconcile(later, seen({ at: 5_000, remaining: 1, book: book({ sequence: 4 }) }), terms), { resolutions: [] })
+    const later = reconcile(first, seen({ at: 5_000, totals: totals({ sequence: 4 }) }), terms).record
+    t.same(reconcile(later, seen({ at: 6_000, remaining: 1, totals: totals({ sequence: 3 }) }), terms), {
+      resolutions: [],
+    })
+    t.same(reconcile(later, seen({ at: 5_000, remaining: 1, totals: totals({ sequence: 4 }) }), terms), {
+      resolutions: [],
+    })
     t.same(reconcile(undefined, seen({ overlap: 1 }), terms), { resolutions: [] })
   },
 )
 
-t.test('a month begins with the balance the last one ended with', async t => {
+t.test('a month opens with the closing balance of the previous one', async t => {
   const next = reconcile(
     first,
-    seen({ at: 9_000, month: '2026-12', remaining: 996_600_000, book: book(two) }),
+    seen({ at: 9_000, month: '2026-12', remaining: 996_600_000, totals: totals(two) }),
     terms,
   ).record
   t.match(next?.months['2026-12'], {
@@ -157,16 +177,16 @@ t.test('a month begins with the balance the last one ended with', async t => {
   t.ok(next && addsUp(next))
 })
 
-t.test('calls none of which tells its cost teach what they cost', async t => {
-  const none = book({ sequence: 4, spent: 4_000_000, calls: 2, estimatedCalls: 2 })
-  t.equal(reconcile(first, seen({ at: 2_000, remaining: 997_000_000, book: none }), terms).meanCost, 1_500_000)
+t.test('the mean cost is derived if no call has a reported cost', async t => {
+  const none = totals({ sequence: 4, spent: 4_000_000, calls: 2, estimatedCalls: 2 })
+  t.equal(reconcile(first, seen({ at: 2_000, remaining: 997_000_000, totals: none }), terms).meanCost, 1_500_000)
   const some = { ...none, calls: 3 }
-  t.equal(reconcile(first, seen({ at: 2_000, remaining: 997_000_000, book: some }), terms).meanCost, undefined)
+  t.equal(reconcile(first, seen({ at: 2_000, remaining: 997_000_000, totals: some }), terms).meanCost, undefined)
 })
 
-t.test('whatever is seen in whatever order, what left the account is booked, drift or nothing', async t => {
-  const look = fc.record({
-    gone: fc.integer({ min: -10_000_000_000, max: 1_000_000_000 }),
+t.test('in any sequence of observations, every change of the balance is booked, drift or a top-up', async t => {
+  const step = fc.record({
+    drop: fc.integer({ min: -10_000_000_000, max: 1_000_000_000 }),
     booked: fc.integer({ min: -5_000_000, max: 50_000_000 }),
     calls: fc.nat({ max: 5 }),
     estimated: fc.integer({ min: -2, max: 5 }),
@@ -175,18 +195,18 @@ t.test('whatever is seen in whatever order, what left the account is booked, dri
     month: fc.constantFrom('2026-11', '2026-12'),
   })
   fc.assert(
-    fc.property(fc.array(look, { maxLength: 30 }), looks => {
+    fc.property(fc.array(step, { maxLength: 30 }), sequence => {
       let record: AccountRecord | undefined
       let now = seen()
       const start = now.remaining
-      for (const { gone, booked, calls, estimated, overlap, steps, month } of looks) {
-        const { book: before } = now
+      for (const { drop, booked, calls, estimated, overlap, steps, month } of sequence) {
+        const { totals: before } = now
         now = seen({
           at: now.at + 1,
-          remaining: now.remaining - gone,
+          remaining: now.remaining - drop,
           overlap,
           month: [month, now.month].sort().at(-1) ?? month,
-          book: book({
+          totals: totals({
             sequence: before.sequence + steps,
             spent: before.spent + booked,
             calls: before.calls + calls,

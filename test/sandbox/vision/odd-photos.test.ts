@@ -1,7 +1,7 @@
 import sharp from 'sharp'
 import t from 'tap'
 import { segmentPhoto } from '../../../src/sandbox/vision/segment-photo.js'
-import { discAndSquare } from '../drawn.js'
+import { discAndSquare } from '../drawing.js'
 
 const blank = (width: number, height: number) =>
   sharp({ create: { width, height, channels: 3, background: '#7a5' } })
@@ -32,15 +32,15 @@ const odd: { name: string; make: () => Promise<Buffer> }[] = [
   },
 ]
 for (const { name, make } of odd) {
-  t.test(`${name}: a picture of the same size comes back, for a point, a prompt and a removed point`, async t => {
+  t.test(`${name}: the result has the size of the photo, for a point, a prompt and a removed point`, async t => {
     const image = await make()
     const { width, height = 1, pageHeight } = await sharp(image).metadata()
-    for (const asked of [
+    for (const selection of [
       { points: [[0, 0]] as const },
       { prompt: 'red thing' },
       { prompt: 'x', removed: [[0, 0]] as const },
     ]) {
-      const answer = await segmentPhoto({ image, points: [], removed: [], overlay: true, ...asked })
+      const answer = await segmentPhoto({ image, points: [], removed: [], overlay: true, ...selection })
       t.match(answer, { width, height: pageHeight ?? height })
       t.match(await sharp('jpeg' in answer ? answer.jpeg : Buffer.alloc(0)).metadata(), { format: 'jpeg', width })
     }
@@ -55,27 +55,24 @@ const refused: { name: string; make: () => Promise<Buffer> }[] = [
   { name: 'a JPEG header alone', make: async () => Buffer.from('ffd8ffe000104a46', 'hex') },
 ]
 for (const { name, make } of refused) {
-  t.test(`${name} is refused with a sentence`, async t => {
+  t.test(`${name} is refused with a message`, async t => {
     const answer = await segmentPhoto({ image: await make(), points: [[1, 1]], removed: [], overlay: true })
     t.match(answer, { refused: /^image/ })
   })
 }
 
-t.test('more than 64 million pixels are refused before they are decoded', async t => {
+t.test('a photo of more than 64 million pixels is refused before decoding', async t => {
   const image = await sharp({ create: { width: 9000, height: 8000, channels: 3, background: '#000' } })
     .png()
     .toBuffer()
   t.match(await segmentPhoto({ image, prompt: 'x', points: [], removed: [], overlay: true }), { refused: /^image/ })
 })
 
-t.test(
-  'a point outside in either orientation is refused, one that only the other orientation holds is taken',
-  async t => {
-    const image = await discAndSquare()
-    const ask = (points: [number, number][]) => segmentPhoto({ image, points, removed: [], overlay: false })
-    t.match(await ask([[121, 5]]), { refused: /^\[121,5\] lies outside/ })
-    t.match(await ask([[100, 100]]), { refused: /outside/ })
-    t.match(await ask([[5, 115]]), { width: 120 })
-    t.match(await ask([[120, 80]]), { width: 120 })
-  },
-)
+t.test('a point is refused only if it is outside the photo in both orientations', async t => {
+  const image = await discAndSquare()
+  const segment = (points: [number, number][]) => segmentPhoto({ image, points, removed: [], overlay: false })
+  t.match(await segment([[121, 5]]), { refused: /^\[121,5\] lies outside/ })
+  t.match(await segment([[100, 100]]), { refused: /outside/ })
+  t.match(await segment([[5, 115]]), { width: 120 })
+  t.match(await segment([[120, 80]]), { width: 120 })
+})

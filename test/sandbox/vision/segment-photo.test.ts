@@ -2,17 +2,17 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import t from 'tap'
+import type { Point } from '../../../src/contracts/types.js'
 import { segmentPhoto } from '../../../src/sandbox/vision/segment-photo.js'
-import type { Point } from '../../../src/segment/types.js'
-import { discAndSquare, readMask } from '../drawn.js'
+import { discAndSquare, readMask } from '../drawing.js'
 
-interface Asked {
+interface Selection {
   prompt?: string
   points?: Point[]
   removed?: Point[]
 }
 
-async function maskOf(image: Uint8Array, { prompt, points = [], removed = [] }: Asked) {
+async function maskOf(image: Uint8Array, { prompt, points = [], removed = [] }: Selection) {
   const question = { image, points, removed, overlay: false, ...(prompt === undefined ? {} : { prompt }) }
   const answer = await segmentPhoto(question)
   if ('refused' in answer) throw new Error(answer.refused)
@@ -24,34 +24,34 @@ const photo = (name: string) => readFile(join(process.cwd(), 'examples/photos', 
 const DISC: Point = [36, 40]
 const SQUARE: Point = [90, 38]
 
-t.test('on a drawing, the selection is the thing that was meant', async t => {
+t.test('on a drawing, a selection contains the right shapes', async t => {
   const drawing = await discAndSquare()
-  const cases: { asked: Asked; disc: boolean; square: boolean; ground: boolean }[] = [
-    { asked: { points: [DISC] }, disc: true, square: false, ground: false },
-    { asked: { points: [SQUARE] }, disc: false, square: true, ground: false },
-    { asked: { points: [DISC, SQUARE] }, disc: true, square: true, ground: false },
-    { asked: { points: [[5, 5]] }, disc: false, square: false, ground: true },
-    { asked: { prompt: 'red ball' }, disc: true, square: false, ground: false },
-    { asked: { prompt: 'the blue one' }, disc: false, square: true, ground: false },
-    { asked: { prompt: 'thing on the right' }, disc: false, square: true, ground: false },
-    { asked: { prompt: 'left' }, disc: true, square: false, ground: false },
-    { asked: { points: [DISC, SQUARE], removed: [[100, 50]] }, disc: true, square: true, ground: false },
-    { asked: { prompt: 'red', points: [SQUARE] }, disc: true, square: false, ground: false },
+  const cases: { selection: Selection; disc: boolean; square: boolean; background: boolean }[] = [
+    { selection: { points: [DISC] }, disc: true, square: false, background: false },
+    { selection: { points: [SQUARE] }, disc: false, square: true, background: false },
+    { selection: { points: [DISC, SQUARE] }, disc: true, square: true, background: false },
+    { selection: { points: [[5, 5]] }, disc: false, square: false, background: true },
+    { selection: { prompt: 'red ball' }, disc: true, square: false, background: false },
+    { selection: { prompt: 'the blue one' }, disc: false, square: true, background: false },
+    { selection: { prompt: 'thing on the right' }, disc: false, square: true, background: false },
+    { selection: { prompt: 'left' }, disc: true, square: false, background: false },
+    { selection: { points: [DISC, SQUARE], removed: [[100, 50]] }, disc: true, square: true, background: false },
+    { selection: { prompt: 'red', points: [SQUARE] }, disc: true, square: false, background: false },
   ]
-  for (const { asked, ...expected } of cases) {
-    const mask = await maskOf(drawing, asked)
-    const seen = { disc: mask.at(...DISC), square: mask.at(...SQUARE), ground: mask.at(60, 70) }
-    t.strictSame(seen, expected, JSON.stringify(asked))
+  for (const { selection, ...expected } of cases) {
+    const mask = await maskOf(drawing, selection)
+    const seen = { disc: mask.at(...DISC), square: mask.at(...SQUARE), background: mask.at(60, 70) }
+    t.strictSame(seen, expected, JSON.stringify(selection))
   }
 })
 
-t.test('a selected disc has the size of the disc', async t => {
+t.test('the mask of a disc has the size of the disc', async t => {
   const mask = await maskOf(await discAndSquare(), { points: [DISC] })
   const disc = Math.PI * 20 * 20
   t.ok(Math.abs(mask.selected - disc) < 0.08 * disc, `${mask.selected} pixels`)
 })
 
-t.test('a removed point is out, a kept one in, and the selection shrinks', async t => {
+t.test('a removed point is outside, a kept point inside, and the selection shrinks', async t => {
   const cases: { name: string; points: Point[]; removed: Point[] }[] = [
     { name: 'astronaut.jpg', points: [[80, 330]], removed: [[60, 420]] },
     { name: 'rocket.jpg', points: [[300, 100]], removed: [[420, 200]] },
@@ -80,11 +80,11 @@ t.test('a removed point is out, a kept one in, and the selection shrinks', async
   }
 })
 
-t.test('what people click and say on the sample photos is what they get', async t => {
-  const cases: { name: string; asked: Asked; inside: Point[]; outside: Point[] }[] = [
+t.test('points and prompts on the sample photos select the expected object', async t => {
+  const cases: { name: string; selection: Selection; inside: Point[]; outside: Point[] }[] = [
     {
       name: 'coffee.jpg',
-      asked: { points: [[290, 200]] },
+      selection: { points: [[290, 200]] },
       inside: [
         [290, 60],
         [230, 100],
@@ -98,7 +98,7 @@ t.test('what people click and say on the sample photos is what they get', async 
     },
     {
       name: 'coffee.jpg',
-      asked: { prompt: 'coffee cup' },
+      selection: { prompt: 'coffee cup' },
       inside: [
         [290, 60],
         [290, 160],
@@ -110,7 +110,7 @@ t.test('what people click and say on the sample photos is what they get', async 
     },
     {
       name: 'coffee.jpg',
-      asked: { prompt: 'red saucer' },
+      selection: { prompt: 'red saucer' },
       inside: [
         [110, 250],
         [430, 280],
@@ -122,7 +122,7 @@ t.test('what people click and say on the sample photos is what they get', async 
     },
     {
       name: 'cat.jpg',
-      asked: { prompt: 'cat' },
+      selection: { prompt: 'cat' },
       inside: [
         [180, 115],
         [270, 60],
@@ -136,7 +136,7 @@ t.test('what people click and say on the sample photos is what they get', async 
     },
     {
       name: 'rocket.jpg',
-      asked: { prompt: 'rocket' },
+      selection: { prompt: 'rocket' },
       inside: [
         [321, 200],
         [321, 300],
@@ -149,7 +149,7 @@ t.test('what people click and say on the sample photos is what they get', async 
     },
     {
       name: 'rocket.jpg',
-      asked: { prompt: 'blue sky' },
+      selection: { prompt: 'blue sky' },
       inside: [
         [200, 50],
         [420, 100],
@@ -158,7 +158,7 @@ t.test('what people click and say on the sample photos is what they get', async 
     },
     {
       name: 'astronaut.jpg',
-      asked: { points: [[80, 330]] },
+      selection: { points: [[80, 330]] },
       inside: [
         [100, 280],
         [60, 430],
@@ -171,7 +171,7 @@ t.test('what people click and say on the sample photos is what they get', async 
     },
     {
       name: 'astronaut.jpg',
-      asked: { prompt: 'orange suit' },
+      selection: { prompt: 'orange suit' },
       inside: [
         [80, 330],
         [320, 330],
@@ -184,7 +184,7 @@ t.test('what people click and say on the sample photos is what they get', async 
     },
     {
       name: 'astronaut.jpg',
-      asked: { points: [[230, 90]] },
+      selection: { points: [[230, 90]] },
       inside: [
         [205, 120],
         [180, 60],
@@ -195,15 +195,15 @@ t.test('what people click and say on the sample photos is what they get', async 
       ],
     },
   ]
-  for (const { name, asked, inside, outside } of cases) {
-    const mask = await maskOf(await photo(name), asked)
-    const where = `${name} ${JSON.stringify(asked)}`
+  for (const { name, selection, inside, outside } of cases) {
+    const mask = await maskOf(await photo(name), selection)
+    const where = `${name} ${JSON.stringify(selection)}`
     for (const [x, y] of inside) t.ok(mask.at(x, y), `${where}: ${x},${y} is inside`)
     for (const [x, y] of outside) t.notOk(mask.at(x, y), `${where}: ${x},${y} is outside`)
   }
 })
 
-t.test('the background is everything but the main thing', async t => {
+t.test('the background is everything except the main object', async t => {
   const image = await photo('cat.jpg')
   const [cat, background] = [await maskOf(image, { prompt: 'cat' }), await maskOf(image, { prompt: 'the background' })]
   t.notOk(background.at(180, 115))
@@ -211,7 +211,7 @@ t.test('the background is everything but the main thing', async t => {
   t.ok(Math.abs(cat.selected + background.selected - 451 * 300) < 0.05 * 451 * 300)
 })
 
-t.test('points count in the picture as EXIF turns it, and the answer is turned', async t => {
+t.test('points and mask refer to the photo as EXIF turns it', async t => {
   const turned = await sharp(await discAndSquare())
     .rotate(90)
     .jpeg()
@@ -223,7 +223,7 @@ t.test('points count in the picture as EXIF turns it, and the answer is turned',
   t.notOk(mask.at(...SQUARE))
 })
 
-t.test('an overlay is the photo with only the selection and its outline changed', async t => {
+t.test('an overlay changes only the selection and its outline', async t => {
   const image = await discAndSquare()
   const answer = await segmentPhoto({ image, points: [DISC], removed: [], overlay: true })
   if ('refused' in answer) throw new Error(answer.refused)

@@ -1,19 +1,19 @@
 import t from 'tap'
-import { StoreError } from '../../../src/storage.js'
+import { StoreError } from '../../../src/contracts/store.js'
 import { createGate } from '../../../src/store/redis/gate.js'
 
-/** A gate on a line on which nothing ever moves; silence is believed after 20 ms. */
-function gateOnDeadLine() {
+/** Creates a gate on a connection without traffic. It detects silence after 20 ms. */
+function gateOnSilentConnection() {
   let alarm = () => undefined as unknown
   const alarmed = new Promise<void>(resolve => {
     alarm = () => resolve()
   })
-  const movement = () => ({ mark: 'still', receivedBytes: 0, sentBytes: 0 })
-  return { gate: createGate({ silenceMs: 20, movement, onSilent: () => alarm() }), alarmed }
+  const traffic = () => ({ fingerprint: 'still', receivedBytes: 0, sentBytes: 0 })
+  return { gate: createGate({ silenceMs: 20, traffic, onSilent: () => alarm() }), alarmed }
 }
 
-t.test('is shut at first: a command is not even started', async t => {
-  const { gate } = gateOnDeadLine()
+t.test('a new gate is closed, and starts no command', async t => {
+  const { gate } = gateOnSilentConnection()
   await t.rejects(
     gate.run(async () => t.fail('started')),
     { name: 'StoreError', message: /not connected yet/ },
@@ -21,8 +21,8 @@ t.test('is shut at first: a command is not even started', async t => {
   t.equal(gate.isOpen(), false)
 })
 
-t.test('passes answers on, and refusals as StoreError with nothing but their words', async t => {
-  const { gate } = gateOnDeadLine()
+t.test('an open gate passes answers on, and refusals as StoreError with their message only', async t => {
+  const { gate } = gateOnSilentConnection()
   gate.open()
   t.equal(await gate.run(async () => 7), 7)
   const refusal = Object.assign(new Error('OOM'), { command: { args: ['secret'] } })
@@ -37,18 +37,18 @@ t.test('passes answers on, and refusals as StoreError with nothing but their wor
   t.equal(await gate.run(() => Promise.reject(own)).catch(error => error), own)
 })
 
-t.test('raises the alarm when a command waits in silence, and not without one', async t => {
-  const { gate, alarmed } = gateOnDeadLine()
+t.test('silence is reported while a command waits, and only then', async t => {
+  const { gate, alarmed } = gateOnSilentConnection()
   gate.open()
   await gate.run(async () => 'answered')
   const waiting = gate.run(() => new Promise(() => undefined))
   await alarmed
-  gate.shut('silent')
+  gate.close('silent')
   await t.rejects(waiting, { name: 'StoreError', message: 'silent' })
 })
 
-t.test('drops what comes after it shut, answers and refusals alike', async t => {
-  const { gate } = gateOnDeadLine()
+t.test('answers and refusals that arrive after the gate closed are dropped', async t => {
+  const { gate } = gateOnSilentConnection()
   gate.open()
   const answers: (() => void)[] = []
   const late = [
@@ -56,7 +56,7 @@ t.test('drops what comes after it shut, answers and refusals alike', async t => 
     gate.run(() => new Promise((_, reject) => answers.push(() => reject(new Error('late'))))),
   ]
   const idle = gate.idle()
-  gate.shut('down')
+  gate.close('down')
   for (const outcome of await Promise.allSettled(late))
     t.match(outcome, { reason: { name: 'StoreError', message: 'down' } })
   await idle
@@ -69,15 +69,15 @@ t.test('drops what comes after it shut, answers and refusals alike', async t => 
   t.equal(await gate.run(async () => 1), 1)
 })
 
-t.test('tells what surely did not happen from what may have', async t => {
-  const { gate } = gateOnDeadLine()
-  t.match(await gate.run(async () => 0).catch(error => error), { mayHaveHappened: false }, 'shut: it was not sent')
+t.test('an error tells whether the command may have had an effect', async t => {
+  const { gate } = gateOnSilentConnection()
+  t.match(await gate.run(async () => 0).catch(error => error), { mayHaveHappened: false }, 'closed: not sent')
   gate.open()
   const refusal = Object.assign(new Error('OOM'), { name: 'ReplyError' })
   t.match(await gate.run(() => Promise.reject(refusal)).catch(error => error), { mayHaveHappened: false }, 'refused')
   const lost = gate.run(() => Promise.reject(new Error('Connection is closed.'))).catch(error => error)
   t.match(await lost, { mayHaveHappened: true }, 'the connection ended before the answer')
   const waiting = gate.run(() => new Promise(() => undefined)).catch(error => error)
-  gate.shut('silent')
-  t.match(await waiting, { mayHaveHappened: true }, 'sent, and not answered')
+  gate.close('silent')
+  t.match(await waiting, { mayHaveHappened: true }, 'sent and not answered')
 })

@@ -1,0 +1,40 @@
+import type { AlertFacts } from '../alerts/start-alerts.js'
+import type { Clock } from '../contracts/clock.js'
+import { defined } from '../contracts/defined.js'
+import type { Team } from '../contracts/types.js'
+import type { Accounts } from '../credits/accounts.js'
+
+const DAY_MS = 86_400_000
+
+export interface AlertFactsOptions {
+  accounts: Accounts
+  teams: { teams(): readonly Team[] }
+  client: { readonly sharedKey: ReturnType<AlertFacts['sharedKey']> }
+  now: Clock
+}
+
+/** Collects the facts that the alert rules evaluate. */
+export function createAlertFacts({ accounts, teams, client, now }: AlertFactsOptions): AlertFacts {
+  const { account, allowance } = accounts
+  return {
+    async budgets() {
+      const known = teams.teams()
+      const alertAt = new Map(known.map(team => [team.id, team.alertAt ?? []]))
+      return (await allowance.budgets(known)).map(row => ({ ...row, alertAt: alertAt.get(row.team) ?? [] }))
+    },
+    async credits() {
+      // A smaller movement than half a call cannot be somebody else's use of the key.
+      const least = account.price.current() / 2
+      const events = account.reconciler.record?.events ?? []
+      return {
+        ...defined({ balance: account.balance.latest }),
+        burn: account.burn,
+        state: account.state.agreed,
+        drifts: events.flatMap(({ id, at, kind, amount }) =>
+          kind === 'foreign' && amount >= least && now() - at < DAY_MS ? [{ id, at, kind, amount }] : [],
+        ),
+      }
+    },
+    sharedKey: () => client.sharedKey,
+  }
+}

@@ -1,0 +1,92 @@
+import type { FastifyRequest } from 'fastify'
+import { defined } from '../../contracts/defined.js'
+import type { ImageBytes } from '../../contracts/types.js'
+import type { FormFields, ReceivedForm, UploadForm, UploadLimits } from '../../input/form.js'
+import type { ImageSource } from '../../input/image-source.js'
+import { receiveJson } from '../../input/json.js'
+import { type MultipartRequest, receiveMultipart } from '../../input/multipart.js'
+import type { RequestedImage } from '../../segment/keyed-request.js'
+import { createDigestCheck, readDigests, readEpilogue } from './body-digest.js'
+import type { MemoryHold } from './transfer-memory.js'
+
+export interface UploadParts {
+  /**
+   * Fetches an image URL. Throws `image_url_*`, `image_too_large`, `unsupported_image`, and the
+   * errors of `onBytes`, which is called before bytes are kept.
+   */
+  fetchImage(url: string, onBytes: (count: number) => void): Promise<ImageBytes>
+  maxImageBytes: number
+  base64Default: boolean
+}
+
+export interface ReceivedUpload {
+  fields: FormFields
+  image: RequestedImage
+  /** Verified SHA-256 of the body (hex), if the request declared it. */
+  bodyDigest?: string
+}
+
+/**
+ * Reads a body with an image in any accepted form, and fetches an image given by URL. `accept` is
+ * called in between; what it throws ends the request. Throws the errors of docs/reference.md,
+ * Errors.
+ */
+export async function receiveUpload(
+  request: FastifyRequest,
+  parts: UploadParts,
+  form: UploadForm,
+  accept?: (fields: FormFields) => Promise<void>,
+): Promise<ReceivedUpload> {
+  const { facts } = request
+  const [received, bodyDigest] = await receiveVerified(request, {
+    maxImageBytes: parts.maxImageBytes,
+    form,
+    onBytes: request.hold.add,
+  })
+  await accept?.(received.fields)
+  const image = await resolveImage(received.image, request.hold, parts)
+  facts.uploadMs = performance.now() - facts.startedAt
+  facts.story?.recordStep('receive', facts.startedAt)
+  facts.uploadBytes = received.uploadBytes
+  return { fields: received.fields, image, ...defined({ bodyDigest }) }
+}
+
+/** Reads the body and verifies the digests that the request declares. */
+async function receiveVerified(
+  request: FastifyRequest,
+  limits: UploadLimits,
+): Promise<[ReceivedForm, string | undefined]> {
+  const digests = readDigests(request.headers)
+  if (digests.size === 0) return [await receive(request, limits), undefined]
+  const check = createDigestCheck(digests)
+  if (Buffer.isBuffer(request.body)) check.add(request.body)
+  else request.raw.on('data', check.add)
+  const received = await receive(request, limits)
+  await readEpilogue(request.raw)
+  return [received, check.finish()]
+}
+
+async function receive(request: FastifyRequest, limits: UploadLimits): Promise<ReceivedForm> {
+  // The plugin's types lack `isPartAFile` and files without a name.
+  if (request.isMultipart()) return receiveMultipart(request as unknown as MultipartRequest, limits)
+  // Fastify calls no parser for an empty body.
+  const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
+  request.body = undefined
+  return receiveJson(body, limits)
+}
+
+/** Fetches an image given by URL. A request by id books no memory. */
+async function resolveImage(source: ImageSource, hold: MemoryHold, parts: UploadParts): Promise<RequestedImage> {
+  if (source.kind === 'id') {
+    hold.shrinkTo(0)
+    return { digest: source.digest }
+  }
+  const uploaded = source.kind === 'bytes' ? source.image : await parts.fetchImage(source.url, hold.add)
+  return { digest: uploaded.digest, uploaded }
+}
+
+/** Returns `Content-Length`, which Node has validated. */
+export function declaredBytes(request: FastifyRequest): number | undefined {
+  const declared = request.headers['content-length']
+  return declared === undefined ? undefined : Number(declared)
+}

@@ -1,0 +1,112 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { defined } from '../../contracts/defined.js'
+import { GatewayError } from '../../contracts/errors.js'
+import type { Nanocredits } from '../../contracts/nanocredits.js'
+import type { Output } from '../../input/params.js'
+import { withCharge } from '../../segment/failures.js'
+import { type SegmentRequest, unknownImage } from '../../segment/keyed-request.js'
+import { type Accepted, type SegmentAnswer, segment } from '../../segment/pipeline.js'
+import { type Shaped, shape } from '../../segment/shape.js'
+import { timed } from '../../segment/story.js'
+import type { ReceivedRequest } from '../receive/segment-request.js'
+import type { TransferMemory } from '../receive/transfer-memory.js'
+import type { RequestFacts } from '../server/request-facts.js'
+import { sendAccepted, sendAnswer } from './result-response.js'
+import { type Mode, scopeOf } from './route-parts.js'
+
+/** An answer in the requested output form. */
+export interface ShapedAnswer extends SegmentAnswer {
+  shaped: Shaped
+}
+
+/**
+ * Answers a received request as `POST /segment` does. Throws the errors of docs/reference.md,
+ * Errors.
+ */
+export async function answerRequest(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { segmentRequest, base64, output, ignoredFields }: ReceivedRequest,
+  { mode, memory }: { mode: Mode; memory: TransferMemory },
+): Promise<FastifyReply> {
+  const { facts, hold, lifetime } = request
+  const { caller, cache, image } = segmentRequest
+  const held = { holdUntil: hold.until, holdBuffer: hold.addBuffer, onGone: lifetime.onEnd }
+  const recorded = { ...segmentRequest, ...held, ...defined({ story: facts.story }) }
+  const answer = await segmentAndShape(recorded, output, mode, facts)
+  facts.resultId = answer.key
+  if (answer.how === 'accepted') {
+    await requireImage(segmentRequest, mode)
+    return sendAccepted(reply, answer.key, { base64, output, imageDigest: image.digest, queue: answer.queue })
+  }
+  recordAnswer(facts, answer)
+  const { key, result, mask } = answer.shaped
+  lifetime.onEnd(memory.holdBuffer(caller.team, result.body, { isForced: answer.charged > 0 }))
+  return sendAnswer(
+    reply,
+    { ...answer, key, result },
+    {
+      base64,
+      ignoredFields,
+      imageDigest: image.digest,
+      mask,
+      uploadMs: facts.uploadMs ?? 0,
+      directives: cache,
+      remaining: await mode.allowance.remaining(caller.team),
+      now: mode.pipeline.now(),
+      freshSeconds: mode.pipeline.freshSeconds,
+    },
+  )
+}
+
+/**
+ * Runs the pipeline and converts its result into the output form. Records the charge even where the
+ * conversion fails.
+ */
+export async function segmentAndShape(
+  request: SegmentRequest,
+  output: Output | undefined,
+  mode: Mode,
+  facts: Pick<RequestFacts, 'charged'>,
+): Promise<Accepted | (ShapedAnswer & { how: SegmentAnswer['how'] })> {
+  const answer = await segment(mode.prepare?.(request) ?? request, mode.pipeline)
+  if (answer.how === 'accepted') return answer
+  facts.charged = answer.charged
+  const { caller, image, cache, story } = request
+  const { key, result } = answer
+  if (output === undefined) return { ...answer, shaped: { key, result } }
+  const form = { output, image, scope: result.scope ?? '', team: caller.team.id, isKept: !cache.noStore }
+  try {
+    return { ...answer, shaped: await timed(story, 'shape', shape({ key, result }, form, mode.pipeline)) }
+  } catch (error) {
+    throw answer.charged > 0 ? asBilled(error, answer.charged) : error
+  }
+}
+
+/** Marks an error as billed: the picture is paid for and stored; only its conversion failed. */
+function asBilled(error: unknown, charged: Nanocredits): unknown {
+  if (!(error instanceof GatewayError)) return error
+  const { code, message, retryAfterSeconds, headers, cause } = error
+  const billed = new GatewayError(code, message, { billed: 'yes', headers, cause, ...defined({ retryAfterSeconds }) })
+  return withCharge(billed, charged)
+}
+
+/**
+ * Throws `unknown_image` for an image id the gateway does not hold. A caller that fetches its
+ * result later, or sends many selections, then learns at once that it must send the image.
+ */
+export async function requireImage(
+  { image, caller }: Pick<SegmentRequest, 'image' | 'caller'>,
+  mode: Mode,
+): Promise<void> {
+  if (image.uploaded || (await mode.images.has(scopeOf(caller, mode), image.digest))) return
+  throw unknownImage(image.digest)
+}
+
+/** Records where the answer came from, its charge and its duration. */
+export function recordAnswer(facts: RequestFacts, { how, charged, timing }: SegmentAnswer): void {
+  facts.cache = how
+  facts.charged = charged
+  facts.cacheMs = timing.cacheMs
+  facts.upstreamMs = timing.upstreamMs
+}

@@ -1,0 +1,14 @@
+/** Divisible by 3, so that only the last slice is padded. */
+const SLICE_BYTES = 96 * 1024
+
+/** Returns the length of bytes as base64. */
+export function base64Length(bytes: number): number {
+  return 4 * Math.ceil(bytes / 3)
+}
+
+/** Encodes bytes as base64 in slices, so that an unread answer holds only one of them. */
+export function* base64Slices(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
+    yield Buffer.from(bytes.toString('base64', at, at + SLICE_BYTES), 'latin1')
+  }
+}

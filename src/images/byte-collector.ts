@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto'
+import type { ImageBytes } from '../contracts/types.js'
+
+/** Bytes received in chunks, with their SHA-256. */
+export type CollectedBytes = Omit<ImageBytes, 'type'>
+
+const BLOCK_BYTES = 64 * 1024
+const SMALL_BYTES = BLOCK_BYTES / 4
+
+/**
+ * Collects chunks, hashes them as they arrive, and does not copy large ones. Copies small chunks
+ * into blocks: a body sent byte by byte would otherwise cost a hundred times its size in objects.
+ */
+export class ByteCollector {
+  readonly #hash = createHash('sha256')
+  readonly #chunks: Buffer[] = []
+  /** The block that small chunks are copied into, from `#start` to `#used` not hashed yet. */
+  #block = Buffer.alloc(0)
+  #start = 0
+  #used = 0
+  byteLength = 0
+
+  /** Adds a chunk. The collector may keep it, so the caller must not write to it again. */
+  add(chunk: Buffer): void {
+    this.byteLength += chunk.length
+    if (chunk.length >= SMALL_BYTES) {
+      this.#flush()
+      this.#keep(chunk)
+      return
+    }
+    if (this.#used + chunk.length > this.#block.length) {
+      this.#flush()
+      this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+      this.#start = 0
+      this.#used = 0
+    }
+    this.#used += chunk.copy(this.#block, this.#used)
+  }
+
+  /** Ends the collection. Call it once. */
+  finish(): CollectedBytes {
+    this.#flush()
+    return { chunks: this.#chunks, byteLength: this.byteLength, digest: this.#hash.digest('hex') }
+  }
+
+  #flush(): void {
+    if (this.#used > this.#start) this.#keep(this.#block.subarray(this.#start, this.#used))
+    this.#start = this.#used
+  }
+
+  #keep(bytes: Buffer): void {
+    this.#hash.update(bytes)
+    this.#chunks.push(bytes)
+  }
+}
+
+/** Collects bytes that are already complete. */
+export function collectBytes(bytes: Buffer): CollectedBytes {
+  const collector = new ByteCollector()
+  collector.add(bytes)
+  return collector.finish()
+}

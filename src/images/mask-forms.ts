@@ -1,0 +1,142 @@
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises'
+import sharp, { type Sharp } from 'sharp'
+import { GatewayError } from '../contracts/errors.js'
+import type { MaskFacts, Size } from '../contracts/types.js'
+import { encodeRle } from './rle.js'
+
+export interface MaskFormsOptions {
+  /** `MAX_IMAGE_PIXELS`, for photos and masks. */
+  maxPixels: number
+  /** Forms that may wait. Only one is made at a time, because decoded pictures are large. */
+  maxWaiting?: number
+}
+
+const MAX_WAITING = 32
+const RETRY_AFTER_SECONDS = 1
+/** Pixels processed before other work gets the event loop. */
+const PIXELS_PER_SLICE = 2_000_000
+/** Largest relative difference of two aspect ratios that count as equal. */
+const ASPECT_TOLERANCE = 0.01
+/**
+ * Alpha of the soft edge: (grey − `from`) × `factor`. Grey below `from` is JPEG noise around the
+ * selection.
+ */
+const EDGE = { from: 64, factor: 2 }
+
+/**
+ * Creates the forms made of a paid mask (white on black, of any type): its run-length encoding, and
+ * the photo cut out along it. Both throw `upstream_failed` for a mask that cannot be decoded, and
+ * `overloaded` when too many wait. The cutout also throws `upstream_failed` for a mask with another
+ * aspect ratio than the photo. It reads the photo only when it starts, so that those that wait hold
+ * none.
+ */
+export function createMaskForms({ maxPixels, maxWaiting = MAX_WAITING }: MaskFormsOptions) {
+  let last: Promise<unknown> = Promise.resolve()
+  let waiting = 0
+  const enqueue = <T>(make: () => Promise<T>): Promise<T> => {
+    if (waiting >= maxWaiting) throw tooMany()
+    waiting++
+    const made = last.then(make).finally(() => waiting--)
+    last = made.catch(() => undefined)
+    return made
+  }
+  return {
+    rle: async (mask: Buffer) => enqueue(() => encode(mask, maxPixels)),
+    cutout: async (mask: Buffer, readImage: () => Promise<Buffer>) =>
+      enqueue(async () => cutOut(mask, await readImage(), maxPixels)),
+  }
+}
+
+/** Encodes a mask as pycocotools reads it, with box and area. */
+async function encode(
+  mask: Buffer,
+  maxPixels: number,
+): Promise<{ body: Buffer; contentType: string; mask: MaskFacts }> {
+  const { data, info } = await toGrey(mask, maxPixels).catch(unreadableMask)
+  const { width, height, counts, bbox, area } = await encodeRle({ width: info.width, height: info.height, data })
+  const body = Buffer.from(JSON.stringify({ size: [height, width], counts, bbox, area }))
+  return { body, contentType: 'application/json; charset=utf-8', mask: { bbox, area } }
+}
+
+/** Makes a PNG of the photo's size, transparent outside the selection. */
+async function cutOut(mask: Buffer, image: Buffer, maxPixels: number): Promise<Buffer> {
+  const maskSize = await sharp(mask, { limitInputPixels: maxPixels }).metadata().catch(unreadableMask)
+  const { photo, size } = await orientPhoto(maskSize, image, maxPixels)
+  const { data } = await toGrey(mask, maxPixels, isEqual(maskSize, size) ? undefined : size).catch(unreadableMask)
+  const { data: pixels } = await photo
+    .toColourspace('srgb')
+    .ensureAlpha()
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true })
+    .catch(unreadablePhoto)
+  for (let start = 0; start < data.length; start += PIXELS_PER_SLICE) {
+    applyAlpha(pixels, data, start)
+    await yieldToEventLoop()
+  }
+  return sharp(pixels, { raw: { ...size, channels: 4 } })
+    .png({ compressionLevel: 6 })
+    .toBuffer()
+}
+
+/** Multiplies the alpha of one slice of pixels, four bytes each, by the mask. */
+function applyAlpha(pixels: Buffer, grey: Buffer, start: number): void {
+  const end = Math.min(grey.length, start + PIXELS_PER_SLICE)
+  for (let index = start; index < end; index++) {
+    const alpha = Math.min(255, Math.max(0, ((grey[index] as number) - EDGE.from) * EDGE.factor))
+    pixels[4 * index + 3] = Math.round((alpha * (pixels[4 * index + 3] as number)) / 255)
+  }
+}
+
+/** Opens the photo in the orientation that matches the mask: as stored, or as EXIF rotates it. */
+async function orientPhoto(mask: Size, image: Buffer, maxPixels: number): Promise<{ photo: Sharp; size: Size }> {
+  const open = () => sharp(image, { limitInputPixels: maxPixels, failOn: 'none' })
+  const { width, height, orientation = 1 } = await open().metadata().catch(unreadablePhoto)
+  const stored = { width, height }
+  const rotated = { width: height, height: width }
+  const canRotate = orientation >= 5
+  const asStored = mismatch(mask, stored)
+  const asRotated = canRotate ? mismatch(mask, rotated) : Number.POSITIVE_INFINITY
+  // The mask of a nearly square photo matches both orientations: take the closer one.
+  if (Math.min(asStored, asRotated) <= ASPECT_TOLERANCE) {
+    return asRotated < asStored ? { photo: open().autoOrient(), size: rotated } : { photo: open(), size: stored }
+  }
+  const [maskSize, photoSize] = [mask, stored].map(size => `${size.width}×${size.height}`)
+  throw new GatewayError(
+    'upstream_failed',
+    `The mask is ${maskSize} pixels and the photo ${photoSize}: no cutout can be made from different aspect ratios.`,
+  )
+}
+
+/** Decodes a mask to one byte a pixel: alpha on black, then grey. Scales it to `size`, if given. */
+function toGrey(mask: Buffer, maxPixels: number, size?: Size) {
+  const grey = sharp(mask, { limitInputPixels: maxPixels, failOn: 'error' }).flatten({ background: '#000' }).greyscale()
+  const scaled = size ? grey.resize({ ...size, fit: 'fill' }) : grey
+  return scaled.toColourspace('b-w').raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
+}
+
+function isEqual(one: Size, other: Size): boolean {
+  return one.width === other.width && one.height === other.height
+}
+
+/**
+ * Returns the relative difference of the aspect ratios, or −1 for equal sizes, which always match
+ * best.
+ */
+function mismatch(one: Size, other: Size): number {
+  if (isEqual(one, other)) return -1
+  return Math.abs((one.width * other.height) / (one.height * other.width) - 1)
+}
+
+function unreadableMask(cause: unknown): never {
+  throw new GatewayError('upstream_failed', "Segmind's answer cannot be decoded as a mask.", { cause })
+}
+
+function unreadablePhoto(cause: unknown): never {
+  throw new GatewayError('image_unreadable', 'The image cannot be decoded, so no cutout can be made.', { cause })
+}
+
+function tooMany(): GatewayError {
+  return new GatewayError('overloaded', 'Too many masks are being converted at once. Try again shortly.', {
+    retryAfterSeconds: RETRY_AFTER_SECONDS,
+  })
+}

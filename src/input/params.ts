@@ -1,0 +1,130 @@
+import { defined } from '../contracts/defined.js'
+import { GatewayError } from '../contracts/errors.js'
+import type { Params } from '../contracts/types.js'
+import { BROKEN_TEXT, describeValue } from './describe.js'
+import type { FieldName, FormFields } from './form.js'
+import { parsePoints } from './points.js'
+
+/**
+ * Forms of a result: `overlay` and `mask` come from Segmind, the others are made of the mask here.
+ */
+export const OUTPUTS = ['overlay', 'mask', 'cutout', 'rle'] as const
+
+export type Output = (typeof OUTPUTS)[number]
+
+export interface ParsedFields {
+  params: Params
+  /** Return `{"image":"<base64>"}`. Affects only the response, not the cache key. */
+  base64: boolean
+  /** Form of the result, if the request named one. */
+  output?: Output
+  /** Fields that were sent and have no effect, for `X-Ignored-Fields`. */
+  ignoredFields: FieldName[]
+}
+
+export interface ParamRules {
+  base64Default: boolean
+  /** Accept requests that select nothing (`ALLOW_NO_SELECTION`). */
+  allowNoSelection?: boolean
+}
+
+const MAX_PROMPT_CHARACTERS = 1000
+
+/**
+ * Turns the fields of a form into their canonical form (docs/reference.md, POST /segment). A blank
+ * field counts as not given, because browsers send every field of a form. Segmind ignores
+ * coordinates beside a prompt, so they are dropped, but must be well-formed. Throws
+ * `invalid_parameter` naming the field, or `missing_selection`.
+ */
+export function parseParams(fields: FormFields, rules: ParamRules): ParsedFields {
+  const prompt = parsePrompt(fields.prompt)
+  const coordinates = parsePoints('coordinates', fields.coordinates)
+  const removeCoordinates = parsePoints('remove_coordinates', fields.remove_coordinates)
+  const output = parseOutput(fields.output)
+  const overlayMask = resolveOverlayMask(output, parseBoolean('overlay_mask', fields.overlay_mask))
+  const base64 = parseBoolean('base64', fields.base64) ?? rules.base64Default
+  if (prompt === undefined && coordinates === undefined && !rules.allowNoSelection) throw missingSelection()
+  const isIgnoringPoints = prompt !== undefined && coordinates !== undefined
+  const params: Params = {
+    ...defined({ prompt, coordinates: isIgnoringPoints ? undefined : coordinates, removeCoordinates }),
+    overlayMask,
+  }
+  return { params, base64, ignoredFields: isIgnoringPoints ? ['coordinates'] : [], ...defined({ output }) }
+}
+
+function parsePrompt(value: unknown): string | undefined {
+  if (value === undefined) return undefined
+  const refuse = (was: string): GatewayError =>
+    new GatewayError('invalid_parameter', `prompt takes text of 1–${MAX_PROMPT_CHARACTERS} characters; it was ${was}.`)
+  if (typeof value !== 'string') throw refuse(describeValue(value))
+  const prompt = value.trim()
+  if (prompt === '') return undefined
+  // Counts Unicode code points, of which each has at most two characters.
+  if (prompt.length > 2 * MAX_PROMPT_CHARACTERS || [...prompt].length > MAX_PROMPT_CHARACTERS) throw refuse('longer')
+  if (BROKEN_TEXT.test(prompt)) throw refuse('text in a broken encoding (it has U+FFFD or half a surrogate pair)')
+  if (prompt.includes('\0')) throw refuse('text with a NUL character')
+  return prompt
+}
+
+const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['1', true],
+  ['yes', true],
+  ['on', true],
+  ['false', false],
+  ['0', false],
+  ['no', false],
+  ['off', false],
+])
+
+/**
+ * Parses a boolean as Python (`True`), curl (`1`), browsers (`on`) or JSON write it. Throws
+ * `invalid_parameter`.
+ */
+export function parseBoolean(field: string, value: unknown): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value
+  const word = typeof value === 'string' || typeof value === 'number' ? String(value).trim().toLowerCase() : undefined
+  if (word === '') return undefined
+  const parsed = word === undefined ? undefined : BOOLEANS.get(word)
+  if (parsed === undefined) {
+    const accepted = [...BOOLEANS.keys()].join(', ')
+    throw new GatewayError(
+      'invalid_parameter',
+      `${field} takes a boolean (${accepted}); it was ${describeValue(value)}.`,
+    )
+  }
+  return parsed
+}
+
+/** Parses `output`. Blank text counts as not given. Throws `invalid_parameter`. */
+export function parseOutput(value: unknown): Output | undefined {
+  if (value === undefined) return undefined
+  const word = typeof value === 'string' ? value.trim().toLowerCase() : undefined
+  if (word === '') return undefined
+  const output = OUTPUTS.find(each => each === word)
+  if (output) return output
+  throw new GatewayError('invalid_parameter', `output takes ${OUTPUTS.join(', ')}; it was ${describeValue(value)}.`)
+}
+
+/**
+ * Returns the `overlay_mask` to send to Segmind: true only for `overlay`, since all other outputs
+ * need the mask. Throws `invalid_parameter` if the request's own `overlay_mask` contradicts its
+ * `output`.
+ */
+function resolveOverlayMask(output: Output | undefined, overlayMask: boolean | undefined): boolean {
+  if (output === undefined) return overlayMask ?? true
+  const needed = output === 'overlay'
+  if (overlayMask === undefined || overlayMask === needed) return needed
+  throw new GatewayError(
+    'invalid_parameter',
+    `overlay_mask: output=${output} means overlay_mask=${needed}; it was ${overlayMask}. Leave it out.`,
+  )
+}
+
+function missingSelection(): GatewayError {
+  return new GatewayError(
+    'missing_selection',
+    'Either prompt or coordinates is required, to select something in the image. ' +
+      'remove_coordinates alone selects nothing.',
+  )
+}

@@ -1,0 +1,73 @@
+export interface Size {
+  width: number
+  height: number
+}
+
+/** Values of each pixel: L, a, b (smoothed) and texture. */
+export const FEATURES = 4
+
+/** Blurs each channel with a 3 × 3 binomial filter, `passes` times. `spacing` widens the filter. */
+export function blur(values: Float32Array, { width, height }: Size, passes: number, spacing = 1): Float32Array {
+  const rowLength = values.length / height
+  const channels = rowLength / width
+  let result = values
+  for (let pass = 0; pass < passes; pass++) {
+    const rows = { lines: height, lineStep: rowLength, length: rowLength, step: 1 }
+    const columns = { lines: rowLength, lineStep: 1, length: height, step: rowLength }
+    result = smooth(smooth(result, rows, spacing * channels), columns, spacing)
+  }
+  return result
+}
+
+interface Direction {
+  lines: number
+  lineStep: number
+  length: number
+  step: number
+}
+
+function smooth(source: Float32Array, { lines, lineStep, length, step }: Direction, spacing: number): Float32Array {
+  const result = new Float32Array(source.length)
+  const offset = spacing * step
+  for (let line = 0; line < lines; line++) {
+    for (let index = 0; index < length; index++) {
+      const here = line * lineStep + index * step
+      const before = index >= spacing ? here - offset : here
+      const after = index + spacing < length ? here + offset : here
+      result[here] = ((source[before] ?? 0) + 2 * (source[here] ?? 0) + (source[after] ?? 0)) / 4
+    }
+  }
+  return result
+}
+
+/** Returns the length of the colour gradient at each pixel, by central differences. */
+export function gradient(features: Float32Array, { width, height }: Size): Float32Array {
+  return new Float32Array(width * height).map((_, pixel, { length }) => {
+    const x = pixel % width
+    const left = x > 0 ? pixel - 1 : pixel
+    const right = x < width - 1 ? pixel + 1 : pixel
+    const up = Math.max(x, pixel - width)
+    const down = pixel + width < length ? pixel + width : pixel
+    return Math.sqrt(squaredDistance(features, left, right) + squaredDistance(features, up, down))
+  })
+}
+
+/** Returns the squared Euclidean distance of the colours of two pixels. */
+export function squaredDistance(features: Float32Array, p: number, q: number): number {
+  const l = (features[FEATURES * p] ?? 0) - (features[FEATURES * q] ?? 0)
+  const a = (features[FEATURES * p + 1] ?? 0) - (features[FEATURES * q + 1] ?? 0)
+  const b = (features[FEATURES * p + 2] ?? 0) - (features[FEATURES * q + 2] ?? 0)
+  return l * l + a * a + b * b
+}
+
+/** Visits each pair of neighbouring pixels once: right, below, and both diagonals. */
+export function forEachPair({ width, height }: Size, visit: (p: number, q: number, distance: number) => void): void {
+  for (let p = 0; p < width * height; p++) {
+    const hasRight = (p + 1) % width > 0
+    const hasBelow = p + width < width * height
+    if (hasRight) visit(p, p + 1, 1)
+    if (hasBelow) visit(p, p + width, 1)
+    if (hasBelow && hasRight) visit(p, p + width + 1, Math.SQRT2)
+    if (hasBelow && p % width > 0) visit(p, p + width - 1, Math.SQRT2)
+  }
+}

@@ -1,0 +1,201 @@
+import type { Clock } from '../contracts/clock.js'
+import type {
+  NewScheduleEntry,
+  ScheduleChange,
+  ScheduleLimits,
+  ScheduleStore,
+  ScheduleView,
+} from '../contracts/schedule.js'
+
+export interface ScheduleLinkOptions {
+  process: string
+  /** Absent where the process has a schedule of its own. */
+  shared?: ScheduleStore | undefined
+  /** Used while the shared schedule does not answer. */
+  local: ScheduleStore
+  limits: ScheduleLimits
+  /** Interval of the steps by which a process keeps its entries. */
+  heartbeatMs: number
+  /** The entries of this process, with `isRunning` on those that have a slot. */
+  entries(): NewScheduleEntry[]
+  isWaiting(): boolean
+  /** Called after every step. `isPending`: the entry was added after the step was sent. */
+  onView(view: ScheduleView, isPending: (id: number) => boolean): void
+  onStoreFailed(error: unknown): void
+  /** Monotonic, milliseconds. */
+  now: Clock
+}
+
+/**
+ * Keeps the entries of this process in the shared schedule, or in its own one while the shared one
+ * does not answer. Sends one step at a time; changes made meanwhile share the next one.
+ */
+export class ScheduleLink {
+  readonly #options: ScheduleLinkOptions
+  #enter = new Map<number, NewScheduleEntry>()
+  #leave = new Map<number, number | undefined>()
+  #throttled: ScheduleChange['throttled']
+  /** Entries that the store has lost. They are sent again with the next step. */
+  #lost = new Set<number>()
+  #isDue = false
+  #running: Promise<void> | undefined
+  #isLocal: boolean
+  #sharedRetryAt = 0
+  #nextStepAt = 0
+  #timer: NodeJS.Timeout | undefined
+  #stopWatching: (() => void) | undefined
+  #isClosed = false
+
+  constructor(options: ScheduleLinkOptions) {
+    this.#options = options
+    this.#isLocal = options.shared === undefined
+  }
+
+  enter(entry: NewScheduleEntry): void {
+    this.#enter.set(entry.id, entry)
+    this.#run()
+  }
+
+  leave(id: number, usedMs?: number): void {
+    // An entry that was never sent need not leave.
+    if (!this.#enter.delete(id)) this.#leave.set(id, usedMs)
+    this.#run()
+  }
+
+  throttled(waitMs: number | undefined): void {
+    this.#throttled = waitMs === undefined ? {} : { waitMs }
+    this.#run()
+  }
+
+  /** Returns the view that would follow if `entry` were added now. Falls back like a step. */
+  async forecast(entry: NewScheduleEntry): Promise<ScheduleView> {
+    const { shared, local, limits, process } = this.#options
+    const change = { process, enter: [entry], leave: [] }
+    if (!shared || this.#isLocal) return local.forecast(change, limits)
+    return shared.forecast(change, limits).catch(error => {
+      this.#options.onStoreFailed(error)
+      return local.forecast(change, limits)
+    })
+  }
+
+  /** Sends what is left, and stops. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    this.#stopWatching?.()
+    await this.#running
+  }
+
+  #run(): void {
+    this.#running ??= this.#runSteps().finally(() => {
+      this.#running = undefined
+      // A change may have come after the last step had ended.
+      if (this.#hasChanges()) this.#run()
+      else this.#planWake()
+    })
+  }
+
+  #hasChanges(): boolean {
+    return this.#enter.size > 0 || this.#leave.size > 0 || this.#throttled !== undefined || this.#isDue
+  }
+
+  async #runSteps(): Promise<void> {
+    // Later, so that changes made at the same moment share the step.
+    await undefined
+    while (this.#hasChanges()) {
+      this.#isDue = false
+      const change = this.#takeChange()
+      const view = (await this.#stepShared(change)) ?? (await this.#stepLocal(change))
+      this.#apply(view)
+    }
+  }
+
+  #takeChange(): ScheduleChange {
+    const { process, entries } = this.#options
+    const lost = entries().filter(({ id }) => this.#lost.has(id) && !this.#enter.has(id))
+    const change: ScheduleChange = {
+      process,
+      enter: [...this.#enter.values(), ...lost],
+      leave: [...this.#leave].map(([id, usedMs]) => (usedMs === undefined ? { id } : { id, usedMs })),
+      ...(this.#throttled && { throttled: this.#throttled }),
+    }
+    this.#enter.clear()
+    this.#leave.clear()
+    this.#lost.clear()
+    this.#throttled = undefined
+    return change
+  }
+
+  /** Returns undefined while the shared schedule does not answer. */
+  async #stepShared(change: ScheduleChange): Promise<ScheduleView | undefined> {
+    const { shared, local, limits, entries, now, onStoreFailed } = this.#options
+    if (!shared || (this.#isLocal && now() < this.#sharedRetryAt)) return undefined
+    const wasLocal = this.#isLocal
+    try {
+      const view = await shared.step(wasLocal ? this.#withAll(change, entries()) : change, limits)
+      if (wasLocal) {
+        this.#isLocal = false
+        await local.step({ process: change.process, enter: [], leave: entries() }, limits)
+      }
+      return view
+    } catch (error) {
+      onStoreFailed(error)
+      this.#isLocal = true
+      this.#sharedRetryAt = now() + this.#options.heartbeatMs
+      return wasLocal ? undefined : local.step(this.#withAll(change, entries()), limits)
+    }
+  }
+
+  #stepLocal(change: ScheduleChange): Promise<ScheduleView> {
+    return this.#options.local.step(change, this.#options.limits)
+  }
+
+  #withAll(change: ScheduleChange, entries: NewScheduleEntry[]): ScheduleChange {
+    const all = new Map([...change.enter, ...entries].map(entry => [entry.id, entry]))
+    return { ...change, enter: [...all.values()] }
+  }
+
+  #apply(view: ScheduleView): void {
+    const { entries, onView, isWaiting, shared, process, heartbeatMs, now } = this.#options
+    const isPending = (id: number) => this.#enter.has(id)
+    onView(view, isPending)
+    const own = new Set<number>()
+    for (const { id, isRunning } of entries()) {
+      own.add(id)
+      const state = view.own.get(id)
+      if (!isPending(id) && (state === undefined || (isRunning && state === 'waiting'))) this.#lost.add(id)
+    }
+    // Entries of a step whose answer was lost, and those that ended during an outage.
+    for (const id of view.own.keys())
+      if (!own.has(id) && view.own.get(id) !== 'dropped' && !this.#leave.has(id)) this.#leave.set(id, undefined)
+    if (isWaiting()) this.#stopWatching ??= shared?.watch(process, () => this.#wake())
+    const pacedMs = isWaiting() && view.pacedMs > 0 ? view.pacedMs : heartbeatMs
+    this.#nextStepAt = now() + Math.min(heartbeatMs, pacedMs)
+  }
+
+  #wake(): void {
+    this.#isDue = true
+    this.#run()
+  }
+
+  #planWake(): void {
+    clearTimeout(this.#timer)
+    const { entries, isWaiting, shared, now } = this.#options
+    // Without entries, a process still returns to the shared schedule, where it may have left some.
+    const mayReturn = this.#isLocal && shared !== undefined
+    if (this.#isClosed || (entries().length === 0 && !mayReturn)) return
+    const leftMs = Math.max(1, this.#nextStepAt - now())
+    const pollMs = isWaiting() && !this.#isLocal ? (shared?.pollMs ?? leftMs) : leftMs
+    this.#timer = setTimeout(() => void this.#onTimer(), Math.min(leftMs, pollMs)).unref()
+  }
+
+  /** Steps when that is due, or when a poll shows that a step would change an own entry. */
+  async #onTimer(): Promise<void> {
+    const { shared, limits, process, entries, now } = this.#options
+    if (now() >= this.#nextStepAt || !shared) return this.#wake()
+    const view = await shared.forecast({ process, enter: [], leave: [] }, limits).catch(() => undefined)
+    const isChanged = entries().some(({ id, isRunning }) => !isRunning && view?.own.get(id) !== 'waiting')
+    if (isChanged) this.#wake()
+    else if (!this.#running) this.#planWake()
+  }
+}

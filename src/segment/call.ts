@@ -1,0 +1,98 @@
+import type { ImageBytes } from '../contracts/types.js'
+import type { KeyedRequest } from './keyed-request.js'
+import type { FlightLeader, PipelineParts, Reservation, UpstreamOutcome } from './ports.js'
+import { timed } from './story.js'
+
+/** Sends of a request that Segmind refuses for its rate, at most. */
+const MAX_SENDS = 4
+
+export interface SlotOutcome {
+  outcome: UpstreamOutcome
+  /** Milliseconds in the queue, and at Segmind. */
+  queueMs: number
+  upstreamMs: number
+}
+
+export interface SlotCall {
+  audience: FlightLeader['audience']
+  /** Released when no slot is granted. */
+  reservation: Reservation
+  onSubmitted(jobId: string): Promise<void>
+  /** Called once, when the first slot is granted. */
+  onGranted(): void
+}
+
+/**
+ * Waits for a slot and calls Segmind. A call that Segmind refused for its rate waits for another
+ * slot, before the other requests of its team. Throws the errors of `Slots.acquire`.
+ */
+export async function callInSlot(
+  image: ImageBytes,
+  request: KeyedRequest,
+  slotCall: SlotCall,
+  parts: PipelineParts,
+): Promise<SlotOutcome> {
+  const { story } = request
+  const { audience, reservation } = slotCall
+  const acquiring = timed(story, 'queue', parts.slots.acquire(slotRequest(request, slotCall)))
+  let slot = await releaseOnError(acquiring, reservation)
+  slotCall.onGranted()
+  let [queueMs, upstreamMs] = [slot.waitedMs, 0]
+  for (let sends = 1; ; sends++) {
+    audience.isSent = true
+    const sentAt = performance.now()
+    const outcome = await timed(story, 'call', call(image, request, slotCall, parts)).catch(error => {
+      slot.release()
+      throw error
+    })
+    upstreamMs += performance.now() - sentAt
+    const busy = outcome.kind === 'failed' ? outcome.busy : undefined
+    if (busy) slot.throttled(busy.waitMs)
+    if (!busy || sends === MAX_SENDS) {
+      slot.release()
+      return { outcome, queueMs, upstreamMs }
+    }
+    audience.isSent = false
+    // The slot is freed in the same step that slows the others down, so no call slips in between.
+    slot = await releaseOnError(timed(story, 'queue', slot.requeue()), reservation)
+    queueMs += slot.waitedMs
+  }
+}
+
+function slotRequest({ caller, isBatch = false, latestDeadline }: KeyedRequest, { audience }: SlotCall) {
+  return {
+    caller,
+    isBatch,
+    deadline: latestDeadline,
+    signal: audience.signal,
+    onPlace: (place: typeof audience.place) => {
+      audience.place = place
+    },
+  }
+}
+
+/**
+ * The client returns failures and throws none; a bug that throws may still have cost something.
+ */
+async function call(
+  image: ImageBytes,
+  { params, story }: KeyedRequest,
+  { onSubmitted, reservation }: SlotCall,
+  { upstream }: PipelineParts,
+): Promise<UpstreamOutcome> {
+  try {
+    return await upstream.segment(image, params, { onAttempt: attempt => story?.recordAttempt(attempt), onSubmitted })
+  } catch (error) {
+    await reservation.unknown()
+    throw error
+  }
+}
+
+async function releaseOnError<T>(step: Promise<T>, reservation: Reservation): Promise<T> {
+  try {
+    return await step
+  } catch (error) {
+    await reservation.release()
+    throw error
+  }
+}

@@ -1,0 +1,60 @@
+import { defined } from '../contracts/defined.js'
+import { type Nanocredits, parseCredits } from '../contracts/nanocredits.js'
+import type { Bill } from '../segment/ports.js'
+
+/** Response headers as undici returns them: names in lower case, repeated headers as a list. */
+export type WireHeaders = Readonly<Record<string, string | string[] | undefined>>
+
+const REQUEST_ID = /^[\x21-\x7e]{1,128}$/
+
+/** Returns the value of a header, or the first value of a repeated one. */
+export function headerOf(headers: WireHeaders, name: string): string | undefined {
+  const value = headers[name]
+  return Array.isArray(value) ? value[0] : value
+}
+
+/**
+ * Reads `x-cost`, `x-remaining-credits` and `x-request-id` (docs/segmind.md, Response). Members
+ * stay absent when the header is missing or no decimal number, or the cost is negative: unknown is
+ * never 0. The balance may be negative.
+ */
+export function readBill(headers: WireHeaders): Bill {
+  const cost = parseCredits(headerOf(headers, 'x-cost'))
+  const remaining = parseCredits(headerOf(headers, 'x-remaining-credits'))
+  const upstreamRequestId = headerOf(headers, 'x-request-id')?.trim() ?? ''
+  return {
+    ...(cost !== undefined && cost >= 0 && { cost }),
+    ...defined({ remaining }),
+    ...(REQUEST_ID.test(upstreamRequestId) && { upstreamRequestId }),
+  }
+}
+
+/**
+ * Reads the account balance: the exact sum of `credits` and `free-credits`. One of the two may be
+ * missing. Returns `undefined` when both are missing or one is no number: unknown is never 0.
+ */
+export function readBalance(body: string): Nanocredits | undefined {
+  const given = Object.entries(parseObject(body)).filter(
+    ([name, value]) => (name === 'credits' || name === 'free-credits') && value !== null,
+  )
+  const amounts = given.map(([, value]) => amountOf(value)).filter(amount => amount !== undefined)
+  if (given.length === 0 || amounts.length < given.length) return undefined
+  return amounts.reduce((sum, amount) => sum + amount, 0)
+}
+
+function parseObject(body: string): object {
+  try {
+    const value: unknown = JSON.parse(body)
+    return typeof value === 'object' && value !== null ? value : {}
+  } catch {
+    return {}
+  }
+}
+
+/**
+ * Parses a JSON amount exactly up to 15 digits: a double prints as the shortest decimal, which is
+ * the text that Segmind sent.
+ */
+export function amountOf(value: unknown): Nanocredits | undefined {
+  return typeof value === 'number' || typeof value === 'string' ? parseCredits(String(value)) : undefined
+}

@@ -1,0 +1,54 @@
+import { createHash, randomBytes } from 'node:crypto'
+import fc from 'fast-check'
+import t from 'tap'
+import { ByteCollector, collectBytes } from '../../src/images/byte-collector.js'
+
+const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
+
+t.test('bytes and their digest come out the same for any chunks', async () => {
+  const piece = fc.oneof(fc.integer({ min: 0, max: 40 }), fc.integer({ min: 16_000, max: 70_000 }))
+  await fc.assert(
+    fc.property(fc.array(piece, { maxLength: 30 }), lengths => {
+      const pieces = lengths.map(length => randomBytes(length))
+      const collector = new ByteCollector()
+      for (const each of pieces) collector.add(each)
+      const whole = Buffer.concat(pieces)
+      const counted = collector.byteLength
+      const { chunks, byteLength, digest } = collector.finish()
+      return (
+        Buffer.concat(chunks).equals(whole) &&
+        byteLength === whole.length &&
+        counted === whole.length &&
+        digest === sha256(whole)
+      )
+    }),
+    { numRuns: 200 },
+  )
+})
+
+t.test('a large chunk is kept without a copy', async t => {
+  const piece = randomBytes(100_000)
+  t.equal(collectBytes(piece).chunks[0], piece)
+})
+
+t.test('a body of single bytes is kept in few chunks', async t => {
+  const collector = new ByteCollector()
+  for (let at = 0; at < 200_000; at++) collector.add(Buffer.from([at & 0xff]))
+  t.ok(collector.finish().chunks.length <= 4)
+})
+
+t.test('alternating large and small chunks do not cost a block each', async t => {
+  const collector = new ByteCollector()
+  const large = randomBytes(16 * 1024)
+  for (let at = 0; at < 100; at++) {
+    collector.add(large)
+    collector.add(Buffer.from([at]))
+  }
+  const small = collector.finish().chunks.filter(chunk => chunk.length === 1)
+  t.equal(small.length, 100)
+  t.equal(new Set(small.map(chunk => chunk.buffer)).size, 1, 'the small chunks share one block')
+})
+
+t.test('an empty collection has the digest of no bytes', async t => {
+  t.same(new ByteCollector().finish(), { chunks: [], byteLength: 0, digest: sha256(Buffer.alloc(0)) })
+})

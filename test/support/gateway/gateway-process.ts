@@ -1,0 +1,49 @@
+import type { ChildProcess } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { within } from '../eventually.js'
+import { type GuardedProcess, spawnGuarded } from '../programs/guardian.js'
+
+const MAIN = fileURLToPath(new URL('../../../src/main.js', import.meta.url))
+/** These processes live for seconds: optimising their code takes a quarter of the start and does not pay. */
+const V8_OPTIONS = ['--no-opt']
+/** Time limit of a start. Several processes that start together on a loaded machine need long. */
+const START_TIMEOUT_MS = 100_000
+
+export interface GatewayProcess {
+  url: string
+  metricsUrl: string
+  child: ChildProcess
+  /** The lines of its log so far. */
+  lines: string[]
+  /** Sends the signal and resolves with the exit code. */
+  end(signal: NodeJS.Signals): Promise<number | null>
+}
+
+/** Starts the gateway as its own process, without waiting until it listens. */
+export function spawnGateway(env: Record<string, string>): Promise<GuardedProcess> {
+  return spawnGuarded(process.execPath, [...V8_OPTIONS, MAIN, 'serve'], {
+    env: { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', METRICS_PORT: '0', ...env },
+    // Outside of the checkout, so that its `.env` is not read.
+    cwd: tmpdir(),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+}
+
+/** Starts the gateway as its own process and waits until it listens. */
+export async function startGatewayProcess(env: Record<string, string>): Promise<GatewayProcess> {
+  const { child, exited, end } = await spawnGateway(env)
+  const lines: string[] = []
+  const errors: string[] = []
+  child.stderr?.on('data', chunk => errors.push(String(chunk)))
+  const listening = new Promise<{ url: string; metrics: string }>((resolve, reject) => {
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line => {
+      lines.push(line)
+      if (line.includes('"msg":"listening"')) resolve(JSON.parse(line))
+    })
+    void exited.then(() => reject(new Error(`the gateway did not start: ${errors.join('')}${lines.join('\n')}`)))
+  })
+  const { url, metrics } = await within('the gateway never listened', listening, { timeoutMs: START_TIMEOUT_MS })
+  return { url, metricsUrl: metrics, child, lines, end }
+}
