@@ -1,4 +1,4 @@
-import type { ImageBytes } from '../contracts/types.js'
+import type { ImageBytes, Result } from '../contracts/types.js'
 import type { KeyedRequest } from './keyed-request.js'
 import type { FlightLeader, PipelineParts, Reservation, UpstreamOutcome } from './ports.js'
 import { timed } from './story.js'
@@ -6,8 +6,15 @@ import { timed } from './story.js'
 /** Sends of a request that Segmind refuses for its rate, at most. */
 const MAX_SENDS = 4
 
+/**
+ * Wait for a slot after which the result may have been bought elsewhere: by a process that had no
+ * store, and so no lease, while this one waited.
+ */
+const LOOK_AGAIN_AFTER_MS = 250
+
 export interface SlotOutcome {
-  outcome: UpstreamOutcome
+  /** Of the call, or a result that made the call needless. */
+  outcome: UpstreamOutcome | { kind: 'found'; result: Result }
   /** Milliseconds in the queue, and at Segmind. */
   queueMs: number
   upstreamMs: number
@@ -15,8 +22,10 @@ export interface SlotOutcome {
 
 export interface SlotCall {
   audience: FlightLeader['audience']
-  /** Released when no slot is granted. */
+  /** Released when no call is made. */
   reservation: Reservation
+  /** Looks for the result in the cache; absent where the request demands a new one. */
+  lookAgain?(): Promise<Result | undefined>
   onSubmitted(jobId: string): Promise<void>
   /** Called once, when the first slot is granted. */
   onGranted(): void
@@ -39,6 +48,12 @@ export async function callInSlot(
   slotCall.onGranted()
   let [queueMs, upstreamMs] = [slot.waitedMs, 0]
   for (let sends = 1; ; sends++) {
+    const result = slot.waitedMs >= LOOK_AGAIN_AFTER_MS ? await slotCall.lookAgain?.() : undefined
+    if (result) {
+      slot.release()
+      await reservation.release()
+      return { outcome: { kind: 'found', result }, queueMs, upstreamMs }
+    }
     audience.isSent = true
     const sentAt = performance.now()
     const outcome = await timed(story, 'call', call(image, request, slotCall, parts)).catch(error => {

@@ -129,9 +129,16 @@ async function lead(
   { note, audience }: Pick<LeaderContext, 'note' | 'audience'>,
   parts: PipelineParts,
 ): Promise<Purchase> {
-  const leader: LeaderContext = { note, audience, purchase: kind, ...defined({ earlier }) }
+  const lookAgain = () => lookUp('again', request, parts.results)
+  const leader: LeaderContext = {
+    note,
+    audience,
+    purchase: kind,
+    lookAgain: async () => (await lookAgain()).hit,
+    ...defined({ earlier }),
+  }
   try {
-    const { hit, isSure } = await lookUp('again', request, parts.results)
+    const { hit, isSure } = await lookAgain()
     leader.purchase = kindOf(request, kind, isSure)
     const purchase = hit ? cached(hit) : await buy(request, leader, parts)
     void purchase.written.then(() => end({}))

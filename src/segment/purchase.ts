@@ -35,6 +35,8 @@ export interface LeaderContext {
    * one's.
    */
   openJob?: FlightNote | undefined
+  /** Looks for the result in the cache; absent where the request demands a new one. */
+  lookAgain?(): Promise<Result | undefined>
 }
 
 /** Age up to which Segmind surely still knows a job. */
@@ -62,6 +64,7 @@ export async function buy(request: KeyedRequest, leader: LeaderContext, parts: P
   const reservation = await timed(story, 'reserve', parts.ledger.reserve(planned))
   if (story) story.call = { callId, at, purchase }
   const { outcome, queueMs, upstreamMs, pixels } = await call(image, request, { leader, reservation }, parts)
+  if (outcome.kind === 'found') return { ...cached(outcome.result), queueMs, upstreamMs }
   if (story) Object.assign(story, { queueMs, balanceAfter: outcome.bill.remaining })
   if (pixels) await describePixels(request, reservation, pixels)
   if (outcome.kind === 'failed') {
@@ -204,6 +207,7 @@ async function call(
       leader.openJob = leader.note
       await reservation.submitted(jobId)
     },
+    ...defined({ lookAgain: leader.lookAgain }),
   }
   const called = await callInSlot(image, request, slotCall, parts)
   return { ...called, pixels }

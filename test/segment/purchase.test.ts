@@ -1,7 +1,7 @@
 import t from 'tap'
-import type { EarlierCall, JournalEntry } from '../../src/segment/ports.js'
+import type { EarlierCall, JournalEntry, UpstreamOutcome } from '../../src/segment/ports.js'
 import { settleOrphan } from '../../src/segment/purchase.js'
-import { KEY, request, sharedState, world } from '../support/doubles/pipeline-world.js'
+import { failure, KEY, kept, NO_DIRECTIVES, request, sharedState, world } from '../support/doubles/pipeline-world.js'
 import { aCaller } from '../support/doubles/team.js'
 
 t.test('a result names the team that paid, and each use of it is recorded', async t => {
@@ -48,4 +48,37 @@ t.test('the job of a dead process is charged to the team that submitted it', asy
   }
   heir.calls.set('dead', call)
   t.match(await heir.ask(), { how: 'coalesced', charged: 0, result: { boughtBy: 'first' } })
+})
+
+t.test('a result that was bought elsewhere during the wait for a slot is not bought again', async t => {
+  const { parts, cache, steps, state, ask } = world()
+  const { acquire } = parts.slots
+  // The process that bought it had no store, so no lease prevented the second purchase.
+  const arrive = () => void cache.set(KEY, kept('elsewhere', state.now))
+  parts.slots.acquire = async wanted => {
+    arrive()
+    return { ...(await acquire(wanted)), waitedMs: 5_000 }
+  }
+  t.match(await ask(), { how: 'hit', charged: 0, result: { body: Buffer.from('elsewhere') } })
+  t.strictSame(steps, ['check', 'reserve', 'slot', 'done', 'release', 'vision hit 1700'])
+
+  await ask(request({ cache: { ...NO_DIRECTIVES, noCache: true } }))
+  t.ok(steps.includes('call'), 'except where the caller demands a new result')
+})
+
+t.test('a refused call is not repeated once the result has been bought elsewhere', async t => {
+  const { parts, cache, steps, state, upstream, ask } = world()
+  const { acquire } = parts.slots
+  parts.slots.acquire = async wanted => {
+    const slot = await acquire(wanted)
+    const requeue = async () => {
+      cache.set(KEY, kept('elsewhere', state.now))
+      return { ...slot, waitedMs: 1_000 }
+    }
+    return { ...slot, requeue }
+  }
+  upstream.segment = async () => ({ ...failure('upstream_busy', 'no'), busy: { waitMs: 1_000 } }) as UpstreamOutcome
+  t.match(await ask(), { how: 'hit', charged: 0 })
+  t.equal(state.calls, 1)
+  t.strictSame(steps.slice(-3), ['done', 'release', 'vision hit 1700'])
 })
