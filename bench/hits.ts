@@ -28,13 +28,14 @@ await writeFile(
     teams: [{ id: 'bench', limits: { requests_per_minute: 1_000_000 }, keys: [{ id: key.id, sha256: key.sha256 }] }],
   }),
 )
-const gateway = await startGatewayProcess({
+const settings = {
   DATA_DIR: dir,
   TEAMS_FILE: join(dir, 'teams.yaml'),
   SEGMIND_API_KEY: upstream.apiKey,
   SEGMIND_BASE_URL: upstream.url,
   NODE_ENV: 'production',
-}).catch(async error => {
+}
+const gateway = await startGatewayProcess(settings, { v8Options: [] }).catch(async error => {
   await upstream.close()
   throw error
 })

@@ -133,10 +133,14 @@ t.test('each selection is logged, counted and explained like a request', async t
   t.notMatch(metrics, /errors_total\{[^}]*code="not_cached"\} [1-9]/, 'a required purchase is not an error')
   t.match(metrics, 'segmind_gateway_requests_total{route="/segment/batch",team="vision",code="200"} 2')
   const overview = await gateway.fetch('/admin/overview', { headers: { 'x-api-key': ADMIN_KEY } })
-  t.match(((await overview.json()) as { errors: object[] }).errors, [
-    { requestId: 'a-batch.2', code: 'upstream_rejected' },
-    { requestId: 'a-batch.3', code: 'missing_selection' },
-  ])
+  const { errors } = (await overview.json()) as { errors: { requestId: string }[] }
+  t.match(
+    errors.filter(({ requestId }) => requestId.startsWith('a-batch')),
+    [
+      { requestId: 'a-batch.2', code: 'upstream_rejected' },
+      { requestId: 'a-batch.3', code: 'missing_selection' },
+    ],
+  )
   const lines = gateway.log().filter(({ msg, requestId }) => msg === 'selection' && requestId === 'a-batch')
   t.match(
     lines.sort((one, other) => Number(one.selection) - Number(other.selection)),

@@ -421,10 +421,12 @@ t.test('every failure of Segmind', async () => {
   await refused('503 upstream_busy', segment(await startBusy()))
 })
 
-/** Starts a gateway whose Segmind asks for a pause, during which it makes no other call. */
+/** Starts a gateway whose Segmind has asked for a pause, during which it makes no other call. */
 async function startBusy(): Promise<TestGateway> {
   const busy = await start()
   busy.upstream.script({ status: 429, headers: { 'retry-after': '60' } })
+  // A submitted job that is refused after 250 ms is accepted first, so the pause must be known.
+  await segment(busy)
   return busy
 }
 

@@ -21,9 +21,17 @@ export interface GatewayProcess {
   end(signal: NodeJS.Signals): Promise<number | null>
 }
 
+export interface SpawnOptions {
+  /** Options of the V8 engine. The default suits a process of a few seconds, not a measurement. */
+  v8Options?: readonly string[]
+}
+
 /** Starts the gateway as its own process, without waiting until it listens. */
-export function spawnGateway(env: Record<string, string>): Promise<GuardedProcess> {
-  return spawnGuarded(process.execPath, [...V8_OPTIONS, MAIN, 'serve'], {
+export function spawnGateway(
+  env: Record<string, string>,
+  { v8Options = V8_OPTIONS }: SpawnOptions = {},
+): Promise<GuardedProcess> {
+  return spawnGuarded(process.execPath, [...v8Options, MAIN, 'serve'], {
     env: { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', METRICS_PORT: '0', ...env },
     // Outside of the checkout, so that its `.env` is not read.
     cwd: tmpdir(),
@@ -32,8 +40,11 @@ export function spawnGateway(env: Record<string, string>): Promise<GuardedProces
 }
 
 /** Starts the gateway as its own process and waits until it listens. */
-export async function startGatewayProcess(env: Record<string, string>): Promise<GatewayProcess> {
-  const { child, exited, end } = await spawnGateway(env)
+export async function startGatewayProcess(
+  env: Record<string, string>,
+  options?: SpawnOptions,
+): Promise<GatewayProcess> {
+  const { child, exited, end } = await spawnGateway(env, options)
   const lines: string[] = []
   const errors: string[] = []
   child.stderr?.on('data', chunk => errors.push(String(chunk)))
