@@ -150,12 +150,13 @@ function handlesOf(pid: number | undefined): number {
   return readdirSync(`/proc/${pid}/fd`).length
 }
 
-/** Waits until nothing is in progress, and checks the gauges of what requests hold. */
+/** Waits until no purchase is in progress and nothing waits for the store. */
 async function checkRest(): Promise<string[]> {
-  const idle = [/_in_flight\{?.*\}? ([1-9].*)/, /upload_memory_bytes\{?.*state="used".*\} ([1-9].*)/]
+  const pending =
+    /^segmind_gateway_(upstream_in_flight|queue_depth|unsaved_ledger_steps|unsaved_results)(\{.*\})? [1-9].*/m
   const busy = async () => {
     const texts = await Promise.all(gateways.map(({ metricsUrl }) => fetch(metricsUrl).then(answer => answer.text())))
-    return texts.flatMap(text => idle.flatMap(pattern => pattern.exec(text)?.[0] ?? []))
+    return texts.flatMap(text => pending.exec(text)?.[0] ?? [])
   }
   try {
     await eventually('the gateways never came to rest', async () => (await busy()).length === 0)
