@@ -12,6 +12,8 @@ import { isUpToDate } from './up-to-date.mjs'
 
 const [CLIENT, PAGES] = ['client', 'pages'].map(name => join('src', name) + sep)
 const STAMP = '.stamp'
+/** Packages that load native code or workers from their own folder. */
+const LOADED_FROM_DISK = ['lmdb', 'pino', 'pino-pretty', 'sharp']
 const TOOLS = ['.tools', 'tsconfig.json', 'package-lock.json']
 
 /** Builds the gateway with its pages and client into `dist/`. Rejects on a syntax error. */
@@ -31,10 +33,35 @@ export function buildGateway() {
   })
 }
 
-/** Compiles sources, tests and benchmarks into `.build/`. */
+/** Compiles sources, tests and benchmarks into `.build/`, and bundles the gateway for the tests that spawn it. */
 export function buildTests() {
   const folders = ['src', 'test', 'bench', 'examples']
-  return build('.build', [...folders, ...TOOLS], folder => transpile(folders.flatMap(modulesIn), '.', folder))
+  return build('.build', [...folders, ...TOOLS], async folder => {
+    const steps = [transpile(folders.flatMap(modulesIn), '.', folder), bundleGateway(join(folder, 'gateway'))]
+    for (const { reason } of await Promise.allSettled(steps)) if (reason) throw reason
+  })
+}
+
+/**
+ * Bundles the gateway with its packages into a few files, which load in two thirds of the processor
+ * time of about a thousand modules.
+ */
+async function bundleGateway(outdir) {
+  const esbuild = await import('esbuild')
+  await esbuild.build({
+    entryPoints: ['src/main.ts', 'src/sandbox/segmenter-worker.ts'],
+    entryNames: '[name]',
+    outdir,
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    charset: 'utf8',
+    external: LOADED_FROM_DISK,
+    // Bundled CommonJS packages require the modules of Node.js.
+    banner: { js: `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url)` },
+    logLevel: 'silent',
+  })
 }
 
 /**

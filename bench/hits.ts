@@ -35,7 +35,7 @@ const settings = {
   SEGMIND_BASE_URL: upstream.url,
   NODE_ENV: 'production',
 }
-const gateway = await startGatewayProcess(settings, { v8Options: [] }).catch(async error => {
+const gateway = await startGatewayProcess(settings, { asShipped: true }).catch(async error => {
   await upstream.close()
   throw error
 })

@@ -90,7 +90,7 @@ function startReplica(name: string) {
     MEMORY_CACHE_BYTES: '16MiB',
     NODE_ENV: 'production',
   }
-  return startGatewayProcess(settings, { v8Options: [] })
+  return startGatewayProcess(settings, { asShipped: true })
 }
 
 /** Of 100 calls, two are refused, one is cut off, one gets no answer, and one has to wait for the rate. */

@@ -22,7 +22,7 @@ t.test('a photo with a prompt comes back segmented, the second time from the cac
 
 t.test('with the sandbox as upstream, every response and /readyz report it', async t => {
   const dataDir = t.testdir()
-  const gateway = await startGatewayProcess({ DATA_DIR: dataDir })
+  const gateway = await startGatewayProcess({ DATA_DIR: dataDir }, { asShipped: true })
   t.teardown(() => gateway.end('SIGKILL'))
   const key = (await readFile(join(dataDir, 'first-team.key'), 'utf8')).trim()
   const body = segmentForm({ prompt: 'the cup' }, await readFile('examples/photos/coffee.jpg'))

@@ -5,7 +5,10 @@ import { fileURLToPath } from 'node:url'
 import { within } from '../eventually.js'
 import { type GuardedProcess, spawnGuarded } from '../programs/guardian.js'
 
-const MAIN = fileURLToPath(new URL('../../../src/main.js', import.meta.url))
+/** The gateway as `.tools/build.mjs --tests` bundles it, for a faster start. */
+const BUNDLE = fileURLToPath(new URL('../../../gateway/main.js', import.meta.url))
+/** The gateway in as many modules as `dist/` has. */
+const MODULES = fileURLToPath(new URL('../../../src/main.js', import.meta.url))
 /** These processes live for seconds: optimising their code takes a quarter of the start and does not pay. */
 const V8_OPTIONS = ['--no-opt']
 /** Time limit of a start. Several processes that start together on a loaded machine need long. */
@@ -22,16 +25,17 @@ export interface GatewayProcess {
 }
 
 export interface SpawnOptions {
-  /** Options of the V8 engine. The default suits a process of a few seconds, not a measurement. */
-  v8Options?: readonly string[]
+  /** Starts the gateway as users do: not bundled, without options of the V8 engine. */
+  asShipped?: boolean
 }
 
 /** Starts the gateway as its own process, without waiting until it listens. */
 export function spawnGateway(
   env: Record<string, string>,
-  { v8Options = V8_OPTIONS }: SpawnOptions = {},
+  { asShipped = false }: SpawnOptions = {},
 ): Promise<GuardedProcess> {
-  return spawnGuarded(process.execPath, [...v8Options, MAIN, 'serve'], {
+  const program = asShipped ? [MODULES] : [...V8_OPTIONS, BUNDLE]
+  return spawnGuarded(process.execPath, [...program, 'serve'], {
     env: { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', METRICS_PORT: '0', ...env },
     // Outside of the checkout, so that its `.env` is not read.
     cwd: tmpdir(),
