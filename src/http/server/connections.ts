@@ -24,6 +24,8 @@ interface Connection {
   running: number
   waiting: (() => void)[]
   latest?: IncomingMessage
+  /** The latest response that announced the shorter idle time. */
+  keyless?: ServerResponse
   /** Bytes received when they last changed, and when (`performance.now()`). */
   bytesRead: number
   activeAt: number
@@ -108,6 +110,7 @@ export class Connections {
     connection.latest = request
     const run = () => {
       connection.running++
+      if (!connection.isKeyed) connection.keyless = announceIdle(response, KEYLESS_IDLE_MS)
       response.once('close', () => this.#next(connection, request))
       handle(request, response)
     }
@@ -126,6 +129,7 @@ export class Connections {
     const connection = this.#bySocket.get(socket)
     if (!connection || connection.isKeyed) return
     connection.isKeyed = true
+    if (connection.keyless) announceIdle(connection.keyless, KEEP_ALIVE_TIMEOUT_MS)
     this.#keyless.delete(connection)
   }
 
@@ -243,6 +247,15 @@ function isTooSlow(connection: Connection, request: IncomingMessage, now: number
   const isSlow = !interval.isGrace && bytesRead - interval.bytes < BODY_BYTES
   connection.body = { request, at: now, bytes: bytesRead, isGrace: false }
   return isSlow
+}
+
+/**
+ * Sets the time that the `Keep-Alive` header of a response names. A client that believes in a
+ * longer one sends its next request into a connection that is being closed. Node has no public
+ * property for it, and a header that we set would also overrule Node's decision to close.
+ */
+function announceIdle(response: ServerResponse, ms: number): ServerResponse {
+  return Object.assign(response, { _keepAliveTimeout: ms })
 }
 
 function silentLongest(connections: Set<Connection>): Connection | undefined {

@@ -149,6 +149,23 @@ t.test('a silent connection lives 10 s before its first accepted key', async t =
   t.ok(await isOpen(keyed))
 })
 
+t.test('a response announces how long its connection may be idle', async t => {
+  const { url, open } = await world(t)
+  const client = await connectTo(url)
+  const keyed = 'GET / HTTP/1.1\r\nx-api-key: a\r\nhost: x\r\n\r\n'
+  for (const [index, request] of [GET, keyed, GET].entries()) {
+    client.send(request)
+    const { response } = await eventually('the request never arrived', () => open.shift())
+    response.end(`body ${index}`)
+    await client.until(new RegExp(`body ${index}`))
+  }
+  const text = await client.until(/body 2/)
+  t.strictSame(
+    [...text.matchAll(/keep-alive: timeout=(\d+)/gi)].map(([, seconds]) => seconds),
+    ['10', '75', '75'],
+  )
+})
+
 t.test('a keyless request that is being answered is not silent', async t => {
   const { url, open, pass } = await world(t)
   const client = await connectTo(url)
