@@ -1,7 +1,7 @@
 // Attacks a gateway with quantity and measures what the others notice:
 //
 //   npm run build:test
-//   node .build/test/attacks/pressure.js pipeline [--connections 1] [--requests 5000]
+//   node .build/test/attacks/pressure.js pipeline [--connections 1] [--requests 5000] [--path /docs/json]
 //   node .build/test/attacks/pressure.js crowd [--uploads 500] [--readers 100] [--stalled 40]
 //   node .build/test/attacks/pressure.js batches [--batches 80] [--selections 100]
 //   node .build/test/attacks/pressure.js leavers [--callers 250]
@@ -42,6 +42,7 @@ const { values, positionals } = parseArgs({
   options: {
     connections: { type: 'string', default: '1' },
     requests: { type: 'string', default: '5000' },
+    path: { type: 'string', default: '/docs/json' },
     uploads: { type: 'string', default: '500' },
     readers: { type: 'string', default: '100' },
     stalled: { type: 'string', default: '40' },
@@ -96,7 +97,7 @@ process.exit(failures.length > 0 ? 1 : 0)
 
 /** Asks for a public document again and again on each connection, and reads nothing. */
 async function pipeline(): Promise<void> {
-  const requests = 'GET /docs/json HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(Number(values.requests))
+  const requests = `GET ${values.path} HTTP/1.1\r\nhost: a\r\n\r\n`.repeat(Number(values.requests))
   const sockets = Array.from({ length: Number(values.connections) }, () => {
     const socket = connect(Number(port), '127.0.0.1')
     socket.on('error', () => {}).pause()
