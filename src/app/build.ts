@@ -13,6 +13,7 @@ import { openAccounts } from '../credits/accounts.js'
 import { TransferMemory } from '../http/receive/transfer-memory.js'
 import { Connections } from '../http/server/connections.js'
 import { trustedProxies } from '../http/server/trusted-proxies.js'
+import type { Site } from '../http/site/site.js'
 import { HeldImages } from '../images/held-images.js'
 import { createImageFetcher } from '../images/image-url.js'
 import { KnownBodyStore } from '../images/known-bodies.js'
@@ -46,6 +47,8 @@ export interface GatewayOptions {
   tracing?: RequestTracing | undefined
   /** Segments the photos of test keys. Default: the sandbox's segmenter, in a worker thread. */
   segmenter?: Segmenter | undefined
+  /** Files of the public pages. Default: read from the installed package. */
+  site?: Site | undefined
   now?: Clock
 }
 

@@ -22,7 +22,7 @@ import { cacheTiers, createOverview } from './operator-overview.js'
 import { createTeamsAdmin } from './operator-teams.js'
 
 /** Collects the parts that the HTTP shell uses. */
-export function appPartsOf(parts: GatewayParts): AppParts {
+export function appPartsOf(parts: GatewayParts): Omit<AppParts, 'site'> {
   const { settings, accounts, teams, testMode, observer, lifecycle, store, client, now } = parts
   const signedUrls = createSignedUrls(parts)
   const statements = createStatements(parts)

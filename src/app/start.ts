@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net'
 import { withDeadline } from '../contracts/deadline.js'
 import { buildApp } from '../http/app.js'
 import { listenForMetrics } from '../http/server/metrics-listener.js'
+import { readSite } from '../http/site/site.js'
 import { buildGateway, type Closers, type GatewayOptions } from './build.js'
 import { drain, type Unfinished, unfinishedOf } from './drain.js'
 import { appPartsOf, createResume, gaugesOf } from './expose.js'
@@ -31,7 +32,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const parts = await buildGateway(options, closers)
     parts.metrics.observe(gaugesOf(parts))
     const { host, port, metricsHost, metricsPort } = options.settings.server
-    const app = await buildApp(appPartsOf(parts))
+    const site = options.site ?? (await readSite())
+    const app = await buildApp({ ...appPartsOf(parts), site })
     parts.accounts.startRecovery(createResume(parts))
     closers.push(() => parts.results.unsaved.close())
     closers.push(() => app.close())

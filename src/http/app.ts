@@ -36,6 +36,7 @@ import { checkHost, toOriginForm } from './server/request-host.js'
 import { requestIdOf } from './server/request-ids.js'
 import { addDocsRoutes } from './site/docs.js'
 import { addPagesRoutes } from './site/pages.js'
+import type { Site } from './site/site.js'
 
 export interface AppParts {
   log: FastifyBaseLogger
@@ -57,6 +58,7 @@ export interface AppParts {
   isSandbox: boolean
   explanations: Explanations
   operators: OperatorParts
+  site: Site
 }
 
 /** How often Node looks for requests whose headers did not arrive in time. */
@@ -76,8 +78,8 @@ export async function buildApp(parts: AppParts): Promise<App> {
   app.removeAllContentTypeParsers()
   addHealthRoutes(app, parts.health)
   addOutputsRoute(app, parts.outputs)
-  await addDocsRoutes(app)
-  await addPagesRoutes(app)
+  addDocsRoutes(app, parts.site)
+  addPagesRoutes(app, parts.site)
   const rateLimits = await addRateLimits(app, parts.rates)
   const authentication = { keys: parts.keys, countFailure: rateLimits.countFailure, now: parts.now }
   await app.register(team => addTeamRoutes(team, parts, { authentication, rateLimits }))

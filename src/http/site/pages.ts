@@ -1,7 +1,6 @@
-import { dirname, join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
-import { addContent, addContents, type Content, readContents } from './content.js'
-import { findPackageFile } from './package-files.js'
+import { addContent, addContents, type Content } from './content.js'
+import type { Site } from './site.js'
 
 /** Pages by path. */
 const PAGES: Readonly<Record<string, string>> = {
@@ -15,10 +14,8 @@ const PAGES: Readonly<Record<string, string>> = {
  * Adds the browser pages: the playground, the dashboard and the API reference, and their files
  * below `/pages/` and `/client/`. The pages contain no secret; each prompts for a key.
  */
-export async function addPagesRoutes(app: FastifyInstance): Promise<void> {
-  const root = dirname(dirname(await findPackageFile('pages/playground.html')))
-  const pages = await readContents(join(root, 'pages'))
+export function addPagesRoutes(app: FastifyInstance, { pages, client }: Site): void {
   addContents(app, '/pages/', pages)
-  addContents(app, '/client/', await readContents(join(root, 'client')))
+  addContents(app, '/client/', client)
   for (const [url, name] of Object.entries(PAGES)) addContent(app, url, () => pages.get(name) as Content)
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { startGateway } from '../../../src/app/start.js'
 import { loadSettings } from '../../../src/config/index.js'
+import { readSite } from '../../../src/http/site/site.js'
 import type { Segmenter } from '../../../src/sandbox/segmenter.js'
 import { createApiKey, hashApiKey, parseApiKey } from '../../../src/teams/api-key.js'
 import { createLog } from '../../../src/telemetry/log.js'
@@ -11,6 +12,9 @@ import type { Tracing } from '../../../src/telemetry/tracing.js'
 import { smallJpeg } from '../../fixtures/odd-images.js'
 import { type FakeSegmind, startFakeSegmind } from '../doubles/fake-segmind.js'
 import { createPlainSegmenter } from '../doubles/plain-segmenter.js'
+
+/** All gateways of a process share these files, whose reading is a third of a start. */
+const site = await readSite()
 
 /**
  * Members of a team in the teams file (docs/reference.md, Teams and keys), without `id` and `keys`.
@@ -111,6 +115,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
     upstream: { baseUrl: upstream.url, apiKey: upstream.apiKey },
     tracing: options.tracing,
     segmenter: options.segmenter ?? createPlainSegmenter(),
+    site,
   }).catch(async error => {
     await closeOwn()
     throw error
