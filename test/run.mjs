@@ -3,19 +3,22 @@
 // --unit leaves out tests that start a server, another process or a browser.
 //
 // Prints a line for each file, failures in full, and the sum: "# { total: 12, pass: 11, fail: 1 }".
-// Files of a folder run in one process, one after another: loading tap and the gateway takes longer than most tests.
+// Several files run in one process, one after another: loading tap and the gateway takes longer than most tests.
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { posix, sep } from 'node:path'
 import { parseArgs } from 'node:util'
 
-/** Folders with the longest tests. They start first, so that none of them runs alone at the end. */
-const LONGEST = ['pages', 'faults', 'monitoring', 'integration', 'sandbox', 'store', 'credits']
+/** The longest tests, longest first. They start first, so that none of them runs alone at the end. */
+const LONGEST = [
+  ...['pages/playground/playground.browser', 'integration', 'pages/dashboard', 'faults', 'monitoring'],
+  ...['sandbox', 'store', 'http', 'credits', 'tools'],
+].map(name => `test/${name}`)
 /** Most files in one process. */
 const GROUP_SIZE = 12
 /** Files that need a process of their own, because they measure its memory or change it. */
-const ALONE = /^test\/(faults|monitoring)\/|upload-memory|concurrent-uploads|browser/
+const ALONE = /^test\/(faults\/faults|monitoring\/)|upload-memory|concurrent-uploads|browser/
 /** Imports that a unit test does not have, directly or through other files of test/. */
 const NOT_UNIT =
   /^(node:(child_process|http|net)|playwright-core|src\/sandbox\/server\.ts)$|^test\/support\/(programs|pages)\/|^test\/support\/gateway\/gateway/
@@ -61,12 +64,8 @@ function toPosix(path) {
   return posix.normalize(path.split(sep).join('/')).replace(/\/$/, '')
 }
 
-function folderOf(file) {
-  return file.split('/')[1]
-}
-
 function rankOf(file) {
-  const index = LONGEST.indexOf(folderOf(file))
+  const index = LONGEST.findIndex(name => file.startsWith(name))
   return index < 0 ? LONGEST.length : index
 }
 
@@ -84,11 +83,16 @@ function importsOf(file, found = new Set()) {
 /** Divides files into the groups that share a process. */
 function groupsOf(files) {
   const groups = []
+  let open
   for (const file of files) {
-    const last = groups.at(-1)
-    const isNext = last && last.length < GROUP_SIZE && folderOf(last[0]) === folderOf(file)
-    if (isNext && ![last[0], file].some(name => ALONE.test(name))) last.push(file)
-    else groups.push([file])
+    const isAlone = ALONE.test(file)
+    if (!isAlone && open?.length < GROUP_SIZE) {
+      open.push(file)
+      continue
+    }
+    const group = [file]
+    groups.push(group)
+    if (!isAlone) open = group
   }
   return groups
 }
