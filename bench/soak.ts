@@ -37,8 +37,9 @@ const MAX_HANDLE_GROWTH = 16
 
 interface Sample {
   minute: number
-  /** Resident memory in MiB, and open handles, of each gateway. */
+  /** Resident memory and used heap in MiB, and open handles, of each gateway. */
   memory: number[]
+  heap: number[]
   handles: number[]
 }
 
@@ -87,7 +88,7 @@ function startReplica(name: string) {
     SEGMIND_TIMEOUT_MS: '5000',
     CLIENT_TIMEOUT_MS: '20000',
     // Small, so that it is full long before the second third of the run.
-    MEMORY_CACHE_BYTES: '16MiB',
+    MEMORY_CACHE_BYTES: '2MiB',
     NODE_ENV: 'production',
   }
   return startGatewayProcess(settings, { asShipped: true })
@@ -134,12 +135,18 @@ async function injectFaults(): Promise<void> {
 }
 
 async function sampleUsage(): Promise<void> {
-  for (; !isOver(); await sleep(SAMPLE_MS)) samples.push(sample())
+  for (; !isOver(); await sleep(SAMPLE_MS)) samples.push(await sample())
 }
 
-function sample(): Sample {
+async function sample(): Promise<Sample> {
   const pids = gateways.map(({ child }) => child.pid)
-  return { minute: minutesSoFar(), memory: pids.map(memoryOf), handles: pids.map(handlesOf) }
+  const heap = await Promise.all(gateways.map(({ metricsUrl }) => heapOf(metricsUrl)))
+  return { minute: minutesSoFar(), memory: pids.map(memoryOf), heap, handles: pids.map(handlesOf) }
+}
+
+async function heapOf(metricsUrl: string): Promise<number> {
+  const text = await fetch(metricsUrl).then(answer => answer.text())
+  return Number(/^nodejs_heap_size_used_bytes (.*)/m.exec(text)?.[1]) / 1024 ** 2
 }
 
 function memoryOf(pid: number | undefined): number {
@@ -211,15 +218,22 @@ function compare(entries: LedgerEntry[], usage: { charged: number; unknown: numb
 
 function checkGrowth(): string[] {
   const third = Math.floor(samples.length / 3)
-  const middle = samples.slice(third, 2 * third)
-  const last = samples.slice(2 * third)
+  const thirds = [samples.slice(third, 2 * third), samples.slice(2 * third)]
   return gateways.flatMap((_, index) => {
-    const memory = [middle, last].map(part => median(part.map(each => each.memory[index] ?? 0)))
-    const handles = [middle, last].map(part => median(part.map(each => each.handles[index] ?? 0)))
+    const growth = (of: (numbers: number[]) => number, kind: 'memory' | 'heap' | 'handles') =>
+      thirds.map(part => of(part.map(each => each[kind][index] ?? 0))) as [number, number]
+    const memory = growth(median, 'memory')
+    // The least is what a collection of garbage leaves.
+    const heap = growth(numbers => Math.min(...numbers), 'heap')
+    const handles = growth(median, 'handles')
+    client.notes.push(
+      `gateway ${index + 1}, second and last third: memory ${memory.map(Math.round)}, heap ${heap.map(Math.round)}`,
+    )
     return [
-      ...((memory[1] ?? 0) > (memory[0] ?? 0) * MAX_MEMORY_GROWTH ? [`memory grew: ${memory.map(Math.round)}`] : []),
-      ...((handles[1] ?? 0) > (handles[0] ?? 0) + MAX_HANDLE_GROWTH ? [`handles grew: ${handles}`] : []),
-    ]
+      ...(memory[1] > memory[0] * MAX_MEMORY_GROWTH ? ['memory grew'] : []),
+      ...(heap[1] > heap[0] * MAX_MEMORY_GROWTH ? ['the heap grew'] : []),
+      ...(handles[1] > handles[0] + MAX_HANDLE_GROWTH ? ['handles grew'] : []),
+    ].map(problem => `gateway ${index + 1}: ${problem}`)
   })
 }
 
@@ -228,12 +242,12 @@ function median(numbers: number[]): number {
 }
 
 function report(): void {
-  console.log('minute  memory MiB (each gateway)  handles')
+  console.log('minute  memory and heap in MiB (each gateway)  handles')
   const every = Math.max(1, Math.floor(samples.length / 12))
-  for (const [index, { minute, memory, handles }] of samples.entries())
+  for (const [index, { minute, memory, heap, handles }] of samples.entries())
     if (index % every === 0)
       console.log(
-        `${minute.toFixed(1).padStart(6)}  ${memory.map(Math.round).join(' ').padEnd(25)}  ${handles.join(' ')}`,
+        `${minute.toFixed(1).padStart(6)}  ${[...memory, ...heap].map(Math.round).join(' ').padEnd(40)}  ${handles.join(' ')}`,
       )
   const steps = [...client.steps].map(([name, count]: [SoakStep, number]) => `${name} ${count}`)
   console.log(`requests: ${steps.join(', ')}`)
