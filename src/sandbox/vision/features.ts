@@ -8,33 +8,19 @@ export const FEATURES = 4
 
 /** Blurs each channel with a 3 × 3 binomial filter, `passes` times. `spacing` widens the filter. */
 export function blur(values: Float32Array, { width, height }: Size, passes: number, spacing = 1): Float32Array {
-  const rowLength = values.length / height
-  const channels = rowLength / width
+  const row = values.length / height
+  const rows = [(spacing * row) / width, row] as const
+  const columns = [spacing * row, values.length] as const
   let result = values
-  for (let pass = 0; pass < passes; pass++) {
-    const rows = { lines: height, lineStep: rowLength, length: rowLength, step: 1 }
-    const columns = { lines: rowLength, lineStep: 1, length: height, step: rowLength }
-    result = smooth(smooth(result, rows, spacing * channels), columns, spacing)
-  }
-  return result
-}
-
-interface Direction {
-  lines: number
-  lineStep: number
-  length: number
-  step: number
-}
-
-function smooth(source: Float32Array, { lines, lineStep, length, step }: Direction, spacing: number): Float32Array {
-  const result = new Float32Array(source.length)
-  const offset = spacing * step
-  for (let line = 0; line < lines; line++) {
-    for (let index = 0; index < length; index++) {
-      const here = line * lineStep + index * step
-      const before = index >= spacing ? here - offset : here
-      const after = index + spacing < length ? here + offset : here
-      result[here] = ((source[before] ?? 0) + 2 * (source[here] ?? 0) + (source[after] ?? 0)) / 4
+  for (let pass = 0; pass < 2 * passes; pass++) {
+    const source = result
+    const [offset, span] = pass % 2 === 0 ? rows : columns
+    result = new Float32Array(source.length)
+    for (let index = 0, position = 0; index < source.length; index++, position++) {
+      if (position === span) position = 0
+      const before = position < offset ? index : index - offset
+      const after = position + offset < span ? index + offset : index
+      result[index] = ((source[before] ?? 0) + 2 * (source[index] ?? 0) + (source[after] ?? 0)) / 4
     }
   }
   return result

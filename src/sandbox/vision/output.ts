@@ -1,4 +1,4 @@
-import { blur, type Size } from './features.js'
+import { blur } from './features.js'
 import type { Picture } from './photo.js'
 
 /** Brightness steps (of 255) below this have little influence on the outline. */
@@ -15,16 +15,16 @@ const HALF = 128
 export function enlarge(inside: Uint8Array, small: Picture, full: Picture): Uint8Array {
   const { slope, offset } = guide(inside, small)
   const coverage = new Uint8Array(full.width * full.height)
-  const columns = interpolation(full.width, small.width)
-  const rows = interpolation(full.height, small.height)
   for (let y = 0; y < full.height; y++) {
-    const top = Math.floor(rows[y] ?? 0)
-    const down = (rows[y] ?? 0) - top
+    const row = reduce(y, full.height, small.height)
+    const top = Math.floor(row)
+    const down = row - top
     const [upper, lower] = [top * small.width, Math.min(small.height - 1, top + 1) * small.width]
     for (let x = 0; x < full.width; x++) {
-      const left = Math.floor(columns[x] ?? 0)
+      const column = reduce(x, full.width, small.width)
+      const left = Math.floor(column)
       const right = Math.min(small.width - 1, left + 1)
-      const across = (columns[x] ?? 0) - left
+      const across = column - left
       const mix = (plane: Float32Array) =>
         (1 - down) * ((1 - across) * (plane[upper + left] ?? 0) + across * (plane[upper + right] ?? 0)) +
         down * ((1 - across) * (plane[lower + left] ?? 0) + across * (plane[lower + right] ?? 0))
@@ -38,14 +38,18 @@ export function enlarge(inside: Uint8Array, small: Picture, full: Picture): Uint
 
 /** Tints the selection in a photo and draws its outline, in place. */
 export function drawOverlay({ width, height, rgb }: Picture, coverage: Uint8Array): void {
-  const isOutline = createOutlineCheck(coverage, { width, height })
+  const thickness = Math.max(1, Math.round(Math.max(width, height) / 320))
+  const offsets = [-thickness, 0, thickness]
+  const isOutside = (x: number, y: number) =>
+    x >= 0 && x < width && y >= 0 && y < height && (coverage[y * width + x] ?? 0) < HALF
   for (let pixel = 0; pixel < coverage.length; pixel++) {
     const share = ((coverage[pixel] ?? 0) / 255) * TINT_STRENGTH
     if (share === 0) continue
-    const outline = isOutline(pixel)
-    for (let channel = 0; channel < 3; channel++) {
-      const tinted = (rgb[3 * pixel + channel] ?? 0) * (1 - share) + (TINT[channel] ?? 0) * share
-      rgb[3 * pixel + channel] = outline ? OUTLINE : Math.round(tinted)
+    const [x, y] = [pixel % width, Math.floor(pixel / width)]
+    const isOutline = !isOutside(x, y) && offsets.some(across => offsets.some(down => isOutside(x + across, y + down)))
+    for (const [channel, tint] of TINT.entries()) {
+      const tinted = (rgb[3 * pixel + channel] ?? 0) * (1 - share) + tint * share
+      rgb[3 * pixel + channel] = isOutline ? OUTLINE : Math.round(tinted)
     }
   }
 }
@@ -66,34 +70,11 @@ function guide(inside: Uint8Array, small: Picture): { slope: Float32Array; offse
   return { slope: smooth(slope), offset: smooth(offset) }
 }
 
-/** Returns the position of each pixel of a long line on a short one. */
-function interpolation(long: number, short: number): Float32Array {
-  return Float32Array.from({ length: long }, (_, index) =>
-    Math.min(Math.max(((index + 0.5) * short) / long - 0.5, 0), short - 1),
-  )
+/** Returns the position of a pixel of a long line on a short one. */
+function reduce(index: number, long: number, short: number): number {
+  return Math.min(Math.max(((index + 0.5) * short) / long - 0.5, 0), short - 1)
 }
 
 function brightness(rgb: Uint8Array, pixel: number): number {
   return 0.299 * (rgb[3 * pixel] ?? 0) + 0.587 * (rgb[3 * pixel + 1] ?? 0) + 0.114 * (rgb[3 * pixel + 2] ?? 0)
-}
-
-/** Creates a check for selected pixels that are near an unselected one. */
-function createOutlineCheck(coverage: Uint8Array, { width, height }: Size): (pixel: number) => boolean {
-  const thickness = Math.max(1, Math.round(Math.max(width, height) / 320))
-  const diagonal = Math.max(1, Math.round(thickness * Math.SQRT1_2))
-  const steps = [-1, 0, 1].flatMap(dx =>
-    [-1, 0, 1].map(dy => {
-      const length = dx !== 0 && dy !== 0 ? diagonal : thickness
-      return [dx * length, dy * length] as const
-    }),
-  )
-  return pixel => {
-    if ((coverage[pixel] ?? 0) < HALF) return false
-    const x = pixel % width
-    const y = (pixel - x) / width
-    return steps.some(([dx, dy]) => {
-      if (x + dx < 0 || x + dx >= width || y + dy < 0 || y + dy >= height) return false
-      return (coverage[pixel + dy * width + dx] ?? 0) < HALF
-    })
-  }
 }

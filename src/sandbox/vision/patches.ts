@@ -1,23 +1,23 @@
-import { FEATURES, type Size } from './features.js'
+import { FEATURES, forEachPair, type Size } from './features.js'
 import type { Regions } from './regions.js'
 
 const BINS = 16
-/** Weights of the channels of a histogram: L, a, b and the gradient. */
-const CHANNEL_WEIGHTS = [1, 1.5, 1.5, 0.7]
+/** Weight, origin and range of each channel of a histogram: L, a, b and the gradient. */
+const CHANNELS = [
+  [1, 0, 100],
+  [1.5, -64, 128],
+  [1.5, -64, 128],
+  [0.7, 0, 40],
+] as const
 
-/** Additive statistics of one region, or of several joined regions. */
-export interface Patch {
-  pixels: number
-  /** Sums of the coordinates. */
-  x: number
-  y: number
-  /** Pixels on the left, right, top and bottom side of the picture. */
-  sides: number[]
-  /** Bounding box as maximums of −x, x, −y and y. */
-  box: number[]
-  /** `BINS` counts for each channel. */
-  histogram: Float32Array
-}
+/**
+ * Statistics of the pixels of one region, or of several joined regions. First the bounding box as
+ * maximums of −x, x, −y and y. Then sums: 1, x, y; 1 for pixels on the left, right, top and bottom
+ * side of the picture; `BINS` counts for each channel.
+ */
+export type Patch = Float64Array
+export const [PIXELS, X, Y, SIDES] = [4, 5, 6, 7]
+const HISTOGRAM = 11
 
 /** Line between two neighbouring patches: its length, and the sum of the gradient along it. */
 export interface Border {
@@ -31,48 +31,62 @@ export interface PatchGraph {
   borders: Map<number, Border>[]
 }
 
-interface PatchSource extends Size {
-  features: Float32Array
-  /** Gradient of each pixel. */
-  steps: Float32Array
-  regions: Regions
-}
-
-/** Computes the statistics of each region and of each border between two regions. */
-export function toPatches(picture: PatchSource): PatchGraph {
-  const { width, height, features, steps, regions } = picture
-  const patches = Array.from({ length: regions.count }, emptyPatch)
+/** Computes the sums of each region and of each border between two regions. */
+export function toPatches(size: Size, regions: Regions, features: Float32Array, steps: Float32Array): PatchGraph {
+  const { width, height } = size
+  const patches = Array.from({ length: regions.count }, () =>
+    new Float64Array(HISTOGRAM + CHANNELS.length * BINS).fill(Number.NEGATIVE_INFINITY, 0, PIXELS),
+  )
   const borders = patches.map(() => new Map<number, Border>())
   regions.of.forEach((region, pixel) => {
-    const patch = patches[region]
-    if (!patch) return
-    const x = pixel % width
-    const y = (pixel - x) / width
-    patch.pixels++
-    patch.x += x
-    patch.y += y
-    extend(patch, 0, -x, 0)
-    extend(patch, 1, x, width - 1)
-    extend(patch, 2, -y, 0)
-    extend(patch, 3, y, height - 1)
-    addLevel(patch.histogram, 0, (features[FEATURES * pixel] ?? 0) / 100)
-    addLevel(patch.histogram, 1, ((features[FEATURES * pixel + 1] ?? 0) + 64) / 128)
-    addLevel(patch.histogram, 2, ((features[FEATURES * pixel + 2] ?? 0) + 64) / 128)
-    addLevel(patch.histogram, 3, (steps[pixel] ?? 0) / 40)
-    if (x + 1 < width) addBorder(borders, picture, pixel, pixel + 1)
-    if (y + 1 < height) addBorder(borders, picture, pixel, pixel + width)
+    const patch = patches[region] ?? new Float64Array()
+    const add = (index: number, value: number) => {
+      patch[index] = (patch[index] ?? 0) + value
+    }
+    const extend = (side: number, reach: number, rim: number) => {
+      patch[side] = Math.max(patch[side] ?? 0, reach)
+      if (reach === rim) add(SIDES + side, 1)
+    }
+    const [x, y] = [pixel % width, Math.floor(pixel / width)]
+    extend(0, -x, 0)
+    extend(1, x, width - 1)
+    extend(2, -y, 0)
+    extend(3, y, height - 1)
+    add(PIXELS, 1)
+    add(X, x)
+    add(Y, y)
+    for (let channel = 0; channel < CHANNELS.length; channel++) {
+      const [, origin, range] = CHANNELS[channel] ?? CHANNELS[0]
+      const value = (channel < 3 ? features[FEATURES * pixel + channel] : steps[pixel]) ?? 0
+      const position = Math.min(Math.max((value - origin) / range, 0), 0.999) * (BINS - 1)
+      const bin = HISTOGRAM + channel * BINS + Math.floor(position)
+      add(bin, 1 - (position % 1))
+      add(bin + 1, position % 1)
+    }
+  })
+  forEachPair(size, (p, q, distance) => {
+    const [a, b] = [regions.of[p] ?? 0, regions.of[q] ?? 0]
+    if (a === b || distance > 1) return
+    const border = borders[a]?.get(b) ?? { length: 0, strength: 0 }
+    border.length++
+    border.strength += Math.max(steps[p] ?? 0, steps[q] ?? 0)
+    borders[a]?.set(b, border)
+    borders[b]?.set(a, border)
   })
   return { patches, borders }
 }
 
 export function joinPatches(a: Patch, b: Patch): Patch {
-  return {
-    pixels: a.pixels + b.pixels,
-    x: a.x + b.x,
-    y: a.y + b.y,
-    sides: a.sides.map((pixels, side) => pixels + (b.sides[side] ?? 0)),
-    box: a.box.map((most, side) => Math.max(most, b.box[side] ?? 0)),
-    histogram: a.histogram.map((count, bin) => count + (b.histogram[bin] ?? 0)),
+  const joined = a.slice()
+  addPatch(joined, b)
+  return joined
+}
+
+/** Adds a patch to another one, in place. */
+export function addPatch(patch: Patch, other: Patch = new Float64Array()): void {
+  for (let index = 0; index < other.length; index++) {
+    const [own, added] = [patch[index] ?? 0, other[index] ?? 0]
+    patch[index] = index < PIXELS ? Math.max(own, added) : own + added
   }
 }
 
@@ -80,49 +94,15 @@ export function joinPatches(a: Patch, b: Patch): Patch {
  * Returns the earth mover's distance of two normalised histograms, in bins, weighted by channel.
  * About 1 is a visible difference, 5 a large one.
  */
-export function difference(a: Pick<Patch, 'pixels' | 'histogram'>, b: Pick<Patch, 'pixels' | 'histogram'>): number {
+export function difference(a: Patch, b: Patch): number {
+  const [pixelsOfA, pixelsOfB] = [a[PIXELS] ?? 0, b[PIXELS] ?? 0]
   let total = 0
-  for (let channel = 0; channel < CHANNEL_WEIGHTS.length; channel++) {
-    let [carried, moved] = [0, 0]
-    for (let bin = channel * BINS; bin < (channel + 1) * BINS; bin++) {
-      carried += (a.histogram[bin] ?? 0) / a.pixels - (b.histogram[bin] ?? 0) / b.pixels
-      moved += Math.abs(carried)
+  for (const [channel, [weight]] of CHANNELS.entries()) {
+    let carried = 0
+    for (let bin = HISTOGRAM + channel * BINS; bin < HISTOGRAM + (channel + 1) * BINS; bin++) {
+      carried += (a[bin] ?? 0) / pixelsOfA - (b[bin] ?? 0) / pixelsOfB
+      total += weight * Math.abs(carried)
     }
-    total += moved * (CHANNEL_WEIGHTS[channel] ?? 1)
   }
   return total
-}
-
-function emptyPatch(): Patch {
-  const box = [0, 0, 0, 0].map(() => Number.NEGATIVE_INFINITY)
-  const histogram = new Float32Array(CHANNEL_WEIGHTS.length * BINS)
-  return { pixels: 0, x: 0, y: 0, sides: [0, 0, 0, 0], box, histogram }
-}
-
-/**
- * Extends one side of the bounding box to a pixel, and counts the pixel if it is on the side of the
- * picture.
- */
-function extend({ box, sides }: Patch, side: number, reach: number, rim: number): void {
-  box[side] = Math.max(box[side] ?? 0, reach)
-  if (reach === rim) sides[side] = (sides[side] ?? 0) + 1
-}
-
-/** Divides one count between the two bins nearest to a level of 0–1. */
-function addLevel(histogram: Float32Array, channel: number, level: number): void {
-  const position = Math.min(Math.max(level, 0), 1) * (BINS - 1)
-  const lower = Math.min(Math.floor(position), BINS - 2)
-  const bin = channel * BINS + lower
-  histogram[bin] = (histogram[bin] ?? 0) + 1 - (position - lower)
-  histogram[bin + 1] = (histogram[bin + 1] ?? 0) + position - lower
-}
-
-function addBorder(borders: PatchGraph['borders'], { regions, steps }: PatchSource, p: number, q: number): void {
-  const [a, b] = [regions.of[p] ?? 0, regions.of[q] ?? 0]
-  if (a === b) return
-  const border = borders[a]?.get(b) ?? { length: 0, strength: 0 }
-  border.length++
-  border.strength += Math.max(steps[p] ?? 0, steps[q] ?? 0)
-  borders[a]?.set(b, border)
-  borders[b]?.set(a, border)
 }

@@ -27,10 +27,7 @@ export interface Picture extends Size {
 export interface Photo {
   full: Picture
   small: Picture
-  /**
-   * L (0–100), a and b (about ±100) of each pixel of the small picture, in the layout of
-   * `FEATURES`.
-   */
+  /** L (0–100), a and b (about ±100) of each pixel of the small picture, then 0: `FEATURES` values. */
   lab: Float32Array
 }
 
@@ -47,8 +44,9 @@ export async function decode(bytes: Uint8Array): Promise<Photo | Refusal> {
     const full = await toPicture(upright.toColourspace('srgb'))
     const scale = Math.min(1, SMALL_SIDE / Math.max(full.width, full.height))
     const side = (length: number) => Math.max(1, Math.round(length * scale))
-    const resized = fromPicture(full).resize(side(full.width), side(full.height), { fit: 'fill' })
-    const small = await toPicture(resized)
+    const raw = { width: full.width, height: full.height, channels: 3 } as const
+    const copy = sharp(full.rgb, { raw, limitInputPixels: false })
+    const small = await toPicture(copy.resize(side(full.width), side(full.height), { fit: 'fill' }))
     return { full, small, lab: toLab(small) }
   } catch {
     return { refused: 'image could not be decoded' }
@@ -61,10 +59,6 @@ export async function encode(data: Uint8Array, { width, height }: Size, channels
   return sharp(data, { raw, limitInputPixels: false }).jpeg({ quality: JPEG_QUALITY }).toBuffer()
 }
 
-function fromPicture({ width, height, rgb }: Picture): Sharp {
-  return sharp(rgb, { raw: { width, height, channels: 3 }, limitInputPixels: false })
-}
-
 async function toPicture(image: Sharp): Promise<Picture> {
   const { data, info } = await image.removeAlpha().raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
   return { width: info.width, height: info.height, rgb: data }
@@ -74,15 +68,12 @@ async function toPicture(image: Sharp): Promise<Picture> {
 function toLab({ rgb }: Picture): Float32Array {
   const lab = new Float32Array((FEATURES * rgb.length) / 3)
   for (let pixel = 0; 3 * pixel < rgb.length; pixel++) {
-    const red = LINEAR[rgb[3 * pixel] ?? 0] ?? 0
-    const green = LINEAR[rgb[3 * pixel + 1] ?? 0] ?? 0
-    const blue = LINEAR[rgb[3 * pixel + 2] ?? 0] ?? 0
+    const light = (channel: number) => LINEAR[rgb[3 * pixel + channel] ?? 0] ?? 0
+    const [red, green, blue] = [light(0), light(1), light(2)]
     const x = labCurve((0.412453 * red + 0.35758 * green + 0.180423 * blue) / 0.950456)
     const y = labCurve(0.212671 * red + 0.71516 * green + 0.072169 * blue)
     const z = labCurve((0.019334 * red + 0.119193 * green + 0.950227 * blue) / 1.088754)
-    lab[FEATURES * pixel] = 116 * y - 16
-    lab[FEATURES * pixel + 1] = 500 * (x - y)
-    lab[FEATURES * pixel + 2] = 200 * (y - z)
+    lab.set([116 * y - 16, 500 * (x - y), 200 * (y - z)], FEATURES * pixel)
   }
   return lab
 }

@@ -13,42 +13,34 @@ export interface Hints {
 
 export type Colour = keyof typeof COLOURS
 
-/**
- * Rates how well a shade matches a colour, 0–1. The hue is in degrees, saturation and value are
- * 0–1.
- */
-type Match = (hue: number, saturation: number, value: number) => number
+/** Values at which a match is 0 and 1. It changes linearly between them. */
+type Ramp = readonly [none: number, full: number]
 
-const vivid = (saturation: number, value: number) => ramp(saturation, 0.25, 0.5) * ramp(value, 0.15, 0.35)
-const red: Match = (h, s, v) => around(h, 0, 12) * vivid(s, v) * ramp(s, 0.4, 0.6)
-const orange: Match = (h, s, v) => around(h, 22, 17) * vivid(s, v) * ramp(v, 0.45, 0.65)
-const yellow: Match = (h, s, v) => around(h, 54, 14) * vivid(s, v) * ramp(v, 0.4, 0.6)
-const green: Match = (h, s, v) => around(h, 112, 52) * vivid(s, v)
-const cyan: Match = (h, s, v) => around(h, 182, 18) * vivid(s, v)
-const blue: Match = (h, s, v) => around(h, 222, 34) * vivid(s, v)
-const purple: Match = (h, s, v) => around(h, 278, 26) * vivid(s, v)
-const pink: Match = (h, s, v) => around(h, 335, 28) * ramp(s, 0.15, 0.3) * ramp(v, 0.5, 0.7)
-const brown: Match = (h, s, v) => around(h, 27, 13) * ramp(s, 0.2, 0.4) * ramp(v, 0.85, 0.6)
-const black: Match = (_, __, v) => ramp(v, 0.32, 0.16)
-const white: Match = (_, s, v) => ramp(v, 0.6, 0.8) * ramp(s, 0.32, 0.14)
-const gray: Match = (_, s, v) => ramp(s, 0.25, 0.1) * ramp(v, 0.12, 0.28) * ramp(v, 0.92, 0.8)
-const COLOURS = { red, orange, yellow, green, cyan, blue, purple, pink, brown, black, white, gray }
-
-/** Words for each colour. A word may name several colours. */
-const COLOUR_WORDS: Readonly<Record<Colour, string>> = {
-  red: 'red crimson scarlet',
-  orange: 'orange ginger golden gold',
-  yellow: 'yellow golden gold bright',
-  green: 'green',
-  cyan: 'cyan turquoise teal',
-  blue: 'blue navy',
-  purple: 'purple violet magenta',
-  pink: 'pink magenta',
-  brown: 'brown ginger beige',
-  black: 'black dark',
-  white: 'white beige bright silver',
-  gray: 'gray grey silver',
+/** The hue is in degrees, with a distance up to which it matches. Saturation and value are 0–1. */
+interface Shade {
+  /** Words for the colour. A word may name several colours. */
+  words: string
+  hue?: readonly [centre: number, reach: number]
+  saturation?: Ramp
+  value?: Ramp
+  brightest?: Ramp
 }
+
+const VIVID = { saturation: [0.25, 0.5], value: [0.15, 0.35] } as const
+const COLOURS = {
+  red: { ...VIVID, words: 'red crimson scarlet', hue: [0, 12], saturation: [0.4, 0.6] },
+  orange: { ...VIVID, words: 'orange ginger golden gold', hue: [22, 17], value: [0.45, 0.65] },
+  yellow: { ...VIVID, words: 'yellow golden gold bright', hue: [54, 14], value: [0.4, 0.6] },
+  green: { ...VIVID, words: 'green', hue: [112, 52] },
+  cyan: { ...VIVID, words: 'cyan turquoise teal', hue: [182, 18] },
+  blue: { ...VIVID, words: 'blue navy', hue: [222, 34] },
+  purple: { ...VIVID, words: 'purple violet magenta', hue: [278, 26] },
+  pink: { words: 'pink magenta', hue: [335, 28], saturation: [0.15, 0.3], value: [0.5, 0.7] },
+  brown: { words: 'brown ginger beige', hue: [27, 13], saturation: [0.2, 0.4], value: [0.85, 0.6] },
+  black: { words: 'black dark', value: [0.32, 0.16] },
+  white: { words: 'white beige bright silver', saturation: [0.32, 0.14], value: [0.6, 0.8] },
+  gray: { words: 'gray grey silver', saturation: [0.25, 0.1], value: [0.12, 0.28], brightest: [0.92, 0.8] },
+} satisfies Record<string, Shade>
 
 /** Places, and objects that have a typical place and appearance. */
 const PLACE_WORDS: readonly (readonly [words: string, hints: Partial<Hints>])[] = [
@@ -70,7 +62,7 @@ export function readHints(prompt: string): Hints {
   let hints: Hints = { colours: [], isBackground: false }
   for (const word of prompt.toLowerCase().match(/[a-z]+/g) ?? []) {
     const has = (words: string) => words.split(' ').includes(word)
-    const named = (Object.keys(COLOURS) as Colour[]).filter(colour => has(COLOUR_WORDS[colour]))
+    const named = (Object.keys(COLOURS) as Colour[]).filter(colour => has(COLOURS[colour].words))
     const place = PLACE_WORDS.find(([words]) => has(words))?.[1]
     const colours = [...hints.colours, ...named]
     hints = { ...hints, ...place, colours: colours.length > 0 ? colours : (place?.colours ?? []) }
@@ -80,25 +72,18 @@ export function readHints(prompt: string): Hints {
 
 /** Rates how well a pixel matches a colour, 0–1. Channels are 0–255. */
 export function colourMatch(colour: Colour, red: number, green: number, blue: number): number {
+  const shade: Shade = COLOURS[colour]
   const most = Math.max(red, green, blue)
   const chroma = most - Math.min(red, green, blue)
-  return COLOURS[colour](hueOf(red, green, blue), most === 0 ? 0 : chroma / most, most / 255)
+  const value = most / 255
+  const match = ramp(value, shade.value) * ramp(value, shade.brightest) * ramp(chroma / (most || 1), shade.saturation)
+  if (!shade.hue || match === 0) return match
+  const [from, difference] = most === red ? [0, green - blue] : most === green ? [120, blue - red] : [240, red - green]
+  const hue = from + (60 * difference) / (chroma || 1)
+  const [centre, reach] = shade.hue
+  return match * ramp(Math.abs(((hue - centre + 540) % 360) - 180), [reach * 1.5, reach])
 }
 
-/** Rises from 0 at `from` to 1 at `to`, or falls if `to` is below `from`. */
-function ramp(value: number, from: number, to: number): number {
-  return Math.min(1, Math.max(0, (value - from) / (to - from)))
-}
-
-/** Returns 1 within `reach` degrees of a hue, 0 from one and a half times as far. */
-function around(hue: number, centre: number, reach: number): number {
-  return ramp(Math.abs(((hue - centre + 540) % 360) - 180), reach * 1.5, reach)
-}
-
-function hueOf(red: number, green: number, blue: number): number {
-  const most = Math.max(red, green, blue)
-  const chroma = most - Math.min(red, green, blue)
-  if (chroma === 0) return 0
-  if (most === red) return (60 * ((green - blue) / chroma) + 360) % 360
-  return most === green ? 60 * ((blue - red) / chroma) + 120 : 60 * ((red - green) / chroma) + 240
+function ramp(value: number, [none, full]: Ramp = [value - 1, value]): number {
+  return Math.min(1, Math.max(0, (value - none) / (full - none)))
 }

@@ -1,4 +1,15 @@
-import { type Border, difference, joinPatches, type Patch, type PatchGraph } from './patches.js'
+import { type Border, difference, joinPatches, type Patch, type PatchGraph, PIXELS } from './patches.js'
+
+/** Returns the cost of joining two neighbours. The pair of the lowest cost joins first. */
+type JoinCost = (a: Patch, b: Patch, strength: number, pixels: number) => number
+
+/** Join costs of the region trees. Each tree finds objects that another one misses. */
+const JOIN_COSTS: readonly JoinCost[] = [
+  (a, b, strength, pixels) => difference(a, b) * (8 + strength) * pixels ** 0.25,
+  (_, __, strength, pixels) => strength * pixels ** 0.3,
+  (a, b, _, pixels) => difference(a, b) * pixels ** 0.15,
+  (a, b, strength, pixels) => difference(a, b) * pixels ** 0.5 * (12 + strength),
+]
 
 /** A set of patches that may be an object. */
 export interface Proposal {
@@ -6,111 +17,67 @@ export interface Proposal {
   members: readonly number[]
 }
 
-/** Returns the cost of joining two neighbours. The pair of the lowest cost joins first. */
-type JoinCost = (a: Patch, b: Patch, strength: number) => number
-
-/** Join costs of the region trees. Each tree finds objects that another one misses. */
-export const JOIN_COSTS: readonly JoinCost[] = [
-  (a, b, strength) => difference(a, b) * (8 + strength) * Math.min(a.pixels, b.pixels) ** 0.25,
-  (a, b, strength) => strength * Math.min(a.pixels, b.pixels) ** 0.3,
-  (a, b) => difference(a, b) * Math.min(a.pixels, b.pixels) ** 0.15,
-  (a, b, strength) => difference(a, b) * Math.min(a.pixels, b.pixels) ** 0.5 * (12 + strength),
-]
-
 interface Node extends Proposal {
   /** Empty after the node was joined to another one. */
-  borders: Map<number, Border>
-  isJoined: boolean
+  borders: Map<Node, Border>
 }
 
 interface Pair {
   cost: number
-  a: number
-  b: number
+  nodes: readonly [Node, Node]
+}
+
+/** Returns the patches, and then the joins of each region tree. */
+export function proposalsOf(graph: PatchGraph): Proposal[] {
+  return JOIN_COSTS.flatMap((cost, tree) => joinAll(graph, cost).slice(tree && graph.patches.length))
 }
 
 /** Joins neighbouring patches until none are left. Returns the patches and then each join. */
-export function proposalsOf(graph: PatchGraph, joinCost: JoinCost): Proposal[] {
-  const nodes: Node[] = graph.patches.map((patch, index) => {
-    return { patch, members: [index], borders: new Map(graph.borders[index]), isJoined: false }
-  })
-  const queue = new PairQueue()
-  const offer = (a: number, b: number, border: Border) => {
-    const [first, second] = [nodes[a], nodes[b]]
-    if (!first || !second) return
-    queue.push({ cost: joinCost(first.patch, second.patch, border.strength / border.length), a, b })
+function joinAll(graph: PatchGraph, joinCost: JoinCost): Proposal[] {
+  const nodes: Node[] = graph.patches.map((patch, index) => ({ patch, members: [index], borders: new Map() }))
+  /** In falling order of cost. */
+  const queue: Pair[] = []
+  const connect = (a: Node, b: Node, border: Border) => {
+    a.borders.set(b, border)
+    b.borders.set(a, border)
+    const pixels = Math.min(a.patch[PIXELS] ?? 0, b.patch[PIXELS] ?? 0)
+    const cost = joinCost(a.patch, b.patch, border.strength / border.length, pixels)
+    let [low, high] = [0, queue.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((queue[middle]?.cost ?? 0) > cost) low = middle + 1
+      else high = middle
+    }
+    queue.splice(low, 0, { cost, nodes: [a, b] })
   }
-  nodes.forEach((node, a) => {
-    for (const [b, border] of node.borders) if (a < b) offer(a, b, border)
+  graph.borders.forEach((borders, index) => {
+    for (const [other, border] of borders) {
+      const [a, b] = [nodes[index], nodes[other]]
+      if (a && b && index < other) connect(a, b, border)
+    }
   })
   for (let pair = queue.pop(); pair; pair = queue.pop()) {
-    const [a, b] = [nodes[pair.a], nodes[pair.b]]
-    if (!a || !b || a.isJoined || b.isJoined) continue
-    const borders = joinBorders(nodes, pair, a, b)
-    a.isJoined = true
-    b.isJoined = true
-    nodes.push({
-      patch: joinPatches(a.patch, b.patch),
-      members: [...a.members, ...b.members],
-      borders,
-      isJoined: false,
-    })
-    for (const [other, border] of borders) offer(other, nodes.length - 1, border)
+    const [a, b] = pair.nodes
+    if (!a.borders.has(b)) continue
+    const patch = joinPatches(a.patch, b.patch)
+    const joined: Node = { patch, members: [...a.members, ...b.members], borders: new Map() }
+    nodes.push(joined)
+    for (const [other, border] of takeBorders(a, b)) connect(joined, other, border)
   }
   return nodes
 }
 
-/** Returns the borders of a joined pair and updates its neighbours. */
-function joinBorders(nodes: Node[], pair: Pair, a: Node, b: Node): Map<number, Border> {
-  const borders = new Map<number, Border>()
-  for (const side of [a.borders, b.borders]) {
-    for (const [other, { length, strength }] of side) {
-      if (other === pair.a || other === pair.b) continue
-      const known = borders.get(other)
-      const border = { length: length + (known?.length ?? 0), strength: strength + (known?.strength ?? 0) }
-      borders.set(other, border)
-      const neighbour = nodes[other]?.borders
-      neighbour?.delete(pair.a)
-      neighbour?.delete(pair.b)
-      neighbour?.set(nodes.length, border)
+/** Removes the borders of two nodes. Returns those of the joined pair. */
+function takeBorders(a: Node, b: Node): Map<Node, Border> {
+  const joined = new Map<Node, Border>()
+  for (const node of [a, b]) {
+    for (const [other, { length, strength }] of node.borders) {
+      other.borders.delete(node)
+      if (other === a || other === b) continue
+      const known = joined.get(other) ?? { length: 0, strength: 0 }
+      joined.set(other, { length: known.length + length, strength: known.strength + strength })
     }
+    node.borders.clear()
   }
-  return borders
-}
-
-/**
- * Binary heap. Pairs of equal cost are ordered by their indexes, so that the tree is reproducible.
- */
-class PairQueue {
-  readonly #heap: Pair[] = []
-
-  push(pair: Pair): void {
-    let index = this.#heap.push(pair) - 1
-    for (let above = (index - 1) >> 1; index > 0 && this.#isBefore(pair, above); above = (index - 1) >> 1) {
-      this.#heap[index] = this.#heap[above] ?? pair
-      index = above
-    }
-    this.#heap[index] = pair
-  }
-
-  pop(): Pair | undefined {
-    const top = this.#heap[0]
-    const last = this.#heap.pop()
-    if (!last || this.#heap.length === 0) return top
-    let index = 0
-    for (let below = 1; below < this.#heap.length; below = 2 * index + 1) {
-      const right = this.#heap[below + 1]
-      if (right && this.#isBefore(right, below)) below++
-      if (!this.#heap[below] || this.#isBefore(last, below)) break
-      this.#heap[index] = this.#heap[below] ?? last
-      index = below
-    }
-    this.#heap[index] = last
-    return top
-  }
-
-  #isBefore(pair: Pair, index: number): boolean {
-    const other = this.#heap[index] ?? pair
-    return (pair.cost - other.cost || pair.a - other.a || pair.b - other.b) < 0
-  }
+  return joined
 }

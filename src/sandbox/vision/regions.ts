@@ -1,5 +1,40 @@
 import { forEachPair, type Size, squaredDistance } from './features.js'
 
+/** Disjoint groups of nodes (union-find). */
+export class Groups {
+  readonly #parents: Int32Array
+  readonly #sizes: Int32Array
+
+  constructor(nodes: number) {
+    this.#parents = Int32Array.from({ length: nodes }, (_, node) => node)
+    this.#sizes = new Int32Array(nodes).fill(1)
+  }
+
+  /** Returns the node that identifies a group. */
+  of(node: number): number {
+    let group = node
+    for (let parent = this.#parents[group] ?? group; parent !== group; parent = this.#parents[group] ?? group) {
+      group = this.#parents[parent] ?? parent
+      this.#parents[node] = group
+    }
+    return group
+  }
+
+  sizeOf(node: number): number {
+    return this.#sizes[this.of(node)] ?? 0
+  }
+
+  /** Joins the groups of two nodes. Returns the node that identifies the new one. */
+  join(p: number, q: number): number {
+    const [a, b] = [this.of(p), this.of(q)]
+    if (a === b) return a
+    const [small, large] = this.sizeOf(a) < this.sizeOf(b) ? [a, b] : [b, a]
+    this.#sizes[large] = this.sizeOf(a) + this.sizeOf(b)
+    this.#parents[small] = large
+    return large
+  }
+}
+
 /** Partition of a picture into small regions of similar colour. */
 export interface Regions {
   count: number
@@ -7,41 +42,45 @@ export interface Regions {
   of: Int32Array
 }
 
+/** Maximum number of pairs of neighbouring pixels. */
+const PAIRS = 2 ** 19
+
 /**
  * Graph-based segmentation (Felzenszwalb and Huttenlocher, 2004). Joins two regions when the colour
  * step between them is small compared to the variation inside each. Then joins regions of fewer
  * than `minPixels` pixels with a neighbour. Deterministic.
  */
-export function cutIntoRegions(
-  features: Float32Array,
-  size: Size,
-  { grain, minPixels }: { grain: number; minPixels: number },
-): Regions {
-  const { from, to, weight, order } = sortedSteps(features, size)
-  const pixels = size.width * size.height
-  const parent = new Int32Array(pixels).map((_, pixel) => pixel)
-  const counts = new Int32Array(pixels).fill(1)
-  const tolerance = new Float32Array(pixels).fill(grain)
-  for (const step of order) {
-    const a = rootOf(parent, from[step] ?? 0)
-    const b = rootOf(parent, to[step] ?? 0)
-    const w = weight[step] ?? 0
-    if (a === b || w > Math.min(tolerance[a] ?? 0, tolerance[b] ?? 0)) continue
-    const kept = join(parent, counts, a, b)
-    tolerance[kept] = w + grain / (counts[kept] ?? 1)
-  }
-  for (const step of order) {
-    const a = rootOf(parent, from[step] ?? 0)
-    const b = rootOf(parent, to[step] ?? 0)
-    if (a !== b && Math.min(counts[a] ?? 0, counts[b] ?? 0) < minPixels) join(parent, counts, a, b)
+export function cutIntoRegions(features: Float32Array, size: Size, grain: number, minPixels: number): Regions {
+  const offsets = [1, size.width, size.width + 1, size.width - 1]
+  const keys = new Uint32Array(4 * size.width * size.height)
+  let count = 0
+  forEachPair(size, (p, q) => {
+    const level = Math.min(8191, Math.floor(32 * Math.sqrt(squaredDistance(features, p, q))))
+    keys[count++] = level * PAIRS + 4 * p + offsets.indexOf(q - p)
+  })
+  const order = keys.subarray(0, count).sort()
+  const groups = new Groups(size.width * size.height)
+  const tolerance = new Float32Array(size.width * size.height).fill(grain)
+  for (const isFirst of [true, false]) {
+    for (const key of order) {
+      const pair = key % PAIRS
+      const [p, q] = [pair >> 2, (pair >> 2) + (offsets[pair & 3] ?? 0)]
+      const [a, b] = [groups.of(p), groups.of(q)]
+      if (a === b) continue
+      if (!isFirst && Math.min(groups.sizeOf(a), groups.sizeOf(b)) >= minPixels) continue
+      const step = Math.sqrt(squaredDistance(features, p, q))
+      if (isFirst && step > Math.min(tolerance[a] ?? 0, tolerance[b] ?? 0)) continue
+      const joined = groups.join(a, b)
+      tolerance[joined] = step + grain / groups.sizeOf(joined)
+    }
   }
   const numbers = new Map<number, number>()
-  const of = parent.map((_, pixel) => {
-    const root = rootOf(parent, pixel)
-    if (!numbers.has(root)) numbers.set(root, numbers.size)
-    return numbers.get(root) ?? 0
+  const of = tolerance.map((_, pixel) => {
+    const group = groups.of(pixel)
+    if (!numbers.has(group)) numbers.set(group, numbers.size)
+    return numbers.get(group) ?? 0
   })
-  return { count: numbers.size, of }
+  return { count: numbers.size, of: Int32Array.from(of) }
 }
 
 /** Adds up the values of the pixels of each region. */
@@ -51,49 +90,4 @@ export function sumByRegion(regions: Regions, values: ArrayLike<number>): Float3
     sums[region] = (sums[region] ?? 0) + (values[pixel] ?? 0)
   })
   return sums
-}
-
-/** Joins two roots of a union-find forest. Returns the root of the larger tree. */
-function join(parent: Int32Array, counts: Int32Array, a: number, b: number): number {
-  const kept = (counts[a] ?? 0) >= (counts[b] ?? 0) ? a : b
-  parent[kept === a ? b : a] = kept
-  counts[kept] = (counts[a] ?? 0) + (counts[b] ?? 0)
-  return kept
-}
-
-/** Finds the root in a union-find forest and halves the path to it. */
-function rootOf(parent: Int32Array, pixel: number): number {
-  let root = pixel
-  while ((parent[root] ?? root) !== root) {
-    const next = parent[parent[root] ?? root] ?? root
-    parent[root] = next
-    root = next
-  }
-  return root
-}
-
-/**
- * Returns all pairs of neighbouring pixels, and their order by colour step, in units of 1/32 Lab.
- */
-function sortedSteps(features: Float32Array, size: Size) {
-  const from = new Int32Array(4 * size.width * size.height)
-  const to = new Int32Array(from.length)
-  const weight = new Float32Array(from.length)
-  let count = 0
-  forEachPair(size, (p, q) => {
-    from[count] = p
-    to[count] = q
-    weight[count++] = Math.sqrt(squaredDistance(features, p, q))
-  })
-  const firstOfLevel = new Int32Array(8192).fill(-1)
-  const next = new Int32Array(count)
-  for (let step = count - 1; step >= 0; step--) {
-    const level = Math.min(8191, Math.floor((weight[step] ?? 0) * 32))
-    next[step] = firstOfLevel[level] ?? -1
-    firstOfLevel[level] = step
-  }
-  const order = new Int32Array(count)
-  let filled = 0
-  for (const first of firstOfLevel) for (let step = first; step >= 0; step = next[step] ?? -1) order[filled++] = step
-  return { from, to, weight, order }
 }

@@ -1,3 +1,6 @@
+import { forEachPair, type Size } from './features.js'
+import { Groups } from './regions.js'
+
 /** Parts of up to this share of the selection are specks. */
 const MAX_SPECK = 0.03
 
@@ -5,39 +8,21 @@ const MAX_SPECK = 0.03
  * Removes small separate parts of a mask and fills small holes, in place. Keeps the largest part,
  * and parts and holes with a pixel in `kept`.
  */
-export function removeSpecks(mask: Uint8Array, width: number, kept: ReadonlySet<number>): void {
+export function removeSpecks(mask: Uint8Array, size: Size, kept: readonly number[]): void {
   for (const value of [1, 0]) {
-    const selected = mask.reduce((sum, own) => sum + own, 0)
-    const parts = partsOf(mask, width, value)
-    const largest = Math.max(0, ...parts.map(part => part.length))
-    for (const part of parts) {
-      const isMain = value === 1 && part.length === largest
-      if (isMain || part.length > MAX_SPECK * selected || part.some(pixel => kept.has(pixel))) continue
-      for (const pixel of part) mask[pixel] = 1 - value
-    }
+    const parts = new Groups(mask.length)
+    forEachPair(size, (p, q, distance) => {
+      if (distance === 1 && mask[p] === value && mask[q] === value) parts.join(p, q)
+    })
+    let [selected, largest] = [0, 0]
+    mask.forEach((own, pixel) => {
+      selected += own
+      if (own === value && parts.sizeOf(pixel) > parts.sizeOf(largest)) largest = pixel
+    })
+    const keptParts = new Set([...kept, ...(value === 1 ? [largest] : [])].map(pixel => parts.of(pixel)))
+    mask.forEach((own, pixel) => {
+      if (own !== value || parts.sizeOf(pixel) > MAX_SPECK * selected || keptParts.has(parts.of(pixel))) return
+      mask[pixel] = 1 - value
+    })
   }
-}
-
-/** Returns the connected parts of equal value. Neighbours share a side. */
-function partsOf(mask: Uint8Array, width: number, value: number): number[][] {
-  const waiting = mask.map(own => (own === value ? 1 : 0))
-  const parts: number[][] = []
-  for (let start = 0; start < mask.length; start++) {
-    if (!waiting[start]) continue
-    const part: number[] = []
-    const take = (pixel: number) => {
-      if (!waiting[pixel]) return
-      waiting[pixel] = 0
-      part.push(pixel)
-    }
-    take(start)
-    for (const pixel of part) {
-      if (pixel % width > 0) take(pixel - 1)
-      if ((pixel + 1) % width > 0) take(pixel + 1)
-      take(pixel - width)
-      take(pixel + width)
-    }
-    parts.push(part)
-  }
-  return parts
 }
