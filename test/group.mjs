@@ -7,7 +7,7 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 /** Time limit of a file that does not set a longer one. */
-const TIMEOUT_MS = 120_000
+const TIMEOUT_MS = 240_000
 /** Methods that test files call on the `t` of tap. */
 const METHODS = ['test', 'teardown', 'beforeEach', 'setTimeout']
 
