@@ -66,6 +66,9 @@ const ABORT_FACTOR = 2
 function multipartOptions(draft: FormDraft, counter: PartCounter) {
   return {
     throwFileSizeLimit: false,
+    // The parser stops for good once a part that it drops has filled this buffer (busboy 3.2.6). Such
+    // a part is discarded as it arrives, and files are read as they arrive, so the buffer stays small.
+    fileHwm: Number.MAX_SAFE_INTEGER,
     isPartAFile: (name: string | undefined, _contentType: string | undefined, fileName: string | undefined) => {
       counter.parsed++
       // A name that every object has, such as `toString`. The plugin yields no such part, and throws

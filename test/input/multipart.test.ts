@@ -133,6 +133,14 @@ t.test('different prompts in a broken encoding never become the same prompt', as
   t.match(await send(body(image, declared)), { fields: { prompt: 'größer' } })
 })
 
+t.test('a part that the parser drops is read to its end, however large', async t => {
+  const { send } = await reception(t)
+  const large = Buffer.alloc(200_000, 'a')
+  t.match(await send(body(part(['X-Odd: 1'], large), image)), { code: 'invalid_request', message: /Disposition/ })
+  const many = Array(40).fill(text('prompt', 'cat'))
+  t.match(await send(body(...many, file('image', large))), { code: 'invalid_request', message: /32 parts/ })
+})
+
 t.test('a form that cannot be accepted is refused with the right code', async t => {
   const { send } = await reception(t)
   const gif = Buffer.from('GIF89a\x01\0\x01\0\x80\0\0\xff\xfe', 'latin1')
