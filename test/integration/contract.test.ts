@@ -200,6 +200,16 @@ t.test('quotes and HEAD of an image', async t => {
   t.equal((await get(small, '/images/cat', { method: 'HEAD' })).status, 404)
 })
 
+t.test('errors of HEAD have no body', async t => {
+  const scene = await start({ teams: { vision: { limits: { requests_per_minute: 1, reads_per_minute: 1 } } } })
+  for (const path of [`/images/sha256:${NO_RESULT}`, `/results/${NO_RESULT}`]) {
+    const head = (headers: Record<string, string> = {}) => get(scene, path, { method: 'HEAD', headers })
+    t.equal((await head({ 'x-api-key': 'wrong' })).status, 401)
+    await head()
+    t.equal((await head()).status, 429)
+  }
+})
+
 t.test('stored and deleted images', async t => {
   const photo = { image: (await smallPng()).toString('base64') }
   const kept = await store(small, photo)
@@ -404,7 +414,7 @@ t.test('rate limits of a team and of an address', async t => {
   t.match(last, { status: 429, headers: { 'x-ratelimit-limit': undefined } })
 })
 
-t.test('every failure of Segmind', async () => {
+t.test('every failure of Segmind', async t => {
   const rows: [wanted: string, ...answers: FakeAnswer[]][] = [
     ['422 upstream_rejected', { status: 422, body: { error: 'prompt is not allowed' } }],
     ['502 upstream_failed', { status: 500 }, { status: 500 }],
@@ -419,6 +429,9 @@ t.test('every failure of Segmind', async () => {
   await refused('503 upstream_unavailable', segment(small))
   await small.upstream.goOnline()
   await refused('503 upstream_busy', segment(await startBusy()))
+  const patient = await start()
+  patient.upstream.script({ status: 404, headers: { 'retry-after': '7' } })
+  t.match(await segment(patient), { status: 502, headers: { 'retry-after': '7' } })
 })
 
 /** Starts a gateway whose Segmind has asked for a pause, during which it makes no other call. */

@@ -17,6 +17,8 @@ interface Documented {
   /** Operations that document it, such as `GET /usage`. For a 405, all operations of the path. */
   operations: string[]
   pointer: string
+  /** The status in the document: that of the response, or `default`. */
+  status: string
 }
 
 export interface Contract {
@@ -74,7 +76,7 @@ export async function readContract(): Promise<Contract> {
       if (!documented) return [`${name} is not documented`]
       const observations = observe(seen, documented.pointer, reader, fit)
       for (const operation of documented.operations) {
-        for (const kind of observations.observed) observed.add(`${operation} ${seen.status}${kind}`)
+        for (const kind of observations.observed) observed.add(`${operation} ${documented.status}${kind}`)
       }
       return observations.violations.map(violation => `${name}: ${violation}`)
     },
@@ -118,10 +120,13 @@ function createReader(document: Node) {
     const own = ofPath.filter(({ name }) => name === `${method} ${path}`)
     const answering = status === 405 ? ofPath : own
     const bases = isPath ? answering : [{ name: 'elsewhere', pointer: '/x-elsewhere' }]
-    const pointers = bases.map(({ pointer }) => `${pointer}/responses/${status}`).filter(pointer => at(pointer).value)
-    const [pointer] = pointers
-    if (pointer === undefined || pointers.length < bases.length) return undefined
-    return { operations: bases.map(({ name }) => name), pointer: at(pointer).pointer }
+    for (const documented of [String(status), 'default']) {
+      const pointers = bases.map(({ pointer }) => `${pointer}/responses/${documented}`)
+      const [pointer = ''] = pointers
+      if (bases.length === 0 || !pointers.every(each => at(each).value)) continue
+      return { operations: bases.map(({ name }) => name), pointer: at(pointer).pointer, status: documented }
+    }
+    return undefined
   }
   return { at, keys, operations, find }
 }
