@@ -12,13 +12,13 @@ import { parseArgs } from 'node:util'
 
 /** The longest tests, longest first. They start first, so that none of them runs alone at the end. */
 const LONGEST = [
-  ...['pages/playground/playground.browser', 'integration', 'pages/dashboard', 'faults', 'monitoring'],
+  ...['pages/playground/playground.browser', 'integration', 'pages/dashboard', 'faults', 'fuzz', 'monitoring'],
   ...['sandbox', 'store', 'http', 'credits', 'tools'],
 ].map(name => `test/${name}`)
 /** Most files in one process. */
 const GROUP_SIZE = 12
 /** Files that need a process of their own, because they measure its memory or change it. */
-const ALONE = /^test\/(faults\/faults|monitoring\/)|upload-memory|concurrent-uploads|browser/
+const ALONE = /^test\/(faults\/faults|fuzz\/|monitoring\/)|upload-memory|concurrent-uploads|browser/
 /** Imports that a unit test does not have, directly or through other files of test/. */
 const NOT_UNIT =
   /^(node:(child_process|http|net)|playwright-core|src\/sandbox\/server\.ts)$|^test\/support\/(programs|pages)\/|^test\/support\/gateway\/gateway/

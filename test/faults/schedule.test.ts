@@ -1,5 +1,5 @@
 import t from 'tap'
-import { randomFrom } from './random.js'
+import { randomFrom } from '../support/random.js'
 import { faultsByTarget, GATEWAYS, planOf } from './schedule.js'
 
 const PLANS = Array.from({ length: 300 }, (_, seed) => planOf(seed))

@@ -1,4 +1,4 @@
-import { type Random, randomFrom } from './random.js'
+import { type Random, randomFrom } from '../support/random.js'
 
 /**
  * Everything a run does, derived from its seed alone. Times are milliseconds after the start of the
