@@ -26,6 +26,8 @@ export interface Exchanged {
 const HANG_MS = 30_000
 const HEAD_END = '\r\n\r\n'
 const STREAM = 'text/event-stream'
+/** Matches within the head only: a body may mention the type. */
+const STREAM_HEAD = /^(?:[^\r\n]+\r\n)*content-type: text\/event-stream/i
 
 /** Sends a request on a new connection and reads until the gateway ends it. */
 export function exchange(url: string, request: FuzzRequest): Promise<Exchanged> {
@@ -52,7 +54,7 @@ export function exchange(url: string, request: FuzzRequest): Promise<Exchanged> 
     socket.on('data', chunk => {
       chunks.push(chunk)
       // An answer without an end: its first bytes are enough.
-      isStream ||= chunk.includes(STREAM)
+      isStream ||= chunks.length === 1 && STREAM_HEAD.test(chunk.toString('latin1'))
       const received = isStream ? Buffer.concat(chunks) : Buffer.alloc(0)
       if (isStream && received.length > received.indexOf(HEAD_END) + HEAD_END.length) finish()
     })
