@@ -162,7 +162,7 @@ async function runUnread({ base, key, photo }: Context): Promise<void> {
 async function runOperator({ send, adminKey, metricsUrl }: Context): Promise<void> {
   await send('/admin/overview', { headers: { 'x-api-key': adminKey } })
   await send('/admin/usage', { headers: { 'x-api-key': adminKey } })
-  await fetch(metricsUrl).then(answer => answer.text())
+  await readMetrics(metricsUrl)
 }
 
 function form(
@@ -185,4 +185,10 @@ function photo(index: number): Promise<Buffer> {
   return sharp(pixels, { raw: { width, height: width, channels: 3 } })
     .jpeg({ quality: 90 })
     .toBuffer()
+}
+
+export async function readMetrics(metricsUrl: string): Promise<string> {
+  const answer = await fetch(new URL('/metrics', metricsUrl))
+  if (!answer.ok) throw new Error(`/metrics answered ${answer.status}`)
+  return answer.text()
 }

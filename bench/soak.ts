@@ -20,7 +20,7 @@ import { eventually } from '../test/support/eventually.js'
 import { startGatewayProcess } from '../test/support/gateway/gateway-process.js'
 import { guard } from '../test/support/programs/guardian.js'
 import { startRedis } from '../test/support/programs/redis-server.js'
-import { createSoakClient, type SoakStep } from './soak-client.js'
+import { createSoakClient, readMetrics, type SoakStep } from './soak-client.js'
 
 const { values } = parseArgs({
   options: { minutes: { type: 'string', default: '30' }, clients: { type: 'string', default: '12' } },
@@ -31,8 +31,12 @@ const SAMPLE_MS = 5_000
 /** A fault begins this often and lasts this long. */
 const FAULT_EVERY_MS = 30_000
 const FAULT_MS = 3_000
-/** Most growth between the second and the last third of the run. */
-const MAX_MEMORY_GROWTH = 1.1
+/**
+ * Most growth between the second and the last third of the run. V8 takes resident memory in steps, so
+ * the heap that a collection of garbage leaves says more.
+ */
+const MAX_MEMORY_GROWTH = 1.2
+const MAX_HEAP_GROWTH = 1.05
 const MAX_HANDLE_GROWTH = 16
 
 interface Sample {
@@ -145,7 +149,7 @@ async function sample(): Promise<Sample> {
 }
 
 async function heapOf(metricsUrl: string): Promise<number> {
-  const text = await fetch(metricsUrl).then(answer => answer.text())
+  const text = await readMetrics(metricsUrl)
   return Number(/^nodejs_heap_size_used_bytes (.*)/m.exec(text)?.[1]) / 1024 ** 2
 }
 
@@ -162,7 +166,7 @@ async function checkRest(): Promise<string[]> {
   const pending =
     /^segmind_gateway_(upstream_in_flight|queue_depth|unsaved_ledger_steps|unsaved_results)(\{.*\})? [1-9].*/m
   const busy = async () => {
-    const texts = await Promise.all(gateways.map(({ metricsUrl }) => fetch(metricsUrl).then(answer => answer.text())))
+    const texts = await Promise.all(gateways.map(({ metricsUrl }) => readMetrics(metricsUrl)))
     return texts.flatMap(text => pending.exec(text)?.[0] ?? [])
   }
   try {
@@ -231,7 +235,7 @@ function checkGrowth(): string[] {
     )
     return [
       ...(memory[1] > memory[0] * MAX_MEMORY_GROWTH ? ['memory grew'] : []),
-      ...(heap[1] > heap[0] * MAX_MEMORY_GROWTH ? ['the heap grew'] : []),
+      ...(heap[1] > heap[0] * MAX_HEAP_GROWTH ? ['the heap grew'] : []),
       ...(handles[1] > handles[0] + MAX_HANDLE_GROWTH ? ['handles grew'] : []),
     ].map(problem => `gateway ${index + 1}: ${problem}`)
   })

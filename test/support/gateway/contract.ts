@@ -14,7 +14,7 @@ export interface ObservedResponse extends Answer {
 
 /** Documented form of one response. */
 interface Documented {
-  /** Operations that document it, such as `GET /usage`. For a 405, all operations of the path. */
+  /** Operations that document it, such as `GET /usage`. For an undocumented method, all operations of the path. */
   operations: string[]
   pointer: string
   /** The status in the document: that of the response, or `default`. */
@@ -118,7 +118,9 @@ function createReader(document: Node) {
     const isPath = keys('/paths').includes(path)
     const ofPath = operations().filter(({ name }) => name.endsWith(` ${path}`))
     const own = ofPath.filter(({ name }) => name === `${method} ${path}`)
-    const answering = status === 405 ? ofPath : own
+    // An undocumented method gets 405, but under /admin strangers are refused first.
+    const isRefused = status === 405 || (own.length === 0 && path.startsWith('/admin/'))
+    const answering = isRefused ? ofPath : own
     const bases = isPath ? answering : [{ name: 'elsewhere', pointer: '/x-elsewhere' }]
     for (const documented of [String(status), 'default']) {
       const pointers = bases.map(({ pointer }) => `${pointer}/responses/${documented}`)
