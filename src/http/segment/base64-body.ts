@@ -1,3 +1,5 @@
+import { nextTurn } from '../../input/turns.js'
+
 /** Divisible by 3, so that only the last slice is padded. */
 const SLICE_BYTES = 96 * 1024
 
@@ -6,9 +8,13 @@ export function base64Length(bytes: number): number {
   return 4 * Math.ceil(bytes / 3)
 }
 
-/** Encodes bytes as base64 in slices, so that an unread answer holds only one of them. */
-export function* base64Slices(bytes: Buffer): Generator<Buffer> {
+/**
+ * Encodes bytes as base64 in slices, one in each turn of the event loop. An unread answer holds only
+ * one of them, and a hundred large answers hold up no other.
+ */
+export async function* base64Slices(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
+    if (at > 0) await nextTurn()
     yield Buffer.from(bytes.toString('base64', at, at + SLICE_BYTES), 'latin1')
   }
 }

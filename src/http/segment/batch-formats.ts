@@ -14,7 +14,7 @@ type Item = BatchItem<ShapedAnswer>
 export interface BatchFormat {
   contentType: string
   /** Encodes an item in pieces. Pictures are not copied as a whole. */
-  item(item: Item, requestId: string): Iterable<Buffer>
+  item(item: Item, requestId: string): Iterable<Buffer> | AsyncIterable<Buffer>
   end(): Buffer
 }
 
@@ -26,7 +26,7 @@ export function batchFormatOf(accept = ''): BatchFormat {
 
 const NDJSON: BatchFormat = {
   contentType: 'application/x-ndjson; charset=utf-8',
-  *item(item, requestId) {
+  async *item(item, requestId) {
     const json = JSON.stringify(toJson(item, requestId))
     const { contentType = '', body } = item.answer?.shaped.result ?? {}
     if (body === undefined || !contentType.startsWith('image/')) yield Buffer.from(`${json}\n`)

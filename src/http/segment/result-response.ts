@@ -58,7 +58,7 @@ function sendBase64(reply: FastifyReply, body: Buffer): FastifyReply {
   return reply.send(Readable.from(base64Json(body), { objectMode: false }))
 }
 
-function* base64Json(body: Buffer): Generator<Buffer> {
+async function* base64Json(body: Buffer): AsyncGenerator<Buffer> {
   yield Buffer.from(JSON_HEAD)
   yield* base64Slices(body)
   yield Buffer.from(JSON_TAIL)

@@ -1,5 +1,7 @@
+import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, GatewayError, type Problem, toProblem } from '../../contracts/errors.js'
+import { deliverInTurns } from '../../input/turns.js'
 import { isDropIn, SEGMIND_PROBLEM_TYPE, toSegmindProblem } from './segmind-dialect.js'
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
@@ -58,7 +60,7 @@ export function sendProblem(error: GatewayError, request: FastifyRequest, reply:
     request.log.warn({ code: error.code, err: error.cause }, 'request failed')
   // The rest of the body is read and dropped. Left unread it would block the connection; closing
   // the connection would keep the client from reading this response.
-  if (!request.raw.readableEnded) request.raw.unpipe().resume()
+  if (!request.raw.readableEnded) drain(request.raw.unpipe())
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', String(error.retryAfterSeconds))
   return reply
     .code(status)
@@ -67,6 +69,12 @@ export function sendProblem(error: GatewayError, request: FastifyRequest, reply:
     .header('cache-control', 'no-store')
     .type(isDropIn(request) ? SEGMIND_PROBLEM_TYPE : PROBLEM_TYPE)
     .send(JSON.stringify(problem))
+}
+
+/** Drops the rest of a body. */
+function drain(body: Readable): void {
+  deliverInTurns(body)
+  body.resume()
 }
 
 function problemOf(error: GatewayError, request: FastifyRequest): Problem {
