@@ -303,14 +303,14 @@ const outgoing = [
   {
     title: 'that the connection transfers slowly',
     bytes: 20_000_000,
-    line: { pauseMs: 25, slowBytes: 8_000_000 },
-    commandSilenceMs: 1_200,
+    line: { pauseMs: 10, slowBytes: 8_000_000 },
+    commandSilenceMs: 400,
   },
   {
     title: 'that is still in the buffers of the system',
     bytes: 5_000_000,
-    line: { pauseMs: 25 },
-    commandSilenceMs: 1_200,
+    line: { pauseMs: 5 },
+    commandSilenceMs: 300,
   },
 ]
 for (const { title, bytes, line, commandSilenceMs } of outgoing) {
