@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { GatewayError } from '../contracts/errors.js'
 import { ByteCollector, type CollectedBytes } from '../images/byte-collector.js'
 import { asImage, imageTooLarge, imageTypeOf } from '../images/image-type.js'
+import { deliverInSlices } from './event-loop.js'
 import {
   admitField,
   completeForm,
@@ -14,7 +15,6 @@ import {
   type UploadLimits,
 } from './form.js'
 import { type ImageSource, imageFromBytes, invalidImage, missingImage } from './image-source.js'
-import { deliverInTurns } from './turns.js'
 
 /** The parts of a Fastify request that are read here. */
 export interface MultipartRequest {
@@ -102,7 +102,7 @@ export async function receiveMultipart(request: MultipartRequest, limits: Upload
   const draft = emptyDraft(limits)
   const counter = createPartCounter(request.headers['content-type'])
   request.raw.on('data', counter.add)
-  const endTurns = deliverInTurns(request.raw)
+  const endSlices = deliverInSlices(request.raw)
   try {
     for await (const part of request.parts(multipartOptions(draft, counter))) {
       if (part.type === 'file') await takeFile(part, draft)
@@ -112,7 +112,7 @@ export async function receiveMultipart(request: MultipartRequest, limits: Upload
     if (!isNameRefusal(error) || draft.unknown.size === 0) throw toInvalidRequest(error)
   } finally {
     request.raw.off('data', counter.add)
-    endTurns()
+    endSlices()
   }
   if (counter.parts > counter.parsed) draft.failure = droppedPart()
   return completeForm(draft)

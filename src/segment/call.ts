@@ -24,7 +24,7 @@ export interface SlotCall {
   audience: FlightLeader['audience']
   /** Released when no call is made. */
   reservation: Reservation
-  /** Looks for the result in the cache; absent where the request demands a new one. */
+  /** Looks for the result in the cache. Absent for a purchase without a flight. */
   lookAgain?(): Promise<Result | undefined>
   onSubmitted(jobId: string): Promise<void>
   /** Called once, when the first slot is granted. */
@@ -49,10 +49,12 @@ export async function callInSlot(
   let [queueMs, upstreamMs] = [slot.waitedMs, 0]
   for (let sends = 1; ; sends++) {
     const result = slot.waitedMs >= LOOK_AGAIN_AFTER_MS ? await slotCall.lookAgain?.() : undefined
-    if (result) {
+    // The callers may have left during the look; they were told that nothing was bought.
+    if (result || audience.signal.aborted) {
       slot.release()
       await reservation.release()
-      return { outcome: { kind: 'found', result }, queueMs, upstreamMs }
+      audience.signal.throwIfAborted()
+      if (result) return { outcome: { kind: 'found', result }, queueMs, upstreamMs }
     }
     audience.isSent = true
     const sentAt = performance.now()

@@ -35,7 +35,7 @@ export interface LeaderContext {
    * one's.
    */
   openJob?: FlightNote | undefined
-  /** Looks for the result in the cache; absent where the request demands a new one. */
+  /** Looks for the result in the cache. Absent for a purchase without a flight. */
   lookAgain?(): Promise<Result | undefined>
 }
 
@@ -64,8 +64,9 @@ export async function buy(request: KeyedRequest, leader: LeaderContext, parts: P
   const reservation = await timed(story, 'reserve', parts.ledger.reserve(planned))
   if (story) story.call = { callId, at, purchase }
   const { outcome, queueMs, upstreamMs, pixels } = await call(image, request, { leader, reservation }, parts)
+  if (story) story.queueMs = queueMs
   if (outcome.kind === 'found') return { ...cached(outcome.result), queueMs, upstreamMs }
-  if (story) Object.assign(story, { queueMs, balanceAfter: outcome.bill.remaining })
+  if (story) story.balanceAfter = outcome.bill.remaining
   if (pixels) await describePixels(request, reservation, pixels)
   if (outcome.kind === 'failed') {
     if (outcome.error.billed !== 'unknown') leader.openJob = undefined

@@ -82,3 +82,26 @@ t.test('a refused call is not repeated once the result has been bought elsewhere
   t.equal(state.calls, 1)
   t.strictSame(steps.slice(-3), ['done', 'release', 'vision hit 1700'])
 })
+
+t.test('a purchase is not made when its caller leaves during the look that follows a wait', async t => {
+  const { parts, steps, state, ask } = world()
+  const { acquire } = parts.slots
+  const { find } = parts.results
+  let leave = () => {}
+  let hasSlot = false
+  parts.slots.acquire = async wanted => {
+    const slot = await acquire(wanted)
+    hasSlot = true
+    return { ...slot, waitedMs: 5_000 }
+  }
+  parts.results.find = async (key, isWanted) => {
+    if (hasSlot) leave()
+    return find(key, isWanted)
+  }
+  const onGone = (hear: () => void) => {
+    leave = hear
+  }
+  await t.rejects(ask(request({ onGone })))
+  t.equal(state.calls, 0)
+  t.strictSame(steps, ['check', 'reserve', 'slot', 'done', 'release'])
+})

@@ -1,4 +1,4 @@
-import { nextTurn } from '../../input/turns.js'
+import { nextIteration } from '../../input/event-loop.js'
 
 /** Divisible by 3, so that only the last slice is padded. */
 const SLICE_BYTES = 96 * 1024
@@ -9,12 +9,12 @@ export function base64Length(bytes: number): number {
 }
 
 /**
- * Encodes bytes as base64 in slices, one in each turn of the event loop. An unread answer holds only
+ * Encodes bytes as base64 in slices, one in an iteration of the event loop. An unread answer holds only
  * one of them, and a hundred large answers hold up no other.
  */
 export async function* base64Slices(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
-    if (at > 0) await nextTurn()
+    if (at > 0) await nextIteration()
     yield Buffer.from(bytes.toString('base64', at, at + SLICE_BYTES), 'latin1')
   }
 }

@@ -54,6 +54,8 @@ const HEADERS_TIMEOUT_MS = 15_000
 const KEEP_ALIVE_TIMEOUT_MS = 75_000
 /** The same before the first accepted key. */
 const KEYLESS_IDLE_MS = 10_000
+/** Time in which a client may reuse such a connection: silence is noticed up to a second late. */
+const KEYLESS_REUSE_MS = KEYLESS_IDLE_MS - CHECK_EVERY_MS
 /** Time in which a response must make progress. */
 const WRITE_TIMEOUT_MS = 60_000
 /** Least bytes of a body in each interval; the first interval is not measured. */
@@ -110,7 +112,7 @@ export class Connections {
     connection.latest = request
     const run = () => {
       connection.running++
-      if (!connection.isKeyed) connection.keyless = announceIdle(response, KEYLESS_IDLE_MS)
+      if (!connection.isKeyed) connection.keyless = announceIdle(response, KEYLESS_REUSE_MS)
       response.once('close', () => this.#next(connection, request))
       handle(request, response)
     }
@@ -130,6 +132,8 @@ export class Connections {
     if (!connection || connection.isKeyed) return
     connection.isKeyed = true
     if (connection.keyless) announceIdle(connection.keyless, KEEP_ALIVE_TIMEOUT_MS)
+    // The response would keep its request, and with it an upload.
+    delete connection.keyless
     this.#keyless.delete(connection)
   }
 
@@ -195,6 +199,11 @@ export class Connections {
   #next(connection: Connection, request: IncomingMessage): void {
     connection.running--
     if (!request.complete) connection.answeredAt = this.#now()
+    else if (connection.latest === request) {
+      // An idle connection must not keep the upload of its latest request.
+      delete connection.latest
+      delete connection.body
+    }
     const { waiting, socket } = connection
     if (waiting.length === 0) return
     // Node reads on when a request has ended.

@@ -162,7 +162,7 @@ t.test('a response announces how long its connection may be idle', async t => {
   const text = await client.until(/body 2/)
   t.strictSame(
     [...text.matchAll(/keep-alive: timeout=(\d+)/gi)].map(([, seconds]) => seconds),
-    ['10', '75', '75'],
+    ['9', '75', '75'],
   )
 })
 
