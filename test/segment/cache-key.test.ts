@@ -17,7 +17,7 @@ const coordinate = fc.oneof(fc.integer({ min: 0, max: 5000 }), fc.double({ min: 
 const points = fc.array(fc.tuple(coordinate, coordinate), { minLength: 1, maxLength: 5 })
 const prompt = fc
   .string({ unit: 'grapheme', minLength: 1, maxLength: 30 })
-  .map(text => text.replaceAll('\0', '').trim())
+  .map(text => text.replaceAll(/[\0\uFFFD]/g, '').trim())
   .filter(text => text !== '')
 const extras = { removeCoordinates: fc.option(points, { nil: undefined }), overlayMask: fc.boolean() }
 const arbitraryParams: fc.Arbitrary<Params> = fc
