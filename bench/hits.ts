@@ -1,17 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
 import { Pool } from 'undici'
-import { stringify } from 'yaml'
-import { createApiKey } from '../src/teams/api-key.js'
 import { startFakeSegmind } from '../test/support/doubles/fake-segmind.js'
 import { startGatewayProcess } from '../test/support/gateway/gateway-process.js'
+import { writeTeamsFile } from '../test/support/gateway/teams-file.js'
 
 const KILOBYTES = Number(process.argv[2] ?? 200)
 const ROUNDS = 7
@@ -21,16 +20,10 @@ const CONNECTIONS = 16
 const dir = await mkdtemp(join(tmpdir(), 'bench-'))
 const upstream = await startFakeSegmind()
 upstream.script(() => ({ body: jpeg(150_000) }))
-const key = createApiKey()
-await writeFile(
-  join(dir, 'teams.yaml'),
-  stringify({
-    teams: [{ id: 'bench', limits: { requests_per_minute: 1_000_000 }, keys: [{ id: key.id, sha256: key.sha256 }] }],
-  }),
-)
+const { file, keys } = await writeTeamsFile(dir, { bench: { limits: { requests_per_minute: 1_000_000 } } })
 const settings = {
   DATA_DIR: dir,
-  TEAMS_FILE: join(dir, 'teams.yaml'),
+  TEAMS_FILE: file,
   SEGMIND_API_KEY: upstream.apiKey,
   SEGMIND_BASE_URL: upstream.url,
   NODE_ENV: 'production',
@@ -83,7 +76,7 @@ async function drive(url: string): Promise<void> {
       const response = await pool.request({
         path: '/segment',
         method: 'POST',
-        headers: { 'content-type': 'multipart/form-data; boundary=b', 'x-api-key': key.text },
+        headers: { 'content-type': 'multipart/form-data; boundary=b', 'x-api-key': keys.bench },
         body,
       })
       const length = (await response.body.arrayBuffer()).byteLength

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
-import { Agent, request } from 'undici'
+import { segmentForm } from '../test/support/gateway/gateway.js'
 
 export type SoakStep = keyof typeof STEPS
 
@@ -20,7 +20,7 @@ interface Target {
 
 interface Sent {
   status: number
-  headers: Record<string, string | string[] | undefined>
+  headers: Headers
   text: string
 }
 
@@ -37,7 +37,7 @@ interface Context {
 interface SendOptions {
   method?: 'GET' | 'POST'
   headers?: Record<string, string>
-  body?: Buffer | string
+  body?: FormData | string
   signal?: AbortSignal
 }
 
@@ -73,7 +73,6 @@ export async function createSoakClient(
   { keys, adminKey }: { keys: string[]; adminKey: string },
 ): Promise<SoakClient> {
   const photos = await Promise.all(Array.from({ length: PHOTOS }, (_, index) => photo(index)))
-  const agent = new Agent({ connections: 64 })
   const wheel = Object.entries(STEPS).flatMap(([name, { share }]) =>
     Array.from({ length: share }, () => name as SoakStep),
   )
@@ -91,14 +90,10 @@ export async function createSoakClient(
     await STEPS[name].run(context).catch(error => tally(name, (error as Error).name))
 
     async function send(path: string, { headers, ...options }: SendOptions = {}): Promise<Sent> {
-      const answer = await request(new URL(path, base), {
-        dispatcher: agent,
-        ...options,
-        headers: { 'x-api-key': key, ...headers },
-      })
-      const text = Buffer.from(await answer.body.arrayBuffer()).toString('latin1')
-      tally(name, answer.statusCode, text)
-      return { status: answer.statusCode, headers: answer.headers, text }
+      const answer = await fetch(new URL(path, base), { ...options, headers: { 'x-api-key': key, ...headers } })
+      const text = Buffer.from(await answer.arrayBuffer()).toString('latin1')
+      tally(name, answer.status, text)
+      return { status: answer.status, headers: answer.headers, text }
     }
   }
 
@@ -115,13 +110,12 @@ async function runBatch({ send, photo, count }: Context): Promise<void> {
 }
 
 async function runAccepted({ send, photo, count }: Context): Promise<void> {
-  const fields = form(photo, { prompt: `later ${count}` })
   const { status, headers } = await send('/segment', {
-    ...fields,
-    headers: { ...fields.headers, prefer: 'respond-async, wait=0' },
+    ...form(photo, { prompt: `later ${count}` }),
+    headers: { prefer: 'respond-async, wait=0' },
   })
-  const { location } = headers
-  for (let polls = 0; status === 202 && typeof location === 'string' && polls < 10; polls++) {
+  const location = headers.get('location')
+  for (let polls = 0; status === 202 && location && polls < 10; polls++) {
     await sleep(100)
     if ((await send(location)).status === 200) return
   }
@@ -149,14 +143,10 @@ async function runAbandoned({ send, photo, count }: Context): Promise<void> {
 
 /** Reads nothing of an answer for a while, and leaves. */
 async function runUnread({ base, key, photo }: Context): Promise<void> {
-  const { body, headers } = form(photo, { prompt: 'the same', base64: 'true' })
-  const answer = await request(new URL('/segment', base), {
-    method: 'POST',
-    headers: { ...headers, 'x-api-key': key },
-    body,
-  })
+  const request = form(photo, { prompt: 'the same', base64: 'true' })
+  const answer = await fetch(new URL('/segment', base), { ...request, headers: { 'x-api-key': key } } as RequestInit)
   await sleep(1_000)
-  answer.body.on('error', () => {}).destroy()
+  await answer.body?.cancel()
 }
 
 async function runOperator({ send, adminKey, metricsUrl }: Context): Promise<void> {
@@ -165,16 +155,8 @@ async function runOperator({ send, adminKey, metricsUrl }: Context): Promise<voi
   await readMetrics(metricsUrl)
 }
 
-function form(
-  photo: Buffer,
-  fields: Record<string, string>,
-): Required<Pick<SendOptions, 'method' | 'body' | 'headers'>> {
-  const parts = Object.entries(fields).map(
-    ([name, value]) => `--soak\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`,
-  )
-  const head = `--soak\r\ncontent-disposition: form-data; name="image"; filename="a.jpg"\r\ncontent-type: image/jpeg\r\n\r\n`
-  const body = Buffer.concat([Buffer.from(parts.join('') + head), photo, Buffer.from('\r\n--soak--\r\n')])
-  return { method: 'POST', body, headers: { 'content-type': 'multipart/form-data; boundary=soak' } }
+function form(photo: Buffer, fields: Record<string, string>): SendOptions {
+  return { method: 'POST', body: segmentForm(fields, photo) }
 }
 
 /** Creates a photo of 40 to 400 KB that compresses badly. */

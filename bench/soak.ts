@@ -6,18 +6,17 @@
 //
 // Linux only (/proc). It needs a redis-server. The exit code is 1 when a check fails.
 import { readdirSync, readFileSync } from 'node:fs'
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { stringify } from 'yaml'
 import type { LedgerEntry } from '../src/contracts/ledger.js'
 import { openStore } from '../src/store/open-store.js'
-import { createApiKey } from '../src/teams/api-key.js'
 import { type FakeAnswer, startFakeSegmind } from '../test/support/doubles/fake-segmind.js'
 import { eventually } from '../test/support/eventually.js'
 import { startGatewayProcess } from '../test/support/gateway/gateway-process.js'
+import { writeTeamsFile } from '../test/support/gateway/teams-file.js'
 import { guard } from '../test/support/programs/guardian.js'
 import { startRedis } from '../test/support/programs/redis-server.js'
 import { createSoakClient, readMetrics, type SoakStep } from './soak-client.js'
@@ -54,23 +53,17 @@ const upstream = await startFakeSegmind({ remaining: 9_000_000_000_000 })
 const costOf = (index: number): number => 1_000_000 + index
 upstream.script((_call, index) => answerTo(index))
 const redis = await startRedis({ appendonly: true })
-const keys = { bees: createApiKey(), ants: createApiKey() }
-const teamsFile = join(dir, 'teams.yaml')
-const teams = Object.entries(keys).map(([id, key]) => ({
-  id,
-  limits: { requests_per_minute: 100_000, reads_per_minute: 1_000_000 },
-  keys: [{ id: key.id, sha256: key.sha256 }],
-}))
-await writeFile(teamsFile, stringify({ teams }))
+const limits = { requests_per_minute: 100_000, reads_per_minute: 1_000_000 }
+const { file: teamsFile, keys } = await writeTeamsFile(dir, { bees: { limits }, ants: { limits } })
 const gateways = await Promise.all(['a', 'b'].map(startReplica))
 const client = await createSoakClient(
   gateways.map(({ url, metricsUrl }) => ({ url, metricsUrl })),
-  { keys: Object.values(keys).map(({ text }) => text), adminKey: ADMIN_KEY },
+  { keys: Object.values(keys), adminKey: ADMIN_KEY },
 )
 
 const samples: Sample[] = []
-const startedAt = performance.now()
-const minutesSoFar = () => (performance.now() - startedAt) / 60_000
+const startedAt = Date.now()
+const minutesSoFar = () => (Date.now() - startedAt) / 60_000
 const isOver = () => minutesSoFar() >= MINUTES
 await Promise.all([...Array.from({ length: Number(values.clients) }, runClient), injectFaults(), sampleUsage()])
 const failures = [...client.failures, ...(await checkRest()), ...(await checkLedger()), ...checkGrowth()]
@@ -183,7 +176,7 @@ async function checkLedger(): Promise<string[]> {
   const opened = await openStore({ redisUrl: url, dataDir: join(dir, 'check'), maxBytes: 64 * 1024 ** 2 })
   const { ledger } = opened.store
   const read = async (): Promise<LedgerEntry[]> => {
-    const days = [new Date(startedAtTime()), new Date()].map(day => day.toISOString().slice(0, 10))
+    const days = [new Date(startedAt), new Date()].map(day => day.toISOString().slice(0, 10))
     return (await Promise.all([...new Set(days)].map(day => ledger.entries(day)))).flat()
   }
   // A step that was refused during the last fault is retried.
@@ -195,10 +188,6 @@ async function checkLedger(): Promise<string[]> {
   await opened.store.close()
   await opened.spool.close()
   return compare(entries, usage)
-}
-
-function startedAtTime(): number {
-  return Date.now() - (performance.now() - startedAt)
 }
 
 function compare(entries: LedgerEntry[], usage: { charged: number; unknown: number }[]): string[] {

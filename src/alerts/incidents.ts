@@ -31,7 +31,7 @@ export interface Claim {
   end(how: ClaimEnd): Promise<void>
 }
 
-export type ClaimEnd = 'sent' | 'failed' | 'released'
+type ClaimEnd = 'sent' | 'failed' | 'released'
 
 interface Held {
   lost: AbortController

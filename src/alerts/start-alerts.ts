@@ -3,7 +3,7 @@ import { type Alerts, type AlertsOptions, openAlerts } from './alerts.js'
 import { createSigningSecret } from './secret.js'
 import { openWebhook } from './webhook.js'
 
-export type { AlertFacts, AlertNote, AlertObserver, Alerts } from './alerts.js'
+export type { AlertFacts, Alerts } from './alerts.js'
 
 export interface AlertSettings {
   /** `ALERT_WEBHOOK_URL`. */

@@ -5,8 +5,6 @@ import type { Clock } from '../contracts/clock.js'
 import { defined } from '../contracts/defined.js'
 import { type Attempt, isAccepted, problemOf, retryAfterMs } from './attempt.js'
 
-export type { Attempt } from './attempt.js'
-
 /**
  * One message. `text`: a sentence for people, which Slack shows. `at`: when its condition arose,
  * milliseconds since 1970.
@@ -23,13 +21,13 @@ export interface Message {
  * `stopped`: ended by `close` or the signal, so another process may deliver it. `last` is absent if
  * nothing was sent.
  */
-export interface Delivery {
+interface Delivery {
   outcome: 'delivered' | 'given up' | 'stopped'
   attempts: number
   last?: Attempt
 }
 
-export interface DeliveryOptions {
+interface DeliveryOptions {
   /** Ends the attempts. The current attempt is completed. */
   signal?: AbortSignal
   /** Pauses between attempts. There is one attempt more than pauses. */

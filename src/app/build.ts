@@ -53,7 +53,7 @@ export interface GatewayOptions {
 }
 
 /** Exports traces of finished requests. Never throws. */
-export interface RequestTracing {
+interface RequestTracing {
   finished(request: FinishedRequest, story?: Story): void
 }
 

@@ -24,7 +24,11 @@ export interface Problem {
 export interface Quote {
   resultId: string
   imageId: string
-  /** `hit`: a result is cached. `coalesced`: an identical request is buying it. `stale`: an expired result is cached, and no newer one can be bought now. `miss`, `bypass`: the result would be bought, or the request refused. */
+  /**
+   * `hit`: a result is cached. `coalesced`: an identical request is buying it. `stale`: an expired
+   * result is cached, and no newer one can be bought now. `miss`, `bypass`: the result would be
+   * bought, or the request refused.
+   */
   wouldBe: 'hit' | 'coalesced' | 'stale' | 'miss' | 'bypass'
   /** Credits that would be charged. An estimate for a purchase. */
   costCredits: number
@@ -163,7 +167,10 @@ export type ErrorCode =
   | 'upstream_timeout'
   | 'not_cached'
 
-/** Policy for a result that several teams use (`CHARGEBACK`). `first-payer`: the team that bought it. `split`: all of them, in equal parts. */
+/**
+ * Policy for a result that several teams use (`CHARGEBACK`). `first-payer`: the team that bought
+ * it. `split`: all of them, in equal parts.
+ */
 export type Policy = 'first-payer' | 'split'
 
 /** Counts of requests and amounts in credits. */
@@ -176,7 +183,10 @@ export interface Statement {
   hits: number
   /** Results shared with an identical request at the same time. */
   coalesced: number
-  /** Purchases whose response never arrived. Segmind may have billed them, so they are booked as if it had. */
+  /**
+   * Purchases whose response never arrived. Segmind may have billed them, so they are booked as if
+   * it had.
+   */
   unknownCalls: number
   /** Purchases in progress. */
   pendingCalls: number
@@ -190,9 +200,16 @@ export interface Statement {
   savedByCacheCredits: number
   /** Cost avoided by coalesced requests. */
   savedByCoalescingCredits: number
-  /** This team's share of results that other teams bought, minus the other teams' share of the results it bought. The sum over all teams is 0. Counted under both policies, billed only under `split`. */
+  /**
+   * This team's share of results that other teams bought, minus the other teams' share of the
+   * results it bought. The sum over all teams is 0. Counted under both policies, billed only under
+   * `split`.
+   */
   sharedCredits: number
-  /** Charged and unknown credits, under `split` plus shared credits. Negative if the team is owed more than it spent. */
+  /**
+   * Charged and unknown credits, under `split` plus shared credits. Negative if the team is owed
+   * more than it spent.
+   */
   billedCredits: number
 }
 

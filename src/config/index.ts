@@ -2,8 +2,7 @@
  * All settings: name, default and bounds, in one slice for each part (docs/reference.md, Settings).
  */
 export { envExample, settingsMarkdown } from './print.js'
-export { isSettingsError, type SettingsError } from './read.js'
+export { isSettingsError } from './read.js'
 export { Secret } from './secret.js'
-export type { Setting } from './setting.js'
 export { loadSettings, loadSlices, type Settings, teamsFile } from './settings.js'
-export { SETTINGS, type SliceName, type Slices } from './table.js'
+export { SETTINGS } from './table.js'

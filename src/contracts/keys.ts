@@ -7,7 +7,7 @@ import type { Caller, Team } from './types.js'
 export type Authenticated = { caller: Caller } | { refused: 'unauthorized' | 'disabled' }
 
 /** Key metadata. The key itself is not stored. Dates as written in the teams file. */
-export interface KeyMetadata {
+interface KeyMetadata {
   id: string
   created?: string
   expires?: string

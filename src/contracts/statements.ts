@@ -15,7 +15,7 @@ export interface Figures extends Omit<UsageDay, 'team' | 'day'> {
   billed: Nanocredits
 }
 
-export interface StatementDay extends Figures {
+interface StatementDay extends Figures {
   day: string
 }
 

@@ -9,7 +9,7 @@ import { type AccountListener, CallReservation, type ReservationParts } from './
 import type { BudgetCalendar } from './windows.js'
 
 /** The shared account, as the ledger needs it before a call is made. */
-export interface LedgerAccount extends AccountListener {
+interface LedgerAccount extends AccountListener {
   price: { learn(cost: Nanocredits): void; current(): Nanocredits }
   gate: { refusal(team: Team): GatewayError | undefined }
   balance: { readonly latest: { remaining: Nanocredits } | undefined }

@@ -7,7 +7,7 @@ import type { StoreObserver } from '../contracts/observer.js'
  * End of a call of a dead process: `resumed`: its job was polled to its end; `unknown`: the call
  * stays booked with the estimate.
  */
-export type OrphanFate = 'resumed' | 'unknown'
+type OrphanFate = 'resumed' | 'unknown'
 
 /** Events of the credits part, one method each. Methods never throw. */
 export interface CreditsObserver extends StoreObserver {

@@ -10,7 +10,7 @@ import { createUrlGuard, redirectTarget, refused, type UrlGuard } from './url-gu
 type OnBytes = (count: number) => void
 
 /** Resolves all addresses of a host name. */
-export type HostLookup = (hostname: string) => Promise<{ address: string; family: number }[]>
+type HostLookup = (hostname: string) => Promise<{ address: string; family: number }[]>
 
 export interface ImageFetcherOptions {
   /** `IMAGE_URLS`. If false, every URL is refused. */

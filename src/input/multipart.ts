@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import { GatewayError } from '../contracts/errors.js'
+import { deliverInSlices } from '../contracts/event-loop.js'
 import { ByteCollector, type CollectedBytes } from '../images/byte-collector.js'
 import { asImage, imageTooLarge, imageTypeOf } from '../images/image-type.js'
-import { deliverInSlices } from './event-loop.js'
 import {
   admitField,
   completeForm,
@@ -26,26 +26,26 @@ export interface MultipartRequest {
 }
 
 /** The parts of a `Readable` that are used here. */
-export interface ByteSource {
+interface ByteSource {
   on(event: 'data', listener: (chunk: Buffer) => void): unknown
   off(event: 'data', listener: (chunk: Buffer) => void): unknown
   pause(): unknown
   resume(): unknown
 }
 
-export type MultipartOptions = ReturnType<typeof multipartOptions>
+type MultipartOptions = ReturnType<typeof multipartOptions>
 
 /** A part as `request.parts()` of @fastify/multipart yields it, as far as it is read here. */
 export type UploadPart = TextPart | FilePart
 
-export interface TextPart {
+interface TextPart {
   type: 'field'
   fieldname: string
   value: unknown
   valueTruncated: boolean
 }
 
-export interface FilePart {
+interface FilePart {
   type: 'file'
   fieldname: string
   /** Absent if the sender gave none, contrary to the plugin's types. */
@@ -101,21 +101,37 @@ function multipartOptions(draft: FormDraft, counter: PartCounter) {
 export async function receiveMultipart(request: MultipartRequest, limits: UploadLimits): Promise<ReceivedForm> {
   const draft = emptyDraft(limits)
   const counter = createPartCounter(request.headers['content-type'])
-  request.raw.on('data', counter.add)
-  const endSlices = deliverInSlices(request.raw)
-  try {
-    for await (const part of request.parts(multipartOptions(draft, counter))) {
-      if (part.type === 'file') await takeFile(part, draft)
-      else takeText(part, draft)
+  const { raw } = request
+  let stopWatching = () => {}
+  const tooLarge = new Promise<never>((_, reject) => {
+    let bytes = 0
+    const watch = (chunk: Buffer) => {
+      counter.add(chunk)
+      bytes += chunk.length
+      // Counted here, because the parser also drops parts, a preamble and an epilogue.
+      if (bytes > ABORT_FACTOR * draft.maxBytes) reject(imageTooLarge(draft.maxImageBytes))
     }
+    raw.on('data', watch)
+    stopWatching = () => raw.off('data', watch)
+  })
+  const endSlices = deliverInSlices(raw)
+  try {
+    await Promise.race([readParts(request, draft, counter), tooLarge])
   } catch (error) {
     if (!isNameRefusal(error) || draft.unknown.size === 0) throw toInvalidRequest(error)
   } finally {
-    request.raw.off('data', counter.add)
+    stopWatching()
     endSlices()
   }
   if (counter.parts > counter.parsed) draft.failure = droppedPart()
   return completeForm(draft)
+}
+
+async function readParts(request: MultipartRequest, draft: FormDraft, counter: PartCounter): Promise<void> {
+  for await (const part of request.parts(multipartOptions(draft, counter))) {
+    if (part.type === 'file') await takeFile(part, draft)
+    else takeText(part, draft)
+  }
 }
 
 function isNameRefusal(error: unknown): boolean {
@@ -129,10 +145,8 @@ function droppedPart(): GatewayError {
   )
 }
 
-/** Throws `image_too_large` once so many bytes have arrived that the rest is not worth draining. */
 function countBytes(draft: FormDraft, bytes: number): void {
   draft.receivedBytes += bytes
-  if (draft.receivedBytes > ABORT_FACTOR * draft.maxBytes) throw imageTooLarge(draft.maxImageBytes)
   if (!isRefused(draft)) draft.onBytes?.(bytes)
 }
 
@@ -237,26 +251,29 @@ export function createPartCounter(contentType: string | undefined): PartCounter 
   const [, quoted, plain] = /;\s*boundary=(?:"([^"]+)"|([^\s;"]+))/i.exec(contentType ?? '') ?? []
   const boundary = quoted ?? plain
   const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
+  const length = delimiter.length + CLOSING.length
   let isClosed = boundary === undefined
-  // The first delimiter may begin the body, without the line break that precedes the others.
-  let rest = Buffer.from('\r\n')
+  /** The latest bytes that may be the start of a delimiter. The first one needs no line break before it. */
+  let rest: Buffer = Buffer.from('\r\n')
 
+  /** Counts the complete delimiters that begin before `end`. */
+  const count = (bytes: Buffer, end: number): void => {
+    let found = bytes.indexOf(delimiter)
+    while (!isClosed && found >= 0 && found < end && found + length <= bytes.length) {
+      isClosed = bytes.toString('latin1', found + delimiter.length, found + length) === CLOSING
+      if (!isClosed) counter.parts++
+      found = bytes.indexOf(delimiter, found + delimiter.length)
+    }
+  }
   const counter = {
     parts: 0,
     parsed: 0,
     add(chunk: Buffer) {
       if (isClosed) return
-      const bytes = Buffer.concat([rest, chunk])
-      let start = 0
-      let found = bytes.indexOf(delimiter)
-      while (found >= 0 && found + delimiter.length + CLOSING.length <= bytes.length) {
-        start = found + delimiter.length
-        isClosed = bytes.toString('latin1', start, start + CLOSING.length) === CLOSING
-        if (isClosed) return
-        counter.parts++
-        found = bytes.indexOf(delimiter, start)
-      }
-      rest = bytes.subarray(found >= 0 ? found : Math.max(start, bytes.length - delimiter.length + 1))
+      // The seam is copied, the chunk is not.
+      count(Buffer.concat([rest, chunk.subarray(0, length - 1)]), rest.length)
+      count(chunk, chunk.length)
+      rest = chunk.length < length ? Buffer.concat([rest, chunk]).subarray(1 - length) : chunk.subarray(1 - length)
     },
   }
   return counter

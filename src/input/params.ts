@@ -8,7 +8,7 @@ import { parsePoints } from './points.js'
 /**
  * Forms of a result: `overlay` and `mask` come from Segmind, the others are made of the mask here.
  */
-export const OUTPUTS = ['overlay', 'mask', 'cutout', 'rle'] as const
+const OUTPUTS = ['overlay', 'mask', 'cutout', 'rle'] as const
 
 export type Output = (typeof OUTPUTS)[number]
 

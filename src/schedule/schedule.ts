@@ -36,7 +36,7 @@ export interface ScheduleOptions {
   observer?: ScheduleObserver | undefined
 }
 
-export interface ScheduleObserver {
+interface ScheduleObserver {
   /** Called for each slot that is granted. */
   slotGranted(waitedMs: number): void
   storeFailed(error: unknown, operation: string): void
@@ -175,8 +175,9 @@ export class Schedule implements Slots {
     const grantedAt = now()
     const waitedMs = grantedAt - ticket.since
     observer?.slotGranted(waitedMs)
-    const release = () => {
-      if (this.#tickets.delete(ticket.entry.id)) this.#link.leave(ticket.entry.id, Math.round(now() - grantedAt))
+    const release = (use?: 'unused') => {
+      const usedMs = use === 'unused' ? undefined : Math.round(now() - grantedAt)
+      if (this.#tickets.delete(ticket.entry.id)) this.#link.leave(ticket.entry.id, usedMs)
     }
     return {
       waitedMs,

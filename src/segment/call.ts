@@ -51,7 +51,7 @@ export async function callInSlot(
     const result = slot.waitedMs >= LOOK_AGAIN_AFTER_MS ? await slotCall.lookAgain?.() : undefined
     // The callers may have left during the look; they were told that nothing was bought.
     if (result || audience.signal.aborted) {
-      slot.release()
+      slot.release('unused')
       await reservation.release()
       audience.signal.throwIfAborted()
       if (result) return { outcome: { kind: 'found', result }, queueMs, upstreamMs }

@@ -95,7 +95,7 @@ export interface Reservation {
 }
 
 /** The account behind the shared key. `latest` is undefined while the balance is unknown. */
-export interface SharedAccount {
+interface SharedAccount {
   /** Throws `credits_exhausted`, or `credits_reserved` for a team that is not protected. */
   gate: { admit(team: Team): void }
   balance: { readonly latest: { remaining: Nanocredits } | undefined }
@@ -211,7 +211,7 @@ export interface FlightOutcome {
 }
 
 /** Counts each team's answers for its statement and the metrics. Never throws. */
-export interface Journal {
+interface Journal {
   answered(answer: JournalEntry): void
 }
 
@@ -227,10 +227,10 @@ export interface JournalEntry {
  * Checks an image's structure and that all points are inside it; returns its stored size in pixels.
  * Throws `unsupported_image`, `image_*`, `invalid_parameter`.
  */
-export type CheckImage = (image: ImageBytes, params: Params) => Promise<Size>
+type CheckImage = (image: ImageBytes, params: Params) => Promise<Size>
 
 /** Digests the decoded pixels of an image; undefined where it cannot be decoded. Never rejects. */
-export type DigestPixels = (image: ImageBytes) => Promise<PixelDigest | undefined>
+type DigestPixels = (image: ImageBytes) => Promise<PixelDigest | undefined>
 
 /**
  * Derives output forms from a paid mask, at no cost. Throws `upstream_failed` when it is no mask,
@@ -263,7 +263,7 @@ export interface Purchase {
 /**
  * A purchase that continues for callers who were answered 202. `deadline` by `performance.now()`.
  */
-export interface BackgroundPurchase {
+interface BackgroundPurchase {
   hasBytes: boolean
   deadline: number
 }

@@ -24,8 +24,11 @@ export interface SlotRequest {
 
 export interface Slot {
   waitedMs: number
-  /** Frees the slot. Repeated calls have no effect. */
-  release(): void
+  /**
+   * Frees the slot. Repeated calls have no effect. The time of an `unused` one says nothing about how
+   * long a call takes.
+   */
+  release(use?: 'unused'): void
   /** Slows all processes down, after Segmind refused a call for its rate. `waitMs`: as it asked. */
   throttled(waitMs: number | undefined): void
   /** Frees the slot and waits for another one, before the other requests of its team. */

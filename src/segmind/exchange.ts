@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextIteration } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
 import { defined } from '../contracts/defined.js'
 import type { WireHeaders } from './wire-billing.js'
@@ -85,12 +85,12 @@ function requestOptions(outgoing: Outgoing, progress: Progress): Dispatcher.Requ
  * lives only until the socket has taken it.
  *
  * A keep-alive socket that Segmind has already closed can look alive until the event loop has read
- * the close. Two turns of the loop, one to read and one to close, let undici notice. Then the
+ * the close. Two iterations, one to read and one to close, let undici notice. Then the
  * exchange is over with nothing sent, and the request may be sent again.
  */
 async function* lazyBody(body: WireBody, progress: Progress): AsyncGenerator<Buffer> {
-  await nextTurn()
-  await nextTurn()
+  await nextIteration()
+  await nextIteration()
   // Not `return`: undici would send an empty body.
   if (progress.isOver) throw new Error('the connection ended before the body was sent')
   const bytes = body.encode()

@@ -59,7 +59,7 @@ export function createRegistry(initial: readonly TeamEntry[]): ReplaceableRegist
  * Returns the team with the budget in effect at a time: an active override replaces the amounts it
  * contains.
  */
-export function withCurrentBudget(team: Team, nowMs: number): Team {
+function withCurrentBudget(team: Team, nowMs: number): Team {
   const { override, budget } = team
   return override && nowMs < override.until ? { ...team, budget: { ...budget, ...override.budget } } : team
 }

@@ -7,7 +7,7 @@ import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, par
 export type Read<T> = (node: Node | undefined, place: Place) => T | undefined
 
 /** Position of a node, for messages. */
-export interface Place {
+interface Place {
   /** For example `teams[0].keys[1].sha256`. */
   path: string
   refuse(problem: string, node?: Node): void

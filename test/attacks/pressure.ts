@@ -11,19 +11,18 @@
 
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { stringify } from 'yaml'
-import { createApiKey } from '../../src/teams/api-key.js'
 import { smallJpeg } from '../fixtures/odd-images.js'
 import { startFakeSegmind } from '../support/doubles/fake-segmind.js'
 import { segmentForm } from '../support/gateway/gateway.js'
 import { startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { writeTeamsFile } from '../support/gateway/teams-file.js'
 import { guard } from '../support/programs/guardian.js'
 import type { CrowdOrders } from './crowd.js'
 
@@ -59,14 +58,8 @@ const dir = await mkdtemp(join(tmpdir(), 'gateway-pressure-'))
 const guardian = guard(dir)
 const photo = await smallJpeg()
 const upstream = await startFakeSegmind()
-const keys = { bully: createApiKey(), others: createApiKey() }
-const file = join(dir, 'teams.yaml')
-const teams = Object.entries(keys).map(([id, { id: keyId, sha256 }]) => ({
-  id,
-  limits: { requests_per_minute: 1_000_000 },
-  keys: [{ id: keyId, sha256 }],
-}))
-await writeFile(file, stringify({ teams }))
+const limits = { requests_per_minute: 1_000_000 }
+const { file, keys } = await writeTeamsFile(dir, { bully: { limits }, others: { limits } })
 const settings = {
   DATA_DIR: dir,
   TEAMS_FILE: file,
@@ -111,11 +104,11 @@ async function pipeline(): Promise<void> {
 /** Uploads large photos, promises others and stops, and reads nothing of large answers, all at once. */
 async function crowd(): Promise<void> {
   upstream.script({ body: Buffer.concat([photo, Buffer.alloc(RESULT_BYTES - photo.length)]) })
-  const large = await segment(keys.bully.text, 'a large result')
+  const large = await segment(keys.bully, 'a large result')
   upstream.script(() => ({ after: sleep(SERVICE_MS) }))
   const orders: CrowdOrders = {
     port: Number(port),
-    key: keys.bully.text,
+    key: keys.bully,
     resultId: large.headers.get('x-result-id') ?? '',
     photo,
     bytes: UPLOAD_BYTES,
@@ -138,7 +131,7 @@ async function batches(): Promise<void> {
   const running = Array.from({ length: Number(values.batches) }, (_, batch) => {
     const selections = Array.from({ length: Number(values.selections) }, (_, at) => ({ prompt: `${batch}/${at}` }))
     const form = segmentForm({ selections: JSON.stringify(selections) }, photo)
-    return send('/segment/batch', keys.bully.text, form, stopping.signal)
+    return send('/segment/batch', keys.bully, form, stopping.signal)
       .then(answer => answer.arrayBuffer())
       .catch(() => undefined)
   })
@@ -154,7 +147,7 @@ async function leavers(): Promise<void> {
   const callers = Number(values.callers)
   const leaving = new AbortController()
   const sent = Array.from({ length: callers }, (_, at) =>
-    send('/segment', keys.bully.text, segmentForm({ prompt: `${at}` }, photo), leaving.signal).catch(() => undefined),
+    send('/segment', keys.bully, segmentForm({ prompt: `${at}` }, photo), leaving.signal).catch(() => undefined),
   )
   await sleep(2 * SERVICE_MS)
   leaving.abort()
@@ -174,7 +167,7 @@ async function watchOthers(work: () => Promise<unknown>): Promise<void> {
   let isOver = false
   const clicking = (async () => {
     for (let count = 0; !isOver; count++) {
-      clicks.push(timed(segment(keys.others.text, `click ${count}`)))
+      clicks.push(timed(segment(keys.others, `click ${count}`)))
       health.push(timed(fetch(`${gateway.url}/healthz`)))
       await sleep(CLICK_EVERY_MS)
     }

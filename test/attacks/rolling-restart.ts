@@ -11,13 +11,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { stringify } from 'yaml'
-import { createApiKey } from '../../src/teams/api-key.js'
 import { smallJpeg } from '../fixtures/odd-images.js'
 import { type FakeSegmind, startFakeSegmind } from '../support/doubles/fake-segmind.js'
 import { eventually } from '../support/eventually.js'
 import { segmentForm } from '../support/gateway/gateway.js'
 import { type GatewayProcess, startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { writeTeamsFile } from '../support/gateway/teams-file.js'
 import { freePort } from '../support/programs/free-port.js'
 import { type GuardedProcess, spawnGuarded } from '../support/programs/guardian.js'
 import { startRedis } from '../support/programs/redis-server.js'
@@ -63,7 +62,7 @@ const dir = await mkdtemp(join(tmpdir(), 'rolling-restart-'))
 const upstream = await startFakeSegmind()
 upstream.script(() => ({ after: sleep(Math.random() * PURCHASE_MS) }))
 const redis = await startRedis()
-const key = createApiKey()
+const { file, keys } = await writeTeamsFile(dir, { vision: { limits: { requests_per_minute: 1_000_000 } } })
 const starts = await prepareReplicas()
 const gateways = await Promise.all(starts.map(start => start()))
 const { url, process: front } = await startBalancer()
@@ -76,9 +75,6 @@ process.exitCode = hasFailed ? 1 : 0
 
 /** Returns a function for each replica that starts it on its port. */
 async function prepareReplicas(): Promise<(() => Promise<GatewayProcess>)[]> {
-  const file = join(dir, 'teams.yaml')
-  const limits = { requests_per_minute: 1_000_000 }
-  await writeFile(file, stringify({ teams: [{ id: 'vision', limits, keys: [{ id: key.id, sha256: key.sha256 }] }] }))
   const ports = await Promise.all(Array.from({ length: REPLICAS }, freePort))
   return ports.map(port => () => {
     return startGatewayProcess({
@@ -160,7 +156,7 @@ async function segment(agent: Agent, prompt: string): Promise<string | undefined
   const form = new Response(segmentForm({ prompt }, await smallJpeg()))
   const body = Buffer.from(await form.arrayBuffer())
   const headers = {
-    'x-api-key': key.text,
+    'x-api-key': keys.vision,
     'content-type': form.headers.get('content-type') ?? '',
     'content-length': body.length,
   }

@@ -3,7 +3,6 @@ import {
   type LedgerEntry,
   type LedgerStep,
   type LedgerStore,
-  type LedgerTotals,
   type StepSpool,
   StoreError,
 } from '../../src/contracts/store.js'
@@ -15,6 +14,7 @@ import { Recovery, type RecoveryOptions } from '../../src/credits/recovery.js'
 import { UnsavedSteps } from '../../src/credits/unsaved.js'
 import { createBudgetCalendar } from '../../src/credits/windows.js'
 import type { PlannedCall } from '../../src/segment/ports.js'
+import { NO_TOTALS } from '../store/suite/samples.js'
 import { aCaller } from '../support/doubles/team.js'
 import { eventually } from '../support/eventually.js'
 
@@ -179,17 +179,6 @@ function mortal<T extends object>(methods: T, life: { isAlive: boolean }): T {
   return Object.fromEntries(mortals)
 }
 
-/** These tests do not check totals. */
-const EMPTY: LedgerTotals = {
-  sequence: 0,
-  spent: 0,
-  reserved: 0,
-  reservedCalls: 0,
-  calls: 0,
-  estimatedCalls: 0,
-  unknownAt: 0,
-}
-
 /** Implements `LedgerStore` with plain objects. */
 function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
   const { entries } = world
@@ -216,14 +205,15 @@ function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
     reserve: (call, limits) =>
       reach('reserve', call.callId, () => {
         const before = booked(call)
-        if (entries.has(call.callId) || world.marks.has(call.callId)) return { ok: true, booked: before, totals: EMPTY }
+        if (entries.has(call.callId) || world.marks.has(call.callId))
+          return { ok: true, booked: before, totals: NO_TOTALS }
         for (const window of ['daily', 'monthly'] as const) {
           const limit = limits[window]
           if (limit !== undefined && before[window] + call.estimate > limit)
-            return { ok: false, window, booked: before, totals: EMPTY }
+            return { ok: false, window, booked: before, totals: NO_TOTALS }
         }
         put(call, { state: 'reserved' })
-        return { ok: true, booked: booked(call), totals: EMPTY }
+        return { ok: true, booked: booked(call), totals: NO_TOTALS }
       }),
     note: call =>
       reach('note', call.callId, () => {
@@ -233,10 +223,10 @@ function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
     settle: (call, settled) =>
       reach('settle', call.callId, () => {
         const state = entries.get(call.callId)?.state ?? 'reserved'
-        if (world.marks.has(call.callId) && settled.outcome === 'unknown') return EMPTY
+        if (world.marks.has(call.callId) && settled.outcome === 'unknown') return NO_TOTALS
         if (state === 'reserved' || (state === 'unknown' && settled.outcome === 'charged'))
           put(call, { state: settled.outcome, settled })
-        return EMPTY
+        return NO_TOTALS
       }),
     release: (call, options) =>
       reach('release', call.callId, () => {
@@ -257,7 +247,7 @@ function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
           .slice(0, limit),
       ),
     unknownSince: async () => [],
-    totals: async () => EMPTY,
+    totals: async () => NO_TOTALS,
     recentCosts: async () => [],
     share: async () => {},
     booked: async team => booked({ team }),

@@ -15,7 +15,7 @@ export interface Plan {
 /**
  * An image and a prompt, and the upstream's behaviour for each call in order. Later calls succeed.
  */
-export interface PlannedInput {
+interface PlannedInput {
   image: number
   prompt: string
   behaviours: Behaviour[]

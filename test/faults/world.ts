@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { stringify } from 'yaml'
 import { formatCredits } from '../../src/contracts/nanocredits.js'
-import { createApiKey } from '../../src/teams/api-key.js'
 import { otherJpeg } from '../fixtures/jpeg.js'
 import { type GatewayProcess, startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { writeTeamsFile } from '../support/gateway/teams-file.js'
 import { guard } from '../support/programs/guardian.js'
 import type { FaultEvent, GatewayInstance } from './history.js'
 import { type DurableRedis, startDurableRedis } from './redis.js'
@@ -126,20 +125,12 @@ function envOf(plan: Plan, { file, redis, data }: { file: string; redis: Durable
   }
 }
 
-async function writeTeams(dir: string): Promise<{ file: string; keys: Record<TeamId, string> }> {
-  const keys = { free: createApiKey(), thrifty: createApiKey() }
-  const teams = Object.entries(keys).map(([id, key]) => {
-    const budget = BUDGETS[id as TeamId]
-    return {
-      id,
-      limits: { requests_per_minute: 60_000 },
-      ...(budget !== undefined && { budget: { daily: budget / 1e9 } }),
-      keys: [{ id: key.id, sha256: key.sha256 }],
-    }
-  })
-  const file = join(dir, 'teams.yaml')
-  await writeFile(file, stringify({ teams }))
-  return { file, keys: { free: keys.free.text, thrifty: keys.thrifty.text } }
+function writeTeams(dir: string): Promise<{ file: string; keys: Record<TeamId, string> }> {
+  const fieldsOf = (id: TeamId) => {
+    const budget = BUDGETS[id]
+    return { limits: { requests_per_minute: 60_000 }, ...(budget !== undefined && { budget: { daily: budget / 1e9 } }) }
+  }
+  return writeTeamsFile(dir, { free: fieldsOf('free'), thrifty: fieldsOf('thrifty') })
 }
 
 interface ReplicaOptions extends WorldOptions {

@@ -304,7 +304,7 @@ export function keyOf({ world }: Case): [string, string][] {
   return [['x-api-key', world.gateway.key]]
 }
 
-export function shuffled<T>(random: Random, list: readonly T[]): T[] {
+function shuffled<T>(random: Random, list: readonly T[]): T[] {
   return list
     .map(item => ({ item, at: random.next() }))
     .sort((one, other) => one.at - other.at)

@@ -4,7 +4,7 @@ import { eventually } from '../support/eventually.js'
 import type { Contract } from '../support/gateway/contract.js'
 import { startTestGateway, type TestGateway } from '../support/gateway/gateway.js'
 import type { Answer } from '../support/gateway/raw-client.js'
-import { describeRequest, type Exchanged, exchange, type FuzzRequest } from './wire.js'
+import { type Exchanged, exchange, type FuzzRequest } from './wire.js'
 
 /** The gateway that serves many cases, with its fake Segmind. */
 export interface World {
@@ -147,9 +147,4 @@ function leaksIn(text: string, secrets: Record<string, string>): string[] {
 function isUnexpected(line: string): boolean {
   const { level, msg } = JSON.parse(line) as { level: string; msg: string }
   return (level === 'error' || level === 'fatal') && !EXPECTED_LOG.test(msg)
-}
-
-/** A failed check of a case. */
-export function failureOf(problems: readonly string[], request: FuzzRequest | undefined): string {
-  return [...problems, ...(request ? [describeRequest(request)] : [])].join('\n    ')
 }

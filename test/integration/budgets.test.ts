@@ -1,19 +1,18 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { stringify } from 'yaml'
 import { Secret } from '../../src/config/index.js'
 import { type Nanocredits, parseCredits } from '../../src/contracts/nanocredits.js'
 import type { LedgerEntry, Store } from '../../src/contracts/store.js'
 import { createBudgetCalendar } from '../../src/credits/windows.js'
 import { openStore } from '../../src/store/open-store.js'
-import { createApiKey } from '../../src/teams/api-key.js'
 import { otherJpeg } from '../fixtures/jpeg.js'
 import { type FakeSegmind, startFakeSegmind } from '../support/doubles/fake-segmind.js'
 import { eventually } from '../support/eventually.js'
 import { segmentForm } from '../support/gateway/gateway.js'
 import { startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { writeTeamsFile } from '../support/gateway/teams-file.js'
 import { startRedis } from '../support/programs/redis-server.js'
 
 type Window = 'daily' | 'monthly'
@@ -228,16 +227,12 @@ function recordBills(upstream: FakeSegmind): Bill[] {
   return bills
 }
 
-async function writeTeams(dir: string) {
-  const keys = NAMES.map(name => [name, createApiKey()] as const)
-  const teams = keys.map(([id, key]) => {
-    const budget = Object.entries(TEAMS[id]?.budget ?? {}).map(([window, amount]) => [window, amount / 1e9])
-    const keyed = { id, keys: [{ id: key.id, sha256: key.sha256 }] }
-    return budget.length > 0 ? { ...keyed, budget: Object.fromEntries(budget) } : keyed
+function writeTeams(dir: string) {
+  const fields = NAMES.map(name => {
+    const budget = Object.entries(TEAMS[name]?.budget ?? {}).map(([window, amount]) => [window, amount / 1e9])
+    return [name, budget.length > 0 ? { budget: Object.fromEntries(budget) } : {}]
   })
-  const file = join(dir, 'teams.yaml')
-  await writeFile(file, stringify({ teams }))
-  return { file, keys: Object.fromEntries(keys.map(([name, { text }]) => [name, text])) }
+  return writeTeamsFile<string>(dir, Object.fromEntries(fields))
 }
 
 /** Opens the store of the processes, as another process would. */

@@ -1,15 +1,14 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { stringify } from 'yaml'
 import { Secret } from '../../src/config/index.js'
 import { openStore } from '../../src/store/open-store.js'
-import { createApiKey } from '../../src/teams/api-key.js'
 import { otherJpeg } from '../fixtures/jpeg.js'
 import { type FakeSegmind, startFakeSegmind } from '../support/doubles/fake-segmind.js'
 import { segmentForm } from '../support/gateway/gateway.js'
 import { startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { writeTeamsFile } from '../support/gateway/teams-file.js'
 import { startRedis } from '../support/programs/redis-server.js'
 
 const REQUESTS = 80
@@ -26,9 +25,7 @@ for (const kind of ['embedded', 'redis'] as const) {
       t.teardown(() => upstream.close())
       const redis = kind === 'redis' ? await startRedis() : undefined
       t.teardown(() => redis?.close())
-      const key = createApiKey()
-      const teamsFile = join(dir, 'teams.yaml')
-      await writeFile(teamsFile, stringify({ teams: [{ id: 'vision', keys: [{ id: key.id, sha256: key.sha256 }] }] }))
+      const { file: teamsFile, keys } = await writeTeamsFile(dir, { vision: {} })
       const env = {
         DATA_DIR: dir,
         TEAMS_FILE: teamsFile,
@@ -46,7 +43,7 @@ for (const kind of ['embedded', 'redis'] as const) {
         const worker = async () => {
           while (next < REQUESTS) {
             const number = next++
-            const ok = await ask(gateway.url, key.text, images[number] ?? Buffer.alloc(0)).catch(() => undefined)
+            const ok = await ask(gateway.url, keys.vision, images[number] ?? Buffer.alloc(0)).catch(() => undefined)
             if (!ok) return
             answered.add(number)
           }
@@ -59,7 +56,11 @@ for (const kind of ['embedded', 'redis'] as const) {
       const after = await startGatewayProcess(env)
       const calls = upstream.calls.length
       for (const number of answered) {
-        t.equal(await ask(after.url, key.text, images[number] ?? Buffer.alloc(0)), 'HIT', `result ${number} is cached`)
+        t.equal(
+          await ask(after.url, keys.vision, images[number] ?? Buffer.alloc(0)),
+          'HIT',
+          `result ${number} is cached`,
+        )
       }
       t.equal(upstream.calls.length, calls)
       t.ok(answered.size > 0)

@@ -1,17 +1,16 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { stringify } from 'yaml'
 import { Secret } from '../../src/config/index.js'
 import type { LedgerEntry } from '../../src/contracts/store.js'
 import { openStore } from '../../src/store/open-store.js'
-import { createApiKey } from '../../src/teams/api-key.js'
 import { otherJpeg } from '../fixtures/jpeg.js'
 import { type FakeSegmind, startFakeSegmind } from '../support/doubles/fake-segmind.js'
 import { eventually } from '../support/eventually.js'
 import { segmentForm } from '../support/gateway/gateway.js'
 import { type GatewayProcess, startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { writeTeamsFile } from '../support/gateway/teams-file.js'
 import { startRedis } from '../support/programs/redis-server.js'
 
 interface Replicas {
@@ -45,9 +44,7 @@ async function startReplicas(
   t.teardown(() => upstream.close())
   const redis = kind === 'redis' ? await startRedis() : undefined
   t.teardown(() => redis?.close())
-  const key = createApiKey()
-  const teamsFile = join(dir, 'teams.yaml')
-  await writeFile(teamsFile, stringify({ teams: [{ id: 'vision', keys: [{ id: key.id, sha256: key.sha256 }] }] }))
+  const { file: teamsFile, keys } = await writeTeamsFile(dir, { vision: {} })
   const settings = {
     DATA_DIR: dir,
     TEAMS_FILE: teamsFile,
@@ -77,7 +74,7 @@ async function startReplicas(
       fetch(`${gateway.url}/segment`, {
         method: 'POST',
         body: segmentForm({ prompt: 'dog' }, image),
-        headers: { 'x-api-key': key.text, ...headers },
+        headers: { 'x-api-key': keys.vision, ...headers },
       }),
     async entries() {
       const { store, spool } = await openStore({

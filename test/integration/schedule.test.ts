@@ -2,7 +2,8 @@ import t, { type Test } from 'tap'
 import { otherJpeg } from '../fixtures/jpeg.js'
 import { type FakeSegmind, startFakeSegmind } from '../support/doubles/fake-segmind.js'
 import { eventually } from '../support/eventually.js'
-import { segmentForm, startTestGateway, type TeamFields, type TestGateway } from '../support/gateway/gateway.js'
+import { segmentForm, startTestGateway, type TestGateway } from '../support/gateway/gateway.js'
+import type { TeamFields } from '../support/gateway/teams-file.js'
 import { startRedis } from '../support/programs/redis-server.js'
 
 const redis = await startRedis()

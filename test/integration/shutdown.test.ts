@@ -1,17 +1,15 @@
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
-import { stringify } from 'yaml'
-import { createApiKey } from '../../src/teams/api-key.js'
 import { otherJpeg } from '../fixtures/jpeg.js'
 import { startFakeSegmind } from '../support/doubles/fake-segmind.js'
 import { eventually, within } from '../support/eventually.js'
 import { segmentForm, startTestGateway } from '../support/gateway/gateway.js'
 import { type GatewayProcess, spawnGateway, startGatewayProcess } from '../support/gateway/gateway-process.js'
 import { connectTo, ask as read } from '../support/gateway/raw-client.js'
+import { writeTeamsFile } from '../support/gateway/teams-file.js'
 
 t.test('SIGTERM waits for a paid call without a client, books and stores it, and exits with 0', async t => {
   const { env, key, upstream } = await setUp(t)
@@ -156,11 +154,9 @@ async function setUp(t: { testdir(): string; teardown(fn: () => unknown): void }
   const upstream = await startFakeSegmind()
   t.teardown(() => upstream.close())
   const dir = t.testdir()
-  const key = createApiKey()
-  const teamsFile = join(dir, 'teams.yaml')
-  await writeFile(teamsFile, stringify({ teams: [{ id: 'vision', keys: [{ id: key.id, sha256: key.sha256 }] }] }))
+  const { file: teamsFile, keys } = await writeTeamsFile(dir, { vision: {} })
   const env = { DATA_DIR: dir, TEAMS_FILE: teamsFile, SEGMIND_API_KEY: upstream.apiKey, SEGMIND_BASE_URL: upstream.url }
-  return { env, key: key.text, upstream }
+  return { env, key: keys.vision, upstream }
 }
 
 interface Ask {

@@ -1,14 +1,13 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { stringify } from 'yaml'
-import { createApiKey } from '../../src/teams/api-key.js'
 import { otherJpeg } from '../fixtures/jpeg.js'
 import { startFakeSegmind } from '../support/doubles/fake-segmind.js'
 import { eventually } from '../support/eventually.js'
 import { segmentForm } from '../support/gateway/gateway.js'
 import { type GatewayProcess, startGatewayProcess } from '../support/gateway/gateway-process.js'
+import { writeTeamsFile } from '../support/gateway/teams-file.js'
 import { startRedis } from '../support/programs/redis-server.js'
 
 async function setUp(t: Test) {
@@ -18,9 +17,7 @@ async function setUp(t: Test) {
   t.teardown(() => upstream.close())
   const redis = await startRedis({ appendonly: true })
   t.teardown(() => redis.close())
-  const key = createApiKey()
-  const teamsFile = join(dir, 'teams.yaml')
-  await writeFile(teamsFile, stringify({ teams: [{ id: 'vision', keys: [{ id: key.id, sha256: key.sha256 }] }] }))
+  const { file: teamsFile, keys } = await writeTeamsFile(dir, { vision: {} })
   const image = await otherJpeg(1)
   const start = async (name: string) => {
     const gateway = await startGatewayProcess({
@@ -34,7 +31,7 @@ async function setUp(t: Test) {
     return gateway
   }
   const send = (gateway: GatewayProcess, path: string, init: RequestInit = {}) =>
-    fetch(gateway.url + path, { ...init, headers: { 'x-api-key': key.text, ...init.headers } })
+    fetch(gateway.url + path, { ...init, headers: { 'x-api-key': keys.vision, ...init.headers } })
   const ask = (gateway: GatewayProcess, headers = {}) =>
     send(gateway, '/segment', { method: 'POST', body: segmentForm({ prompt: 'dog' }, image), headers })
   /** Resolves once the metrics of a gateway match. */

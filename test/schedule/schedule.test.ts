@@ -166,6 +166,17 @@ t.test('a forecast tells depth, position, wait and refusal, and changes nothing'
   t.match(await world(t).schedule.forecast(slow.team), { position: 1 }, 'a team at its own limit waits')
 })
 
+t.test('a slot that was not used does not shorten the expected wait', async t => {
+  const { schedule, acquire, clock } = world(t)
+  const { team } = aCaller()
+  const used = await acquire()
+  clock.now = 1_000
+  used.release()
+  for (let count = 0; count < 5; count++) (await acquire()).release('unused')
+  await acquire()
+  t.match(await schedule.forecast(team), { position: 1, waitMs: 1_000 })
+})
+
 t.test('a request that would wait longer than it may is refused at once, with the wait in Retry-After', async t => {
   const { acquire, clock } = world(t, { timeoutMs: 30_000 })
   const held = await acquire()

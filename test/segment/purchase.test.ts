@@ -60,7 +60,7 @@ t.test('a result that was bought elsewhere during the wait for a slot is not bou
     return { ...(await acquire(wanted)), waitedMs: 5_000 }
   }
   t.match(await ask(), { how: 'hit', charged: 0, result: { body: Buffer.from('elsewhere') } })
-  t.strictSame(steps, ['check', 'reserve', 'slot', 'done', 'release', 'vision hit 1700'])
+  t.strictSame(steps, ['check', 'reserve', 'slot', 'unused', 'release', 'vision hit 1700'])
 
   await ask(request({ cache: { ...NO_DIRECTIVES, noCache: true } }))
   t.ok(steps.includes('call'), 'except where the caller demands a new result')
@@ -80,7 +80,7 @@ t.test('a refused call is not repeated once the result has been bought elsewhere
   upstream.segment = async () => ({ ...failure('upstream_busy', 'no'), busy: { waitMs: 1_000 } }) as UpstreamOutcome
   t.match(await ask(), { how: 'hit', charged: 0 })
   t.equal(state.calls, 1)
-  t.strictSame(steps.slice(-3), ['done', 'release', 'vision hit 1700'])
+  t.strictSame(steps.slice(-3), ['unused', 'release', 'vision hit 1700'])
 })
 
 t.test('a purchase is not made when its caller leaves during the look that follows a wait', async t => {
@@ -103,5 +103,5 @@ t.test('a purchase is not made when its caller leaves during the look that follo
   }
   await t.rejects(ask(request({ onGone })))
   t.equal(state.calls, 0)
-  t.strictSame(steps, ['check', 'reserve', 'slot', 'done', 'release'])
+  t.strictSame(steps, ['check', 'reserve', 'slot', 'unused', 'release'])
 })

@@ -60,7 +60,7 @@ export class CreditGate {
   }
 }
 
-export function creditsExhausted(): GatewayError {
+function creditsExhausted(): GatewayError {
   return new GatewayError(
     'credits_exhausted',
     'The shared Segmind account is out of credits. Cached results are still served.',

@@ -19,7 +19,7 @@ const WINDOWS = {
   '7d': { ms: 168 * HOUR_MS, knownMs: 84 * HOUR_MS },
 } as const satisfies Record<BurnWindow, unknown>
 
-export const BURN_WINDOWS = Object.keys(WINDOWS) as BurnWindow[]
+const BURN_WINDOWS = Object.keys(WINDOWS) as BurnWindow[]
 
 /** Computes the burn over each window that ends at `latest`. `history` is in order of time. */
 export function burnOf(history: readonly Outflow[], latest: Outflow): Burn {

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { GatewayError } from '../../contracts/errors.js'
-import { nextIteration } from '../../input/event-loop.js'
+import { nextSlice } from '../../contracts/event-loop.js'
 
 const INITIAL_BYTES = 64 * 1024
 /** A body that has filled its buffer gets one of this many times its size, up to its declared length. */
@@ -38,7 +38,7 @@ export async function receiveBody(
       }
       length += chunk.copy(buffer, length)
       // Otherwise libuv reads up to 2 MiB of this socket before it comes to the next one.
-      if (length < (declaredBytes ?? maxBytes)) await nextIteration()
+      if (length < (declaredBytes ?? maxBytes)) await nextSlice()
     }
   } catch (error) {
     if (error instanceof GatewayError) throw error

@@ -1,4 +1,4 @@
-import { nextIteration } from '../../input/event-loop.js'
+import { nextSlice } from '../../contracts/event-loop.js'
 
 /** Divisible by 3, so that only the last slice is padded. */
 const SLICE_BYTES = 96 * 1024
@@ -14,7 +14,7 @@ export function base64Length(bytes: number): number {
  */
 export async function* base64Slices(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
-    if (at > 0) await nextIteration()
+    if (at > 0) await nextSlice()
     yield Buffer.from(bytes.toString('base64', at, at + SLICE_BYTES), 'latin1')
   }
 }

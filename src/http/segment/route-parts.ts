@@ -12,7 +12,7 @@ import type { UploadRouteParts } from '../receive/upload-route.js'
 import { callerOf } from '../server/request-facts.js'
 
 /** Images that callers store and delete themselves. Rejects with `StoreError`. */
-export interface StoredImages {
+interface StoredImages {
   /**
    * Stores an image and resolves with its expiry, milliseconds since 1970; undefined where this
    * gateway keeps no images.

@@ -17,7 +17,7 @@ import { callerOf } from '../server/request-facts.js'
 import { originOf } from '../server/request-host.js'
 import { orStoreUnavailable } from '../server/store-unavailable.js'
 
-export interface JobRecords {
+interface JobRecords {
   /** Rejects with `StoreError`. */
   open(job: NewSubmittedJob): Promise<SubmittedJob>
   /** Never rejects. */

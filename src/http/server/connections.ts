@@ -208,7 +208,7 @@ export class Connections {
     if (waiting.length === 0) return
     // Node reads on when a request has ended.
     socket.pause()
-    // Other connections come first: thousands of waiting requests must not run in one turn.
+    // Other connections come first: thousands of waiting requests must not run in one iteration.
     setImmediate(() => this.#runNext(connection))
   }
 

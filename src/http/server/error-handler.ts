@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, GatewayError, type Problem, toProblem } from '../../contracts/errors.js'
-import { deliverInSlices } from '../../input/event-loop.js'
+import { deliverInSlices } from '../../contracts/event-loop.js'
 import { isDropIn, SEGMIND_PROBLEM_TYPE, toSegmindProblem } from './segmind-dialect.js'
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'

@@ -3,7 +3,7 @@ import type { Blob } from '../../contracts/store.js'
 import type { Environment } from './environment.js'
 
 /** Facts stored about a blob, without its body. Times in milliseconds since 1970. */
-export interface BlobRecord {
+interface BlobRecord {
   meta: string
   bodyBytes: number
   /** Use of disk space, as counted against the bound. */
@@ -12,7 +12,7 @@ export interface BlobRecord {
   usedAt: number
 }
 
-export interface IndexSize {
+interface IndexSize {
   entries: number
   bytes: number
 }

@@ -16,7 +16,7 @@ export interface ConnectionOptions {
 }
 
 /** Calls a Lua script with its keys, then its arguments. */
-export type Script = (...keysAndArguments: (string | number | Buffer)[]) => Promise<unknown>
+type Script = (...keysAndArguments: (string | number | Buffer)[]) => Promise<unknown>
 
 export interface RedisConnection {
   run<T>(command: (redis: Redis) => Promise<T>): Promise<T>

@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { Connections, type ConnectionsOptions } from '../../../src/http/server/connections.js'
 import { eventually } from '../../support/eventually.js'
@@ -164,6 +166,27 @@ t.test('a response announces how long its connection may be idle', async t => {
     [...text.matchAll(/keep-alive: timeout=(\d+)/gi)].map(([, seconds]) => seconds),
     ['9', '75', '75'],
   )
+})
+
+t.test('an idle connection keeps nothing of its requests', async t => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+  const { url, open } = await world(t)
+  const client = await connectTo(url)
+  const answer = async (): Promise<WeakRef<object>[]> => {
+    client.send('POST / HTTP/1.1\r\nx-api-key: a\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody')
+    const { request, response } = await eventually('the request never arrived', () => open.shift())
+    await once(request.resume(), 'end')
+    response.end('answer')
+    await once(response, 'close')
+    return [new WeakRef(request), new WeakRef(response)]
+  }
+  const first = await answer()
+  await client.until(/answer/)
+  await eventually('the connection kept a request', () => {
+    collectGarbage()
+    return first.every(ref => ref.deref() === undefined)
+  })
 })
 
 t.test('a keyless request that is being answered is not silent', async t => {

@@ -13,7 +13,7 @@ export interface Harness {
   share(t: Test): Promise<SharedStore>
 }
 
-export type ExpiringKind = 'result' | 'image' | 'request' | 'record' | 'share'
+type ExpiringKind = 'result' | 'image' | 'request' | 'record' | 'share'
 
 /** A store that this process and others can open. */
 export interface SharedStore {

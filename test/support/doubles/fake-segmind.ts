@@ -37,7 +37,7 @@ export interface FakeAnswer {
   job?: FakeJobScript
 }
 
-export interface FakeJobScript {
+interface FakeJobScript {
   /** Number of polls before the job is completed. Default 1; with `Infinity` it never ends. */
   polls?: number
   /** The job fails with this message. */

@@ -20,7 +20,7 @@ import { MemoryLeases } from './memory-leases.js'
 import { aCaller } from './team.js'
 
 export const DIGEST = 'd'.repeat(64)
-export const IMAGE: ImageBytes = { type: 'jpeg', digest: DIGEST, chunks: [Buffer.from('photo')], byteLength: 5 }
+const IMAGE: ImageBytes = { type: 'jpeg', digest: DIGEST, chunks: [Buffer.from('photo')], byteLength: 5 }
 export const PARAMS: Params = { prompt: 'cup', overlayMask: true }
 export const NO_DIRECTIVES = { noCache: false, noStore: false, onlyIfCached: false }
 export const KEY = cacheKey(DIGEST, PARAMS, '')
@@ -127,7 +127,7 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
         steps.push('slot')
         const slot: Slot = {
           waitedMs: 3,
-          release: () => void steps.push('done'),
+          release: use => void steps.push(use ?? 'done'),
           throttled: waitMs => void steps.push(`throttled ${waitMs}`),
           requeue: async () => {
             steps.push('requeue')

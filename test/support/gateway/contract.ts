@@ -7,7 +7,7 @@ import type { Answer } from './raw-client.js'
 type Node = Record<string, unknown>
 
 /** A response with its request; `path` has no query. */
-export interface ObservedResponse extends Answer {
+interface ObservedResponse extends Answer {
   method: string
   path: string
 }

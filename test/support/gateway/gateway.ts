@@ -1,25 +1,20 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { stringify } from 'yaml'
 import { startGateway } from '../../../src/app/start.js'
 import { loadSettings } from '../../../src/config/index.js'
 import { readSite } from '../../../src/http/site/site.js'
 import type { Segmenter } from '../../../src/sandbox/segmenter.js'
-import { createApiKey, hashApiKey, parseApiKey } from '../../../src/teams/api-key.js'
+import { createApiKey } from '../../../src/teams/api-key.js'
 import { createLog } from '../../../src/telemetry/log.js'
 import type { Tracing } from '../../../src/telemetry/tracing.js'
 import { smallJpeg } from '../../fixtures/odd-images.js'
 import { type FakeSegmind, startFakeSegmind } from '../doubles/fake-segmind.js'
 import { createPlainSegmenter } from '../doubles/plain-segmenter.js'
+import { type TeamFields, writeTeamsFile } from './teams-file.js'
 
 /** All gateways of a process share these files, whose reading is a third of a start. */
 const site = await readSite()
-
-/**
- * Members of a team in the teams file (docs/reference.md, Teams and keys), without `id` and `keys`.
- */
-export type TeamFields = Record<string, unknown>
 
 export interface TestGatewayOptions {
   /** Override the settings of tests: free ports, a separate folder, log level `debug`. */
@@ -48,7 +43,7 @@ export interface TestGatewayOptions {
 /** A parsed log line. Each request writes one line whose `msg` is `request`. */
 export type LogLine = Record<string, unknown> & { level: string; msg: string }
 
-export interface SegmentOptions {
+interface SegmentOptions {
   /** Default: always the same small JPEG. */
   image?: Buffer
   headers?: Record<string, string>
@@ -89,7 +84,9 @@ export interface TestGateway {
 /** Starts the whole gateway through its settings, in this process, on free loopback ports. */
 export async function startTestGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'gateway-test-')))
-  const { file: teamsFile, keys, testKey } = await writeTeams(dataDir, options)
+  const testKey = createApiKey({ isTest: true }).text
+  const { teams = { vision: {} }, keys: given = {} } = options
+  const { file: teamsFile, keys } = await writeTeamsFile<string>(dataDir, teams, { keys: given, testKey })
   const upstream = options.upstream ?? (await startFakeSegmind())
   const log = captureLog()
   const settings = loadSettings({
@@ -168,26 +165,6 @@ export function segmentForm(fields: Record<string, string>, image: Buffer): Form
 }
 
 /** Writes a teams file with one key for every team. Returns the keys. */
-async function writeTeams(dir: string, { teams = { vision: {} }, keys: given = {} }: TestGatewayOptions) {
-  const keys = Object.fromEntries(Object.keys(teams).map(id => [id, given[id] ?? createApiKey().text]))
-  const testKey = createApiKey({ isTest: true }).text
-  const entries = Object.entries(teams).map(([id, fields], index) => ({
-    id,
-    ...fields,
-    keys: [keyEntry(keys[id] ?? ''), ...(index === 0 ? [keyEntry(testKey)] : [])],
-  }))
-  const file = join(dir, 'teams.yaml')
-  await mkdir(dir, { recursive: true })
-  await writeFile(file, stringify({ teams: entries }))
-  return { file, keys, testKey }
-}
-
-function keyEntry(text: string) {
-  const id = parseApiKey(text)?.id
-  if (id === undefined) throw new Error('a test team was given an invalid key')
-  return { id, sha256: hashApiKey(text).toString('hex') }
-}
-
 function captureLog() {
   const written: string[] = []
   let waiting: { matches(line: LogLine): boolean; resolve(line: LogLine): void }[] = []

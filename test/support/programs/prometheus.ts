@@ -20,7 +20,7 @@ export interface RunningProgram {
 }
 
 /** Finds a program in PATH or in `.build-prometheus/`. */
-export function findProgram(name: string): string | undefined {
+function findProgram(name: string): string | undefined {
   const folders = [...(process.env.PATH ?? '').split(delimiter), resolve(UNPACKED)]
   return folders.map(folder => join(folder, name)).find(path => existsSync(path))
 }

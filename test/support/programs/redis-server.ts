@@ -99,6 +99,7 @@ async function findBinary(): Promise<string> {
   const script = pathToFileURL(resolve('test/support/programs/obtain-redis.mjs')).href
   const { findRedisServer } = (await import(script)) as { findRedisServer(): string | undefined }
   const found = findRedisServer()
-  if (!found) throw new Error('there is no redis-server: run `npm run test:prepare` first, as `npm test` does')
+  if (!found)
+    throw new Error('there is no redis-server: run `node .tools/prepare.mjs --tests` first, as `npm test` does')
   return found
 }

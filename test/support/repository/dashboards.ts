@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-export interface Target {
+interface Target {
   refId: string
   expr: string
   legendFormat: string
@@ -32,7 +32,7 @@ export interface Dashboard {
   panels: Panel[]
 }
 
-export type Dashboards = Record<string, Dashboard>
+type Dashboards = Record<string, Dashboard>
 
 /** A query of a panel and its result. */
 export interface Finding {

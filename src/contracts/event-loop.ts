@@ -12,7 +12,7 @@ const waiting: (() => void)[] = []
 let isScheduled = false
 
 /** Resolves when a slice may be taken, in the order of the calls. */
-export function nextIteration(): Promise<void> {
+export function nextSlice(): Promise<void> {
   return new Promise(enqueue)
 }
 

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream'
 import { setImmediate as iteration } from 'node:timers/promises'
 import t from 'tap'
-import { deliverInSlices, nextIteration } from '../../src/input/event-loop.js'
+import { deliverInSlices, nextSlice } from '../../src/contracts/event-loop.js'
 
 const SLICE = Buffer.alloc(64 * 1024, 1)
 
@@ -42,7 +42,7 @@ t.test('of many waiting transfers, a few continue in each iteration, in the orde
   const taken: number[] = []
   const all = Promise.all(
     Array.from({ length: 100 }, async (_, index) => {
-      await nextIteration()
+      await nextSlice()
       taken.push(index)
     }),
   )
