@@ -41,8 +41,11 @@ export type PurchaseKind = 'first' | 'takeover' | 'unguarded' | 'uncoalesced' | 
 export interface SettledCall {
   outcome: 'charged' | 'unknown'
   cost: Nanocredits
-  /** Source of `cost`. `balance`: the balance dropped by it while no other call was in flight. */
-  costSource: 'header' | 'balance' | 'estimate'
+  /**
+   * Source of `cost`. `balance`: the balance dropped by it while no other call was in flight.
+   * `history`: Segmind's request history.
+   */
+  costSource: 'header' | 'balance' | 'estimate' | 'history'
   settledAt: number
   upstreamRequestId?: string
 }
@@ -177,8 +180,9 @@ export interface LedgerStore {
   note(call: CallEntry): Promise<void>
   /**
    * Replaces the estimate by the cost, and returns the totals after it. Creates the entry if the
-   * reservation never arrived because the store was down. `charged` is final: it replaces
-   * `reserved` and `unknown`, and a second one changes nothing. `unknown` replaces only `reserved`.
+   * reservation never arrived because the store was down. `charged` replaces `reserved`, `unknown`
+   * and, if its cost is no estimate, a `charged` whose cost is one. Any other second `charged`
+   * changes nothing. `unknown` replaces only `reserved`.
    */
   settle(call: CallEntry, settled: SettledCall): Promise<LedgerTotals>
   /**

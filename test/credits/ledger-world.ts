@@ -222,9 +222,10 @@ function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
       }),
     settle: (call, settled) =>
       reach('settle', call.callId, () => {
-        const state = entries.get(call.callId)?.state ?? 'reserved'
+        const { state = 'reserved', settled: before } = entries.get(call.callId) ?? {}
+        const isCorrection = before?.costSource === 'estimate' && settled.costSource !== 'estimate'
         if (world.marks.has(call.callId) && settled.outcome === 'unknown') return NO_TOTALS
-        if (state === 'reserved' || (state === 'unknown' && settled.outcome === 'charged'))
+        if (state === 'reserved' || (settled.outcome === 'charged' && (state === 'unknown' || isCorrection)))
           put(call, { state: settled.outcome, settled })
         return NO_TOTALS
       }),

@@ -24,7 +24,6 @@ import {
   recordBalance,
   reduceReserved,
   setUnknownAt,
-  toEntry,
 } from './ledger-tables.js'
 import { createSharing } from './sharing.js'
 
@@ -61,9 +60,13 @@ export function createLedger(environment: Environment, now: Clock): EmbeddedLedg
     },
     async release(call, options) {
       await environment.write(() => {
-        const isFinal = tables.calls.get([call.day, call.callId])?.state === 'charged'
-        if (takeOut(tables, call)) addToLedger(tables, { sequence: 1 })
-        if (!isFinal && options?.mayStillArrive) tables.calls.put([call.day, call.callId], RELEASED)
+        const known = tables.calls.get([call.day, call.callId])
+        if (known?.state === 'charged') return
+        if (options?.mayStillArrive) tables.calls.put([call.day, call.callId], RELEASED)
+        if (!known || known.state === 'released') return
+        if (!options?.mayStillArrive) tables.calls.remove([call.day, call.callId])
+        takeOut(tables, known)
+        addToLedger(tables, { sequence: 1 })
       })
     },
     async booked(team, windows) {
@@ -110,19 +113,20 @@ function note(tables: LedgerTables, call: CallEntry): void {
   const old = tables.calls.get([call.day, call.callId])
   if (old && old.state !== 'reserved') return
   // Books the call again, since its estimate and time may have changed.
-  takeOut(tables, call)
+  if (old) takeOut(tables, old)
   book(tables, call)
 }
 
 function settle(tables: LedgerTables, call: CallEntry, settled: SettledCall): void {
   const { outcome, cost, settledAt } = settled
-  const state = tables.calls.get([call.day, call.callId])?.state
-  if (state === 'charged' || (outcome === 'unknown' && (state === 'unknown' || state === 'released'))) return
-  takeOut(tables, call)
-  tables.calls.put([call.day, call.callId], { ...call, state: outcome, settled })
-  addToDay(tables, call, outcome === 'charged' ? { paidCalls: 1, charged: cost } : { unknownCalls: 1, unknown: cost })
-  addToMonth(tables, call, cost)
+  const known = tables.calls.get([call.day, call.callId])
   const isEstimate = outcome === 'unknown' || settled.costSource === 'estimate'
+  if (known?.state === 'charged' && (isEstimate || known.settled?.costSource !== 'estimate')) return
+  if (outcome === 'unknown' && (known?.state === 'unknown' || known?.state === 'released')) return
+  if (known && known.state !== 'released') takeOut(tables, known)
+  tables.calls.put([call.day, call.callId], { ...call, state: outcome, settled })
+  addToDay(tables, call, { [COUNTERS[outcome].calls]: 1, [COUNTERS[outcome].amount]: cost })
+  addToMonth(tables, call, cost)
   addToLedger(tables, { sequence: 1, spent: cost, calls: 1, estimatedCalls: isEstimate ? 1 : 0 })
   if (outcome === 'unknown') {
     tables.unknown.put([settledAt, call.day, call.callId], true)
@@ -131,28 +135,28 @@ function settle(tables: LedgerTables, call: CallEntry, settled: SettledCall): vo
     tables.costs.put('costs', [cost, ...(tables.costs.get('costs') ?? [])].slice(0, MAX_RECENT_COSTS))
 }
 
-/**
- * Removes an entry that is reserved or unknown, and leaves a charged one. Returns whether it
- * removed one.
- */
-function takeOut(tables: LedgerTables, { day, callId }: CallEntry): boolean {
-  const old = toEntry(tables.calls.get([day, callId]))
-  if (!old || old.state === 'charged') return false
-  const isReserved = old.state === 'reserved'
-  const amount = isReserved ? old.estimate : (old.settled?.cost ?? 0)
-  tables.calls.remove([day, callId])
-  tables.open.remove([old.at, day, callId])
-  addToDay(tables, old, isReserved ? { reservedCalls: -1, reserved: -amount } : { unknownCalls: -1, unknown: -amount })
-  addToMonth(tables, old, -amount)
-  if (isReserved) reduceReserved(tables, amount)
-  else takeOutUnknown(tables, old, amount)
-  return true
+const COUNTERS = {
+  reserved: { calls: 'reservedCalls', amount: 'reserved' },
+  unknown: { calls: 'unknownCalls', amount: 'unknown' },
+  charged: { calls: 'paidCalls', amount: 'charged' },
+} as const
+
+/** Removes an entry from every sum and order. The caller replaces or removes the entry itself. */
+function takeOut(tables: LedgerTables, entry: LedgerEntry): void {
+  const { state, at, day, callId, settled } = entry
+  const amount = state === 'reserved' ? entry.estimate : (settled?.cost ?? 0)
+  tables.open.remove([at, day, callId])
+  addToDay(tables, entry, { [COUNTERS[state].calls]: -1, [COUNTERS[state].amount]: -amount })
+  addToMonth(tables, entry, -amount)
+  if (state === 'reserved') reduceReserved(tables, amount)
+  else if (takeOutEnded(tables, entry)) addToLedger(tables, { spent: -amount, calls: -1, estimatedCalls: -1 })
 }
 
-function takeOutUnknown(tables: LedgerTables, { day, callId, settled }: LedgerEntry, amount: number): void {
+/** Returns false for a call that ended under a version without totals, so that they lack it. */
+function takeOutEnded(tables: LedgerTables, { state, day, callId, settled }: LedgerEntry): boolean {
+  if (state === 'charged') return readTotals(tables).estimatedCalls > 0
   const key: [number, string, string] = [settled?.settledAt ?? 0, day, callId]
-  // A call that became unknown under a version without totals is missing in them.
-  if (!tables.unknown.get(key)) return
+  const isKnown = tables.unknown.get(key) === true
   tables.unknown.remove(key)
-  addToLedger(tables, { spent: -amount, calls: -1, estimatedCalls: -1 })
+  return isKnown
 }

@@ -71,6 +71,11 @@ local function book(callId, team, estimate, at, member, value)
   addToLedger('reserved', estimate)
 end
 local COUNTERS = {reserved = 'reservedCalls', unknown = 'unknownCalls', charged = 'paidCalls'}
+local function addToEnded(amount, calls, estimatedCalls)
+  addToLedger('spent', amount)
+  addToLedger('calls', calls)
+  addToLedger('estimatedCalls', estimatedCalls)
+end
 local function takeOut(team, state, amount, member)
   addToDay(team, COUNTERS[state], -1)
   addToDay(team, state, 0 - amount)
@@ -78,11 +83,11 @@ local function takeOut(team, state, amount, member)
   if state == 'reserved' then
     redis.call('ZREM', KEYS[4], member)
     reduceReserved(amount)
-  -- A call that became unknown under a version without totals is missing in them.
-  elseif redis.call('ZREM', KEYS[6], member) == 1 then
-    addToLedger('spent', 0 - amount)
-    addToLedger('calls', -1)
-    addToLedger('estimatedCalls', -1)
+  -- A call that ended under a version without totals is missing in them.
+  elseif state == 'unknown' then
+    if redis.call('ZREM', KEYS[6], member) == 1 then addToEnded(0 - amount, -1, -1) end
+  elseif tonumber(redis.call('HGET', KEYS[5], 'estimatedCalls') or 0) > 0 then
+    addToEnded(0 - amount, -1, -1)
   end
 end
 local function floorHolds(estimate, floor)
@@ -124,17 +129,20 @@ return 1
  */
 export const SETTLE = `${BASE}
 local callId, team, outcome, cost, member = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
-local state, amount = stateOf(redis.call('HGET', KEYS[1], callId))
-if state == 'charged' or (outcome == 'unknown' and (state == 'unknown' or state == 'released')) then return totals() end
+local known = redis.call('HGET', KEYS[1], callId)
+local state, amount = stateOf(known)
+-- Within the JSON text of any other member, the quotation marks would be escaped.
+local isCorrection = state == 'charged' and outcome == 'charged' and ARGV[8] == '0'
+  and string.find(known, '"costSource":"estimate"', 1, true)
+if state == 'charged' and not isCorrection then return totals() end
+if outcome == 'unknown' and (state == 'unknown' or state == 'released') then return totals() end
 addToLedger('sequence', 1)
-if state == 'reserved' or state == 'unknown' then takeOut(team, state, amount, member) end
+if state ~= 'none' and state ~= 'released' then takeOut(team, state, amount, member) end
 redis.call('HSET', KEYS[1], callId, ARGV[5])
 addToDay(team, COUNTERS[outcome], 1)
 addToDay(team, outcome, cost)
 addToMonth(team, cost)
-addToLedger('spent', cost)
-addToLedger('calls', 1)
-if ARGV[8] == '1' then addToLedger('estimatedCalls', 1) end
+addToEnded(cost, 1, tonumber(ARGV[8]))
 if outcome == 'unknown' then
   redis.call('ZADD', KEYS[6], ARGV[7], member)
   if tonumber(ARGV[7]) > tonumber(redis.call('HGET', KEYS[5], 'unknownAt') or 0) then

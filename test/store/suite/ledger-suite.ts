@@ -82,9 +82,24 @@ export async function testLedger(t: Test, harness: Harness): Promise<void> {
     ])
   })
 
+  const ends = {
+    charge: charged(70),
+    'charge more': charged(71),
+    'charge the estimate': charged(100, { costSource: 'estimate' }),
+    unknown: unknown(90),
+  }
   const histories: {
     title: string
-    steps: ('reserve' | 'note' | 'charge' | 'charge more' | 'unknown' | 'release' | 'final release')[]
+    steps: (
+      | 'reserve'
+      | 'note'
+      | 'charge'
+      | 'charge more'
+      | 'charge the estimate'
+      | 'unknown'
+      | 'release'
+      | 'final release'
+    )[]
     expected: object
   }[] = [
     {
@@ -96,6 +111,16 @@ export async function testLedger(t: Test, harness: Harness): Promise<void> {
       title: 'a second settle changes nothing',
       steps: ['reserve', 'charge', 'charge more'],
       expected: { paidCalls: 1, charged: 70 },
+    },
+    {
+      title: 'a known cost replaces a charge by estimate',
+      steps: ['reserve', 'charge the estimate', 'charge', 'charge more', 'charge the estimate'],
+      expected: { paidCalls: 1, charged: 70 },
+    },
+    {
+      title: 'an unknown after a charge by estimate changes nothing',
+      steps: ['charge the estimate', 'unknown', 'release', 'final release'],
+      expected: { paidCalls: 1, charged: 100 },
     },
     {
       title: 'an unknown after a charge changes nothing',
@@ -179,11 +204,7 @@ export async function testLedger(t: Test, harness: Harness): Promise<void> {
         else if (step === 'note') await ledger.note(call('a'))
         else if (step === 'release') await ledger.release(call('a'))
         else if (step === 'final release') await ledger.release(call('a'), { mayStillArrive: true })
-        else
-          await ledger.settle(
-            call('a'),
-            step === 'charge' ? charged(70) : step === 'unknown' ? unknown(90) : charged(71),
-          )
+        else await ledger.settle(call('a'), ends[step])
       }
       const totals: typeof money = { ...money, ...expected }
       const booked = totals.charged + totals.unknown + totals.reserved

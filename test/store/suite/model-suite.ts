@@ -55,7 +55,7 @@ function take(ledger: LedgerStore, step: Step, entry: CallEntry): Promise<unknow
 const ENDED_AT = 1_764_547_200_000
 
 function sourceOf(cost: number): SettledCall['costSource'] {
-  return (['header', 'balance', 'estimate'] as const)[cost % 3] ?? 'header'
+  return (['header', 'balance', 'estimate', 'history', 'estimate'] as const)[cost % 5] ?? 'header'
 }
 
 /** Reads everything a ledger holds about a call, its team and its round. */

@@ -10,6 +10,7 @@ const STEPS = {
   'note 30': ledger => ledger.note(call('a', { estimate: 30, at: call('a').at + 5 })),
   'charge 70': ledger => ledger.settle(call('a'), charged(70)),
   'charge the balance': ledger => ledger.settle(call('a'), charged(70, { costSource: 'balance' })),
+  'charge from the history': ledger => ledger.settle(call('a'), charged(60, { costSource: 'history' })),
   'charge the estimate': ledger => ledger.settle(call('a'), charged(100, { costSource: 'estimate' })),
   'unknown 90': ledger => ledger.settle(call('a'), unknown(90)),
   release: ledger => ledger.release(call('a')),
@@ -84,6 +85,21 @@ const HISTORIES: [step: keyof typeof STEPS, sequence: number, totals: Partial<Le
   [
     ['unknown 90', 1, lost],
     ['charge the estimate', 2, { ...guessed, unknownAt }],
+  ],
+  [
+    ['reserve', 1, held],
+    ['charge the estimate', 2, guessed],
+    ['charge the estimate', 2, guessed],
+    ['unknown 90', 2, guessed],
+    ['release', 2, guessed],
+    ['charge from the history', 3, { spent: 60, calls: 1 }],
+    ['charge from the history', 3, { spent: 60, calls: 1 }],
+    ['charge 70', 3, { spent: 60, calls: 1 }],
+    ['charge the estimate', 3, { spent: 60, calls: 1 }],
+  ],
+  [
+    ['charge the estimate', 1, guessed],
+    ['charge 70', 2, paid],
   ],
   [
     ['charge the balance', 1, paid],

@@ -66,8 +66,9 @@ export function modelLedger() {
     },
     async settle(call, settled) {
       up()
-      const known = calls.get(call.callId)?.state
-      if (known === 'charged') return account()
+      const { state: known, settled: before } = calls.get(call.callId) ?? {}
+      const isCorrection = before?.costSource === 'estimate' && settled.costSource !== 'estimate'
+      if (known === 'charged' && !(isCorrection && settled.outcome === 'charged')) return account()
       if (settled.outcome === 'unknown' && (known === 'unknown' || marks.has(call.callId))) return account()
       state.sequence++
       marks.delete(call.callId)
