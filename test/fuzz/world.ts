@@ -28,7 +28,7 @@ export interface World {
 export const ADMIN_KEY = 'an-operators-key'
 const TIMEOUT_MS = '3000'
 /** Errors with a status of 500 or more that a request can ask for while Segmind works. */
-const REQUESTED = ['not_cached', 'upstream_slow']
+export const REQUESTED: readonly string[] = ['not_cached', 'upstream_slow']
 /** Errors of the log that a case causes on purpose. */
 const EXPECTED_LOG = /^teams file refused/
 
