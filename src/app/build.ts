@@ -121,12 +121,14 @@ async function buildBase({ settings, log, tracing, now = Date.now }: GatewayOpti
   return { settings, log, now, events, metrics, activity, observer, lifecycle, isTrustedProxy, connections, isTraced }
 }
 
-async function openStorage({ settings, observer }: Base, closers: Closers) {
-  const opened = await openStore(settings.store, {
-    onProblem: (error, what) => observer.storeProblem(error, what),
+/** The parts that follow take `now` from the store, so that replicas agree on the times they share. */
+async function openStorage({ settings, observer, now }: Base, closers: Closers) {
+  const events = {
+    onProblem: (error: unknown, what: string) => observer.storeProblem(error, what),
     onUp: () => observer.storeUp(),
-    onDown: error => observer.storeDown(error),
-  })
+    onDown: (error: unknown) => observer.storeDown(error),
+  }
+  const opened = await openStore(settings.store, events, now)
   closers.push(() => opened.store.close())
   closers.push(() => opened.spool.close())
   const teams = await watchTeams({

@@ -8,10 +8,8 @@ import type { Story } from '../segment/story.js'
 export type GatewayEvents = EventEmitter<{
   /** A request, or one selection of a batch, has ended. */
   requestFinished: [request: FinishedRequest, story: Story | undefined]
-  /**
-   * An attempt at Segmind ended with `ok` or an error code; `sentAt` in milliseconds since 1970.
-   */
-  upstreamAttempted: [attempt: { code: string; sentAt: number }]
+  /** An attempt at Segmind ended with `ok` or an error code, this long after it was sent. */
+  upstreamAttempted: [attempt: { code: string; durationMs: number }]
   /** The credit state, the balance or the shared key changed, so an alert may be due. */
   accountChanged: []
 }>

@@ -96,10 +96,10 @@ export class GatewayObserver
   }
 
   upstreamAttempted({ status, code, durationMs }: UpstreamAttempt): void {
-    const { metrics, events, now } = this.#options
+    const { metrics, events } = this.#options
     metrics.counters.upstream.inc({ code: status === 200 && code !== 'ok' ? code : String(status ?? code) })
     metrics.histograms.upstream.observe(durationMs / 1000)
-    events.emit('upstreamAttempted', { code, sentAt: now() - durationMs })
+    events.emit('upstreamAttempted', { code, durationMs })
   }
 
   upstreamRetried(why: RetryReason): void {

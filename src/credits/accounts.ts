@@ -42,10 +42,10 @@ export interface Accounts {
   journal: UsageJournal
   allowance: Allowance
   /**
-   * Updates the credit state from one call to Segmind. `code`: `ok` or an error code. `sentAt`:
-   * milliseconds since 1970.
+   * Updates the credit state from one call to Segmind that has just ended. `code`: `ok` or an error
+   * code.
    */
-  recordAttempt(attempt: { code: string; sentAt: number }): void
+  recordAttempt(attempt: { code: string; durationMs: number }): void
   /**
    * Starts to end the calls of dead processes. `resume` polls the job of an entry and ends the
    * entry.
@@ -78,8 +78,8 @@ export function openAccounts(options: AccountsOptions): Accounts {
   let recovery: Recovery | undefined
   return {
     ...parts,
-    recordAttempt({ code, sentAt }) {
-      if (code === 'ok') void account.state.apply({ kind: 'accepted', at: sentAt })
+    recordAttempt({ code, durationMs }) {
+      if (code === 'ok') void account.state.apply({ kind: 'accepted', at: options.now() - durationMs })
       if (code === 'credits_exhausted') void account.state.apply({ kind: 'refused', at: options.now() })
     },
     startRecovery(resume) {

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import type { Clock } from '../contracts/clock.js'
 import { defined } from '../contracts/defined.js'
 import type { RateCounts, StepSpool, Store } from '../contracts/store.js'
 import { openEmbeddedStore } from './embedded/embedded-store.js'
@@ -28,6 +29,11 @@ export interface OpenedStore {
   isSpoolDurable: boolean
   /** Shared by the replicas on one Redis. With the embedded store, each process counts alone. */
   rates: RateCounts
+  /**
+   * Milliseconds since 1970 for every time that the store keeps: by the clock of Redis, which all
+   * replicas share, or of the one machine of the embedded store.
+   */
+  now: Clock
 }
 
 export interface StoreEvents {
@@ -45,24 +51,29 @@ export function folderOf({ dataDir, isSandbox }: StoreSettings): string {
  * Opens the configured store. Throws if the embedded store cannot be used.
  * A Redis that is down is connected later, in the background.
  */
-export async function openStore(settings: StoreSettings, events: StoreEvents = {}): Promise<OpenedStore> {
+export async function openStore(
+  settings: StoreSettings,
+  events: StoreEvents = {},
+  now: Clock = Date.now,
+): Promise<OpenedStore> {
   const { redisUrl, maxBytes, isSandbox = false } = settings
   const folder = folderOf(settings)
   const { onUp, onDown, onProblem = () => {} } = events
   if (!redisUrl) {
     const store = await openEmbeddedStore({ dir: folder, maxBytes, onProblem })
     // A spool on disk would be of no use: it would fail together with the store.
-    return { store, spool: createMemorySpool(), isSpoolDurable: false, rates: createMemoryRates() }
+    return { store, spool: createMemorySpool(), isSpoolDurable: false, rates: createMemoryRates(), now }
   }
   // Loaded only here: the embedded store does without the Redis client.
   const { openRedisStore } = await import('./redis/redis-store.js')
   const store = await openRedisStore({
     url: redisUrl.reveal(),
+    now,
     keyPrefix: isSandbox ? `${KEY_PREFIX}-sandbox` : KEY_PREFIX,
     ...defined({ onUp }),
     onProblem: (error, what) => (what === 'connection' ? onDown?.(error) : onProblem(error, what)),
   })
-  return { store, ...openSpool(folder, onProblem), rates: store.rates }
+  return { store, ...openSpool(folder, onProblem), rates: store.rates, now: store.now }
 }
 
 /** Opens a spool on disk, or in memory where the disk is not writable, as in some containers. */

@@ -86,7 +86,7 @@ function startReplica(t: Test, day: Day) {
       ledger: accounts.ledger,
       journal: accounts.journal,
       leases: flights,
-      upstream: segmind.upstreamOf(code => accounts.recordAttempt({ code, sentAt: clock.now })),
+      upstream: segmind.upstreamOf(code => accounts.recordAttempt({ code, durationMs: 0 })),
       now,
       freshSeconds: 30 * 86_400,
     },

@@ -1,3 +1,4 @@
+import type { Clock } from '../../contracts/clock.js'
 import { defined } from '../../contracts/defined.js'
 import { type RateCounts, type Store, StoreError } from '../../contracts/store.js'
 import { createBlobs } from './blobs.js'
@@ -8,6 +9,7 @@ import { openNotifications } from './notifications.js'
 import { createRates } from './rates.js'
 import { createRecords } from './records.js'
 import { createSchedule } from './schedule.js'
+import { createStoreClock, type StoreClock } from './store-clock.js'
 
 export interface RedisStoreOptions {
   /** `redis://` or `rediss://`. */
@@ -26,6 +28,8 @@ export interface RedisStoreOptions {
   recoveryMs?: number
   /** Prefix of every key. Default `segmind-gateway`. */
   keyPrefix?: string
+  /** The clock of this machine. */
+  now?: Clock
   /** Called when Redis first answers, and each time it answers again. */
   onUp?(): void
   /**
@@ -37,6 +41,8 @@ export interface RedisStoreOptions {
 
 export interface RedisStore extends Store {
   readonly rates: RateCounts
+  /** The clock of Redis, which all replicas share. */
+  readonly now: Clock
 }
 
 /**
@@ -46,19 +52,23 @@ export interface RedisStore extends Store {
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const { url, keyPrefix = 'segmind-gateway', recoveryMs = 3_000, onProblem = () => undefined } = options
-  const { commandSilenceMs, reconnectSilenceMs } = options
+  const { commandSilenceMs, reconnectSilenceMs, now = Date.now } = options
   const channel = releaseChannel(keyPrefix)
   const notifications = openNotifications(url, channel)
   let startLeases: (() => Promise<void>) | undefined
+  let clock: StoreClock | undefined
   const connection = await connect({
     url,
     ...defined({ commandSilenceMs, reconnectSilenceMs }),
     onUp() {
+      void clock?.sync()
       void startLeases?.()
       options.onUp?.()
     },
     onDown: reason => onProblem(new StoreError(reason), 'connection'),
   })
+  clock = createStoreClock(connection, now)
+  await clock.sync()
   const leases = createLeases({ connection, notifications, prefix: keyPrefix, recoveryMs })
   startLeases = leases.start
   await startLeases()
@@ -71,11 +81,13 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
     leases,
     rates: createRates(connection, `${keyPrefix}:rate`),
     schedule: createSchedule({ connection, notifications, prefix: keyPrefix, channel }),
+    now: clock.now,
     isUp: connection.isUp,
     // Redis reports the size of all its keys, not of these alone. An unknown size is better than a
     // wrong one.
     size: async () => undefined,
     async close() {
+      clock.stop()
       notifications.close()
       await connection.close()
     },

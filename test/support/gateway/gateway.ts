@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startGateway } from '../../../src/app/start.js'
 import { loadSettings } from '../../../src/config/index.js'
+import type { Clock } from '../../../src/contracts/clock.js'
+import { defined } from '../../../src/contracts/defined.js'
 import { readSite } from '../../../src/http/site/site.js'
 import type { Segmenter } from '../../../src/sandbox/segmenter.js'
 import { createApiKey } from '../../../src/teams/api-key.js'
@@ -36,6 +38,8 @@ export interface TestGatewayOptions {
   segmenter?: Segmenter
   /** Receives the finished requests for tracing. */
   tracing?: Pick<Tracing, 'finished'> | undefined
+  /** The clock of the machine. */
+  now?: Clock
   /** Data folder that is kept. Default: a new folder that is removed with the gateway. */
   dataDir?: string
 }
@@ -113,6 +117,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
     tracing: options.tracing,
     segmenter: options.segmenter ?? createPlainSegmenter(),
     site,
+    ...defined({ now: options.now }),
   }).catch(async error => {
     await closeOwn()
     throw error
