@@ -1,4 +1,11 @@
-import type { AccountEvent, BudgetStanding, Burn, CreditState, SharedKeyState } from '../contracts/account.js'
+import type {
+  AccountEvent,
+  BudgetStanding,
+  Burn,
+  CreditState,
+  ImplausibleFigure,
+  SharedKeyState,
+} from '../contracts/account.js'
 import type { BalanceReading } from '../contracts/store.js'
 
 /** Current facts that alerts depend on. Times in milliseconds since 1970. */
@@ -20,6 +27,8 @@ export interface CreditFacts {
   state: CreditState | undefined
   /** Credits of the last 24 hours that another client spent. */
   drifts: readonly (Pick<AccountEvent, 'id' | 'at' | 'amount'> & { kind: 'foreign' })[]
+  /** Figures of Segmind of the last 24 hours that were not used. */
+  implausible: readonly (Pick<AccountEvent, 'id' | 'at'> & ImplausibleFigure)[]
 }
 
 /** A condition that holds. It is sent once per `key`. */
@@ -45,4 +54,5 @@ export type AlertType =
   | 'credits.runway'
   | 'credits.state'
   | 'credits.drift'
+  | 'credits.implausible'
   | 'upstream.unauthorized'

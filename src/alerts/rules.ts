@@ -20,7 +20,12 @@ export function evaluateRules(inputs: RuleInputs): (Condition | ClearedCondition
   return [
     ...budgets.flatMap(budgetCondition),
     ...(credits
-      ? [...runwayConditions(credits, inputs), ...stateCondition(credits, now), ...driftConditions(credits)]
+      ? [
+          ...runwayConditions(credits, inputs),
+          ...stateCondition(credits, now),
+          ...driftConditions(credits),
+          ...implausibleConditions(credits),
+        ]
       : []),
     ...keyCondition(sharedKey),
   ]
@@ -139,6 +144,17 @@ function driftConditions({ drifts }: CreditFacts): Condition[] {
     type: 'credits.drift',
     data: { id, kind, at: new Date(at).toISOString(), ...credits({ amount: lost }) },
     text: `${amount(lost)} credits were spent outside of this gateway. Another client probably uses the shared key.`,
+  }))
+}
+
+function implausibleConditions({ implausible }: CreditFacts): Condition[] {
+  return implausible.map(({ id, at, figure, claimed, expected }) => ({
+    key: `implausible:${id}`,
+    type: 'credits.implausible',
+    data: { id, figure, at: new Date(at).toISOString(), ...credits({ claimed, expected }) },
+    text:
+      `Segmind stated a ${figure} of ${amount(claimed)} credits where about ${amount(expected)} were expected. ` +
+      'The figure was not used.',
   }))
 }
 

@@ -25,14 +25,15 @@ export function createAlertFacts({ accounts, teams, client, now }: AlertFactsOpt
     async credits() {
       // A smaller movement than half a call cannot be somebody else's use of the key.
       const least = account.price.current() / 2
-      const events = account.reconciler.record?.events ?? []
+      const events = (account.reconciler.record?.events ?? []).filter(({ at }) => now() - at < DAY_MS)
       return {
         ...defined({ balance: account.balance.latest }),
         burn: account.burn,
         state: account.state.agreed,
         drifts: events.flatMap(({ id, at, kind, amount }) =>
-          kind === 'foreign' && amount >= least && now() - at < DAY_MS ? [{ id, at, kind, amount }] : [],
+          kind === 'foreign' && amount >= least ? [{ id, at, kind, amount }] : [],
         ),
+        implausible: events.flatMap(({ id, at, implausible }) => (implausible ? [{ id, at, ...implausible }] : [])),
       }
     },
     sharedKey: () => client.sharedKey,

@@ -186,7 +186,7 @@ function openCredits(parts: Base & Storage & UpstreamParts, closers: Closers) {
     whenStoreIsDown: credits.budgetFail,
     shareSeconds: keptSeconds(settings),
     orphanAfterMs: orphanAfterMs(settings),
-    requestBalance: async () => (await client.balance()).remaining,
+    requestBalance: () => client.balance(),
     observer,
     now,
   })

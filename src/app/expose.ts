@@ -11,6 +11,7 @@ import type { Mode } from '../http/segment/route-parts.js'
 import { SignedUrls } from '../http/segment/signed-urls.js'
 import { createImageCheck } from '../images/image-check.js'
 import { createPixelDigest } from '../images/pixel-digest.js'
+import { PaidFailures } from '../segment/paid-failures.js'
 import { settleOrphan } from '../segment/purchase.js'
 import type { QuoteParts } from '../segment/quote.js'
 import { createOperatorCheck } from '../teams/operator-key.js'
@@ -210,6 +211,7 @@ function pipelinePartsOf(parts: GatewayParts): QuoteParts {
     ledger: accounts.ledger,
     slots,
     upstream: parts.client,
+    paidFailures: new PaidFailures(parts.now),
     journal: accounts.journal,
     observer: parts.observer,
     now: parts.now,
@@ -219,7 +221,7 @@ function pipelinePartsOf(parts: GatewayParts): QuoteParts {
     cacheScope: settings.cache.scope,
     coalesce: settings.cache.coalesce,
     estimate: () => accounts.account.price.current(),
-    wouldRefuse: team => accounts.ledger.wouldRefuse(team),
+    wouldRefuse: (team, imageBytes) => accounts.ledger.wouldRefuse(team, imageBytes),
     queue: team => slots.forecast(team),
   }
 }

@@ -2,6 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { AlertNote, AlertObserver } from '../alerts/alerts.js'
 import type { FlightObserver } from '../cache/shared-flights.js'
 import type { ResultObserver } from '../cache/unsaved-results.js'
+import type { ImplausibleFigure } from '../contracts/account.js'
 import type { Clock } from '../contracts/clock.js'
 import type { LedgerEntry, LedgerStep, SettledCall } from '../contracts/ledger.js'
 import { formatCredits, type Nanocredits, toCredits } from '../contracts/nanocredits.js'
@@ -158,8 +159,14 @@ export class GatewayObserver
 
   accountEventRecorded({ kind, amount, id, at }: { kind: string; amount: Nanocredits; id: string; at: number }): void {
     const fields = { kind, credits: formatCredits(amount), id, at }
-    this.#options.log.warn(fields, 'balance changed by more than was booked')
+    if (kind !== 'implausible') this.#options.log.warn(fields, 'balance changed by more than was booked')
     this.#options.events.emit('accountChanged')
+  }
+
+  figureImplausible({ figure, claimed, expected }: ImplausibleFigure): void {
+    const fields = { figure, claimed: formatCredits(claimed), expected: formatCredits(expected) }
+    this.#options.metrics.counters.implausible.inc({ figure })
+    this.#options.log.warn(fields, 'Segmind stated an implausible figure; it was not used')
   }
 
   balanceRequestFailed(error: unknown): void {

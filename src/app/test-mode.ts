@@ -3,6 +3,7 @@ import { Coalescer } from '../cache/coalescer.js'
 import { ResultCache } from '../cache/result-cache.js'
 import type { Settings } from '../config/index.js'
 import type { Clock } from '../contracts/clock.js'
+import type { GatewayError } from '../contracts/errors.js'
 import { fromCredits } from '../contracts/nanocredits.js'
 import type { Result } from '../contracts/types.js'
 import type { Mode } from '../http/segment/route-parts.js'
@@ -14,6 +15,7 @@ import { SLOW, triggerIn } from '../sandbox/test-triggers.js'
 import { createTestUpstream } from '../sandbox/test-upstream.js'
 import { Schedule } from '../schedule/schedule.js'
 import type { SegmentRequest } from '../segment/keyed-request.js'
+import { PaidFailures } from '../segment/paid-failures.js'
 import type {
   FlightLeader,
   FlightNote,
@@ -114,7 +116,11 @@ function localPipeline(settings: Settings, now: Clock) {
     flights: new Coalescer<Purchase, FlightLeader>(),
     shaping: new Coalescer<Result>(),
     leases: createLocalLeases(now),
-    account: { gate: { admit: () => {} }, balance: { latest: undefined } },
+    account: {
+      gate: { admit: () => {}, refused: async (error: GatewayError) => error },
+      balance: { latest: undefined },
+    },
+    paidFailures: new PaidFailures(now),
     ledger: FREE_LEDGER,
     checkImage: createImageCheck({ maxPixels: settings.images.maxPixels }),
     journal: { answered: () => {} },

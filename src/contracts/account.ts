@@ -52,18 +52,28 @@ export interface PriceChange {
  */
 export type DifferenceKind = 'topUp' | 'foreign' | 'unknown' | 'estimate'
 
-/** A difference between balance and ledger, or a price change. */
+/** A figure of Segmind that the other figures contradict. */
+export interface ImplausibleFigure {
+  figure: 'cost' | 'balance'
+  claimed: Nanocredits
+  /** The estimate of the cost, or the balance by the ledger. */
+  expected: Nanocredits
+}
+
+/** A difference between balance and ledger, a price change, or a figure that was not believed. */
 export interface AccountEvent {
   id: string
   /** Milliseconds since 1970. */
   at: number
   month: string
-  kind: DifferenceKind | 'price'
+  kind: DifferenceKind | 'price' | 'implausible'
   /**
-   * Credits added (`topUp`), else credits spent beyond what is booked; negative when less was
-   * spent.
+   * Credits added (`topUp`), the claimed figure less the expected one (`implausible`, which moves
+   * nothing), else credits spent beyond what is booked; negative when less was spent.
    */
   amount: Nanocredits
+  /** Present for `implausible`. */
+  implausible?: ImplausibleFigure
 }
 
 /**

@@ -1,7 +1,8 @@
 import type { Clock } from '../contracts/clock.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
 import type { LedgerEntry, LedgerStore, RecordStore, StepSpool } from '../contracts/store.js'
-import { Account } from './account/account.js'
+import { Account, type AccountOptions } from './account/account.js'
+import type { AccountBalance } from './account/balance.js'
 import { Allowance } from './allowance.js'
 import { UsageJournal } from './journal.js'
 import { CreditLedger, type CreditLedgerOptions } from './ledger.js'
@@ -28,8 +29,9 @@ export interface AccountsOptions {
   timeZone: string
   whenStoreIsDown: CreditLedgerOptions['whenStoreIsDown']
   /** Segmind's free balance endpoint. */
-  requestBalance(): Promise<Nanocredits>
+  requestBalance(): Promise<AccountBalance>
   now: Clock
+  later?: AccountOptions['later']
   observer: CreditsObserver
 }
 
@@ -80,7 +82,6 @@ export function openAccounts(options: AccountsOptions): Accounts {
     ...parts,
     recordAttempt({ code, durationMs }) {
       if (code === 'ok') void account.state.apply({ kind: 'accepted', at: options.now() - durationMs })
-      if (code === 'credits_exhausted') void account.state.apply({ kind: 'refused', at: options.now() })
     },
     startRecovery(resume) {
       void recovery?.close()
@@ -114,6 +115,7 @@ function buildParts(options: AccountsOptions) {
     },
     creditStateChanged: state => outer.creditStateChanged(state),
     accountEventRecorded: event => outer.accountEventRecorded(event),
+    figureImplausible: figure => outer.figureImplausible(figure),
     balanceRequestFailed: error => outer.balanceRequestFailed(error),
     ledgerStepLost: (step, error) => outer.ledgerStepLost(step, error),
     orphanSettled: (entry, fate) => outer.orphanSettled(entry, fate),
@@ -122,7 +124,7 @@ function buildParts(options: AccountsOptions) {
   const { spool, isSpoolDurable, priceEstimate, requestBalance, shareSeconds, whenStoreIsDown } = options
   const unsaved = new UnsavedSteps({ ...shared, spool, isSpoolDurable, retryMs: RETRY_MS })
   const isSettled = () => unsaved.size === 0 && now() - storeFailedAt >= CATCH_UP_MS
-  const account = new Account({ ...shared, priceEstimate, requestBalance, isSettled })
+  const account = new Account({ ...shared, priceEstimate, requestBalance, isSettled, later: options.later })
   const allowance = new Allowance({ ...shared, balance: account.balance })
   const journal = new UsageJournal({ ...shared, everyMs: JOURNAL_MS, shareSeconds })
   const ledger = new CreditLedger({ ...shared, account, unsaved, whenStoreIsDown })

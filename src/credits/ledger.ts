@@ -4,6 +4,7 @@ import { formatCredits, type Nanocredits } from '../contracts/nanocredits.js'
 import { type Booked, type BudgetWindow, type CallEntry, type LedgerTotals, StoreError } from '../contracts/store.js'
 import type { Team } from '../contracts/types.js'
 import type { EarlierCall, PlannedCall, Reservation } from '../segment/ports.js'
+import { type CreditEvidence, sparesReserve } from './account/credit-state.js'
 import { creditsReserved } from './account/gate.js'
 import { type AccountListener, CallReservation, type ReservationParts } from './reservation.js'
 import type { BudgetCalendar } from './windows.js'
@@ -11,7 +12,8 @@ import type { BudgetCalendar } from './windows.js'
 /** The shared account, as the ledger needs it before a call is made. */
 interface LedgerAccount extends AccountListener {
   price: { learn(cost: Nanocredits): void; current(): Nanocredits }
-  gate: { refusal(team: Team): GatewayError | undefined }
+  gate: { refusal(team: Team, imageBytes: number): GatewayError | undefined }
+  state: { apply(evidence: CreditEvidence): Promise<void> }
   balance: { readonly latest: { remaining: Nanocredits } | undefined }
 }
 
@@ -62,9 +64,9 @@ export class CreditLedger {
    * Returns the error a purchase by this team would fail with now, if any. Reserves nothing and
    * never rejects.
    */
-  async wouldRefuse(team: Team): Promise<GatewayError | undefined> {
+  async wouldRefuse(team: Team, imageBytes: number): Promise<GatewayError | undefined> {
     const { store, account, calendar, now, reserve } = this.#options
-    const refusal = account.gate.refusal(team)
+    const refusal = account.gate.refusal(team, imageBytes)
     if (refusal) return refusal
     const estimate = account.price.current()
     const at = now()
@@ -74,9 +76,10 @@ export class CreditLedger {
         each => booked[each] + estimate > (team.budget?.[each] ?? Number.POSITIVE_INFINITY),
       )
       if (window) return this.#budgetExhausted(team, window, booked, at)
-      const balance = account.balance.latest?.remaining
-      if (reserve === 0 || team.protected || balance === undefined) return undefined
-      return balance - (await store.totals()).reserved - estimate < reserve ? creditsReserved() : undefined
+      const remaining = account.balance.latest?.remaining
+      if (reserve === 0 || team.protected || remaining === undefined) return undefined
+      const { reserved } = await store.totals()
+      return sparesReserve({ remaining, reserved }, { reserve, price: account.price }) ? undefined : creditsReserved()
     } catch (error) {
       return this.#failsClosed(team) ? storeUnavailable(team, error) : undefined
     }
@@ -137,7 +140,10 @@ export class CreditLedger {
       const outcome = await store.reserve(call, { ...team.budget, ...(hasFloor && { floor: reserve }) })
       if (outcome.ok) return outcome.totals
       // Calls in flight may use up everything above the reserve.
-      if (outcome.window === 'floor') throw creditsReserved()
+      if (outcome.window === 'floor') {
+        await this.#options.account.state.apply({ kind: 'floor', at: this.#options.now() })
+        throw creditsReserved()
+      }
       throw this.#budgetExhausted(team, outcome.window, outcome.booked, call.at)
     } catch (error) {
       if (!(error instanceof StoreError)) throw error

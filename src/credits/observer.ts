@@ -1,4 +1,4 @@
-import type { AccountEvent, CreditState } from '../contracts/account.js'
+import type { AccountEvent, CreditState, ImplausibleFigure } from '../contracts/account.js'
 import type { LedgerEntry, LedgerStep, SettledCall } from '../contracts/ledger.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
 import type { StoreObserver } from '../contracts/observer.js'
@@ -19,6 +19,8 @@ export interface CreditsObserver extends StoreObserver {
   creditStateChanged(state: CreditState): void
   /** Called only in the replica that recorded the event. */
   accountEventRecorded(event: AccountEvent): void
+  /** Segmind stated a figure that the other figures contradict. It was not used. */
+  figureImplausible(figure: ImplausibleFigure): void
   /** Segmind's balance endpoint did not answer. */
   balanceRequestFailed(error: unknown): void
   /** The store keeps refusing a step although it takes others, so the step was dropped. */

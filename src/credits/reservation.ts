@@ -23,6 +23,8 @@ export interface AccountListener {
    * for certain.
    */
   costFromBalance(remaining: Nanocredits, reserved: LedgerTotals, notes: number): Promise<Nanocredits | undefined>
+  /** Tells whether a cost that Segmind stated is believed, and reports one that is not. */
+  isPlausibleCost(cost: Nanocredits): Promise<boolean>
   price: { learn(cost: Nanocredits): void }
 }
 
@@ -50,6 +52,7 @@ export class CallReservation implements Reservation {
   #written: Promise<void> = Promise.resolve()
   #ended: Promise<Nanocredits> | undefined
   #costFromBalance: Promise<Nanocredits | undefined> | undefined
+  #isPlausible: Promise<boolean> | undefined
   #notes = 0
   /** The totals right after this call ended. */
   #endedTotals: LedgerTotals | undefined
@@ -80,10 +83,7 @@ export class CallReservation implements Reservation {
   }
 
   settle(bill: Bill): Promise<Nanocredits> {
-    return this.#end(bill, async () => {
-      if (bill.cost !== undefined) this.#parts.account.price.learn(bill.cost)
-      return this.#book('charged', bill)
-    })
+    return this.#end(bill, () => this.#book('charged', bill))
   }
 
   /** Books the estimate and ignores a cost in `bill`: an unknown call has no certain cost. */
@@ -126,15 +126,23 @@ export class CallReservation implements Reservation {
       settledAt: this.#parts.now(),
       ...defined({ upstreamRequestId: bill.upstreamRequestId }),
     }
+    if (costSource === 'header') this.#parts.account.price.learn(cost)
     this.#parts.observer.callBooked(this.#call.team, outcome, settled.cost)
     await this.#write({ kind: 'settle', call: this.#call, settled })
     return settled.cost
   }
 
-  /** Prefers Segmind's own figure, then the change of the balance, then the estimate. */
+  /**
+   * Prefers Segmind's own figure if it is plausible, then the change of the balance, then the
+   * estimate.
+   */
   async #priceOf({ cost, remaining }: Bill): Promise<Price> {
-    if (cost !== undefined) return { cost, costSource: 'header' }
-    const derived = remaining === undefined ? undefined : await this.#deriveCost(remaining)
+    if (cost !== undefined) {
+      // Decided only once: the booked cost must equal the cost that was returned before.
+      this.#isPlausible ??= this.#parts.account.isPlausibleCost(cost)
+      if (await this.#isPlausible) return { cost, costSource: 'header' }
+    }
+    const derived = cost !== undefined || remaining === undefined ? undefined : await this.#deriveCost(remaining)
     if (derived !== undefined) return { cost: derived, costSource: 'balance' }
     return { cost: this.#call.estimate, costSource: 'estimate' }
   }

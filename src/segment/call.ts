@@ -2,6 +2,7 @@ import type { ImageBytes, Result } from '../contracts/types.js'
 import type { KeyedRequest } from './keyed-request.js'
 import type { FlightLeader, PipelineParts, Reservation, UpstreamOutcome } from './ports.js'
 import { timed } from './story.js'
+import type { UpstreamAttempt } from './upstream-port.js'
 
 /** Sends of a request that Segmind refuses for its rate, at most. */
 const MAX_SENDS = 4
@@ -93,12 +94,13 @@ function slotRequest({ caller, isBatch = false, latestDeadline }: KeyedRequest, 
  */
 async function call(
   image: ImageBytes,
-  { params, story }: KeyedRequest,
+  { key, params, story }: KeyedRequest,
   { onSubmitted, reservation }: SlotCall,
   { upstream }: PipelineParts,
 ): Promise<UpstreamOutcome> {
   try {
-    return await upstream.segment(image, params, { onAttempt: attempt => story?.recordAttempt(attempt), onSubmitted })
+    const onAttempt = (attempt: UpstreamAttempt) => story?.recordAttempt(attempt)
+    return await upstream.segment(image, params, { question: key, onAttempt, onSubmitted })
   } catch (error) {
     await reservation.unknown()
     throw error

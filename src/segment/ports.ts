@@ -14,7 +14,9 @@ import type {
   Size,
   Team,
 } from '../contracts/types.js'
+import type { SharedAccount } from './account-port.js'
 import type { Audience } from './audience.js'
+import type { PaidFailures } from './paid-failures.js'
 import type { Slots } from './slots-port.js'
 import type { Bill, Upstream } from './upstream-port.js'
 
@@ -92,13 +94,6 @@ export interface Reservation {
   release(bill?: Bill): Promise<void>
   /** Keeps the estimate booked: the request was sent, and its outcome is unknown. */
   unknown(bill?: Bill): Promise<void>
-}
-
-/** The account behind the shared key. `latest` is undefined while the balance is unknown. */
-interface SharedAccount {
-  /** Throws `credits_exhausted`, or `credits_reserved` for a team that is not protected. */
-  gate: { admit(team: Team): void }
-  balance: { readonly latest: { remaining: Nanocredits } | undefined }
 }
 
 export interface Ledger {
@@ -283,6 +278,7 @@ export interface PipelineParts {
   ledger: Ledger
   slots: Slots
   upstream: Upstream
+  paidFailures: PaidFailures
   journal: Journal
   observer: { resultAnswered(team: string, how: How, cost: Nanocredits): void }
   now: Clock

@@ -54,7 +54,8 @@ export async function buy(request: KeyedRequest, leader: LeaderContext, parts: P
   const image = await bytesOf(request, parts)
   const size = await timed(story, 'check image', parts.checkImage(image, params))
   keepImage(request, parts)
-  parts.account.gate.admit(caller.team)
+  if (!request.mustBuy) parts.paidFailures.admit(key)
+  parts.account.gate.admit(caller.team, image.byteLength)
   parts.upstream.admit()
   const { callId, at } = leader.note
   if (story) story.balanceBefore = parts.account.balance.latest?.remaining
@@ -69,10 +70,15 @@ export async function buy(request: KeyedRequest, leader: LeaderContext, parts: P
   if (story) story.balanceAfter = outcome.bill.remaining
   if (pixels) await describePixels(request, reservation, pixels)
   if (outcome.kind === 'failed') {
-    if (outcome.error.billed !== 'unknown') leader.openJob = undefined
-    throw await bookFailure(outcome, reservation)
+    const { billed, code } = outcome.error
+    if (billed !== 'unknown') leader.openJob = undefined
+    if (billed === 'yes') parts.paidFailures.failed(key)
+    const error = await bookFailure(outcome, reservation)
+    if (code !== 'credits_exhausted') throw error
+    throw await parts.account.gate.refused(error, caller.team, image.byteLength)
   }
   leader.openJob = undefined
+  parts.paidFailures.succeeded(key)
   const cost = await reservation.costOf(outcome.bill)
   const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: caller.team.id, ...describe(request) })
   // Both at once. A process killed between them would leave a paid result without an entry, or an

@@ -13,7 +13,7 @@ export interface QuoteParts extends PipelineParts {
    * The error with which a purchase by this team would be refused now for lack of credits or
    * budget. Never rejects.
    */
-  wouldRefuse(team: Team): Promise<GatewayError | undefined>
+  wouldRefuse(team: Team, imageBytes: number): Promise<GatewayError | undefined>
   /** The queue for slots as a new interactive request of this team would find it. */
   queue: ForecastQueue
 }
@@ -78,7 +78,7 @@ async function refusalOf(
   const bytes = await bytesOf(request, parts).catch(asUnknownImage)
   if (bytes instanceof GatewayError) return bytes
   await parts.checkImage(bytes, request.params)
-  return (await parts.wouldRefuse(request.caller.team)) ?? upstreamRefusal(parts) ?? queue.refusal
+  return (await parts.wouldRefuse(request.caller.team, bytes.byteLength)) ?? upstreamRefusal(parts) ?? queue.refusal
 }
 
 /** An image that is missing is part of the forecast; every other error ends the quote. */

@@ -34,6 +34,8 @@ export interface UpstreamAttempt {
 
 /** Terms of one call. */
 export interface CallTerms {
+  /** Names the image and its parameters. Failures of one question alone are no outage. */
+  question: string
   onAttempt?(attempt: UpstreamAttempt): void
   /** Called, and awaited, when Segmind has accepted the call as a job, before the first poll. */
   onSubmitted(jobId: string): Promise<void>

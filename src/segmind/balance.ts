@@ -7,6 +7,8 @@ import { type ErrorContext, errorFromResponse } from './wire-error.js'
 
 export interface ReportedBalance {
   remaining: Nanocredits
+  /** The free credits in `remaining`. */
+  free: Nanocredits
 }
 
 /** Reads the account balance from a response. Throws `upstream_*`. */
@@ -14,9 +16,9 @@ export function balanceFrom({ head, body, end }: Exchange, context: ErrorContext
   if (head && head.status !== 200) throw errorFromResponse({ ...head, body }, context)
   if (end === 'timeout') throw new GatewayError('upstream_timeout', 'Segmind did not return the balance in time.')
   if (!head) throw new GatewayError('upstream_unavailable', 'The balance request to Segmind failed.')
-  const remaining = end === 'complete' ? readBalance(body.toString('utf8')) : undefined
-  if (remaining === undefined) throw new GatewayError('upstream_failed', 'Segmind returned no readable balance.')
-  return { remaining }
+  const balance = end === 'complete' ? readBalance(body.toString('utf8')) : undefined
+  if (balance === undefined) throw new GatewayError('upstream_failed', 'Segmind returned no readable balance.')
+  return balance
 }
 
 /** Turns the response to a breaker probe (a balance request) into a call outcome. Never throws. */

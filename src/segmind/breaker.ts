@@ -19,12 +19,15 @@ export interface Breaker {
   readonly state: BreakerState
   /** Throws `upstream_unavailable` unless the breaker is closed. */
   admit(): void
-  /** Makes the call. Returns `upstream_unavailable` as a failure unless the breaker is closed. */
-  run(call: () => Promise<CallOutcome>): Promise<UpstreamOutcome>
+  /**
+   * Makes the call for a question (an image with its parameters). Returns `upstream_unavailable` as
+   * a failure unless the breaker is closed.
+   */
+  run(question: string, call: () => Promise<CallOutcome>): Promise<UpstreamOutcome>
   close(): void
 }
 
-/** Consecutive failures that open the breaker. */
+/** Consecutive failures, each of another question, that open the breaker. */
 const THRESHOLD = 5
 const FIRST_PROBE_MS = 5_000
 const MAX_PROBE_MS = 60_000
@@ -83,7 +86,7 @@ export function createBreaker(options: BreakerOptions): Breaker {
     admit() {
       if (policy.state !== CircuitState.Closed) throw openError()
     },
-    async run(call) {
+    async run(question, call) {
       if (policy.state !== CircuitState.Closed) return { kind: 'failed', error: openError(), bill: {} }
       const openingsBefore = openings
       const outcome = await call()
@@ -91,7 +94,8 @@ export function createBreaker(options: BreakerOptions): Breaker {
       // it does not. An outage does not count if the breaker opened after the call began. The race
       // that prevents: eight calls hang · five time out and open the breaker · the probe closes it ·
       // the other three time out and would open it again, although Segmind is back.
-      const isEvidence = outcome.kind === 'answered' || (isOutage(outcome) && openings === openingsBefore)
+      const isNews = isOutage(outcome) && openings === openingsBefore && failures.isNews(question, outcome)
+      const isEvidence = outcome.kind === 'answered' || isNews
       if (isEvidence && policy.state === CircuitState.Closed) await policy.execute(() => outcome)
       return outcome
     },
@@ -100,7 +104,7 @@ export function createBreaker(options: BreakerOptions): Breaker {
 }
 
 /**
- * Counts consecutive failures. After a successful probe one failure opens the breaker again: the
+ * Counts consecutive failures of different questions. After a successful probe one failure opens the breaker again: the
  * balance endpoint may work while the model is down. Only a successful call restores the full
  * threshold.
  */
@@ -110,9 +114,23 @@ class FailureCount implements IBreaker {
   probes = 0
   #consecutive = 0
   #isOnTrial = false
+  /** Questions that failed since the last success. */
+  readonly #questions = new Set<string>()
+
+  /**
+   * Tells whether a failure adds to what is known: one question that fails again and again shows
+   * nothing about the others. A request that never reached Segmind failed whatever it asked.
+   */
+  isNews(question: string, outcome: CallOutcome): boolean {
+    if (this.#isOnTrial || (outcome.kind === 'failed' && outcome.error.code === 'upstream_unavailable')) return true
+    if (this.#questions.has(question)) return false
+    this.#questions.add(question)
+    return true
+  }
 
   success(state: CircuitState): void {
     this.#consecutive = 0
+    this.#questions.clear()
     this.#isOnTrial = state !== CircuitState.Closed
     if (!this.#isOnTrial) this.probes = 0
   }

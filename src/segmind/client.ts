@@ -73,7 +73,7 @@ export function createSegmindClient(options: SegmindClientOptions): SegmindClien
     admit: breaker.admit,
     segment(image, params, terms) {
       if (connection.closing.aborted) return Promise.resolve(closedFailure())
-      return track(breaker.run(() => send(connection, { image, params, terms }, settings)))
+      return track(breaker.run(terms.question, () => send(connection, { image, params, terms }, settings)))
     },
     resume: jobId => track(resumeJob(connection, jobId, settings)),
     async balance() {

@@ -30,16 +30,17 @@ export function readBill(headers: WireHeaders): Bill {
 }
 
 /**
- * Reads the account balance: the exact sum of `credits` and `free-credits`. One of the two may be
- * missing. Returns `undefined` when both are missing or one is no number: unknown is never 0.
+ * Reads the account balance: the exact sum of `credits` and `free-credits`, and the latter alone.
+ * One of the two may be missing. Returns `undefined` when both are missing or one is no number:
+ * unknown is never 0.
  */
-export function readBalance(body: string): Nanocredits | undefined {
-  const given = Object.entries(parseObject(body)).filter(
-    ([name, value]) => (name === 'credits' || name === 'free-credits') && value !== null,
-  )
-  const amounts = given.map(([, value]) => amountOf(value)).filter(amount => amount !== undefined)
-  if (given.length === 0 || amounts.length < given.length) return undefined
-  return amounts.reduce((sum, amount) => sum + amount, 0)
+export function readBalance(body: string): { remaining: Nanocredits; free: Nanocredits } | undefined {
+  const given = parseObject(body) as Record<string, unknown>
+  const [credits, free] = [given.credits ?? undefined, given['free-credits'] ?? undefined]
+  const amounts = [credits, free].map(value => (value === undefined ? 0 : amountOf(value)))
+  const [paid, unpaid] = amounts
+  if ((credits === undefined && free === undefined) || paid === undefined || unpaid === undefined) return undefined
+  return { remaining: paid + unpaid, free: unpaid }
 }
 
 function parseObject(body: string): object {

@@ -12,6 +12,7 @@ const KNOWN = {
   flights: { role: ['leader', 'follower', 'takeover', 'unguarded'] },
   lostResults: { why: ['no_room', 'refused'] },
   orphans: { fate: ['resumed', 'unknown'] },
+  implausible: { figure: ['cost', 'balance'] },
 } as const
 
 /**
@@ -77,6 +78,7 @@ function makeCounters(register: Registry) {
     ),
     lostResults: counter('lost_results_total', 'Paid results that were not stored, by reason.', 'why'),
     orphans: counter('orphaned_calls_total', 'Calls left by processes that died, by outcome.', 'fate'),
+    implausible: counter('implausible_figures_total', 'Figures of Segmind that were not used, by figure.', 'figure'),
     storeFailures: counter('store_failures_total', 'Failed store operations.', 'doing'),
   }
 }

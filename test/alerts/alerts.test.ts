@@ -34,7 +34,7 @@ class StagedFacts implements AlertFacts {
   }
 
   async credits() {
-    return { burn: {}, state: this.state, drifts: [] }
+    return { burn: {}, state: this.state, drifts: [], implausible: [] }
   }
 
   sharedKey() {

@@ -31,6 +31,7 @@ const credits = (fields: Partial<CreditFacts> = {}): CreditFacts => ({
   burn: {},
   state: undefined,
   drifts: [],
+  implausible: [],
   ...fields,
 })
 
@@ -191,6 +192,26 @@ t.test('each foreign use of the shared key alerts once', async t => {
   t.strictSame(keys({ credits: credits({ drifts }) }), ['drift:e1', 'drift:e2'])
 })
 
+t.test('each implausible figure alerts once, with both figures', async t => {
+  const implausible = [
+    { id: 'e3', at: NOW - 1000, figure: 'cost', claimed: 17 * CREDIT, expected: 1_700_000 },
+    { id: 'e4', at: NOW, figure: 'balance', claimed: -CREDIT, expected: 9 * CREDIT },
+  ] as const
+  t.strictSame(evaluate({ credits: credits({ implausible }) })[0], {
+    key: 'implausible:e3',
+    type: 'credits.implausible',
+    data: {
+      id: 'e3',
+      figure: 'cost',
+      at: '2026-11-27T09:59:59.000Z',
+      claimedCredits: 17,
+      expectedCredits: 0.0017,
+    },
+    text: 'Segmind stated a cost of 17 credits where about 0.0017 were expected. The figure was not used.',
+  })
+  t.strictSame(keys({ credits: credits({ implausible }) }), ['implausible:e3', 'implausible:e4'])
+})
+
 t.test('a refused shared key alerts, and an accepted one clears', async t => {
   t.match(onlyOne({ sharedKey: 'refused' }), {
     key: 'upstream:unauthorized',
@@ -206,9 +227,10 @@ t.test('no text contains characters that Slack interprets', async t => {
     credits: emptyIn(HOUR, {
       state: { name: 'reserve', since: NOW },
       drifts: [{ id: 'e', at: NOW, kind: 'foreign', amount: 1 }],
+      implausible: [{ id: 'i', at: NOW, figure: 'cost', claimed: 2, expected: 1 }],
     }),
     sharedKey: 'refused',
   })
-  t.equal(everything.length, 5)
+  t.equal(everything.length, 6)
   for (const condition of everything) if (!condition.isCleared) t.notMatch(condition.text, /[&<>\n]/)
 })

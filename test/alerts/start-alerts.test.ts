@@ -8,7 +8,7 @@ import { isSigned, startReceiver } from './receiver.js'
 
 const REFUSED: AlertFacts = {
   budgets: async () => [],
-  credits: async () => ({ burn: {}, state: undefined, drifts: [] }),
+  credits: async () => ({ burn: {}, state: undefined, drifts: [], implausible: [] }),
   sharedKey: () => 'refused',
 }
 

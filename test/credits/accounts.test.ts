@@ -29,7 +29,7 @@ function open(t: Test, world: World, changes: Partial<AccountsOptions> = {}) {
     reserve: 0,
     timeZone: 'UTC',
     whenStoreIsDown: 'closed',
-    requestBalance: async () => 1,
+    requestBalance: async () => ({ remaining: 1, free: 0 }),
     now: () => world.now,
     observer: recordingObserver(event => world.events.push(event)),
     ...changes,

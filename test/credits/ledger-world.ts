@@ -68,6 +68,7 @@ export function recordingObserver(record: (event: string) => void): CreditsObser
     creditStateChanged: () => {},
     accountEventRecorded: () => {},
     balanceRequestFailed: () => {},
+    figureImplausible: ({ figure, claimed }) => record(`implausible ${figure} ${claimed}`),
   }
 }
 
@@ -101,6 +102,8 @@ export function startProcess(world: World, changes: ProcessChanges = {}) {
     account: {
       price,
       gate: { refusal: () => undefined },
+      state: { apply: async ({ kind }) => void record(`credits ${kind}`) },
+      isPlausibleCost: async cost => changes.isPlausibleCost?.(cost) ?? true,
       balance: { latest: undefined },
       balanceReported: async ({ remaining }) => void record(`balance ${remaining}`),
       costFromBalance: async () => undefined,
@@ -138,6 +141,8 @@ export interface ProcessChanges {
   store?: Partial<LedgerStore>
   spool?: Partial<StepSpool>
   resume?: RecoveryOptions['resume']
+  /** Default: every cost is believed. */
+  isPlausibleCost?(cost: number): boolean
 }
 
 export function aPlan(callId: string, caller: Caller = aCaller(), changes: Partial<PlannedCall> = {}): PlannedCall {

@@ -395,13 +395,13 @@ t.test('wouldRefuse returns the error of a purchase and reserves nothing', async
   for (const [why, budget, code] of rows) {
     const { ledger, world } = books(t)
     await ledger.reserve(aPlan('c1'))
-    const refusal = await ledger.wouldRefuse(aCaller(budget ? { budget } : {}).team)
+    const refusal = await ledger.wouldRefuse(aCaller(budget ? { budget } : {}).team, 1)
     t.equal(refusal?.code, code, why)
     if (code) t.ok((refusal?.retryAfterSeconds ?? 0) > 0)
     t.equal(world.entries.size, 1)
   }
   const { ledger, world } = books(t, { store: { booked: async () => Promise.reject(new StoreError('down')) } })
-  t.equal((await ledger.wouldRefuse(budgeted.team))?.code, 'store_unavailable')
-  t.equal(await ledger.wouldRefuse(aCaller().team), undefined, 'a team without a budget is not refused')
+  t.equal((await ledger.wouldRefuse(budgeted.team, 1))?.code, 'store_unavailable')
+  t.equal(await ledger.wouldRefuse(aCaller().team, 1), undefined, 'a team without a budget is not refused')
   t.equal(world.entries.size, 0)
 })

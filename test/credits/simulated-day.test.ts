@@ -61,14 +61,16 @@ function startReplica(t: Test, day: Day) {
     reserve: RESERVE,
     timeZone: 'Europe/Berlin',
     whenStoreIsDown: 'closed',
-    requestBalance: () => segmind.readBalance(),
+    requestBalance: async () => ({ remaining: await segmind.readBalance(), free: 0 }),
     now,
+    later: work => work(),
     observer: {
       storeFailed: (error, operation) => t.fail(`${operation}: ${error}`),
       callBooked: () => {},
       creditStateChanged: ({ name }) => events.push(name),
       accountEventRecorded: ({ kind }) => events.push(kind),
       balanceRequestFailed: () => {},
+      figureImplausible: figure => t.fail(`implausible: ${JSON.stringify(figure)}`),
       ledgerStepLost: () => t.fail('a step was lost'),
       orphanSettled: () => t.fail('a call was orphaned'),
     },
@@ -83,6 +85,7 @@ function startReplica(t: Test, day: Day) {
   t.teardown(() => flights.close())
   const { parts } = world(
     {
+      account: accounts.account,
       ledger: accounts.ledger,
       journal: accounts.journal,
       leases: flights,

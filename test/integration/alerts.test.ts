@@ -19,6 +19,7 @@ t.test('two replicas send one alert each for a budget, a refused shared key and 
   // Both replicas see the refused key and check all conditions.
   one.upstream.script({ status: 401, body: { error: 'no' } }, { status: 401, body: { error: 'no' } })
   await Promise.all([one, two].map((gateway, index) => gateway.segment({ prompt: `cat ${index}` }, { team: 'labs' })))
+  one.upstream.remaining = 0
   one.upstream.script({ status: 406, body: { error: 'Insufficient credits' } })
   t.equal((await two.segment({ prompt: 'bird' }, { team: 'labs' })).status, 503)
   await receiver.until(3)

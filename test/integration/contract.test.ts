@@ -445,6 +445,7 @@ async function startBusy(): Promise<TestGateway> {
 
 t.test('empty and reserved credits', async () => {
   const broke = await start()
+  broke.upstream.remaining = 0
   broke.upstream.script({ status: 406, body: { error: 'Insufficient credits' } })
   await refused('503 credits_exhausted', segment(broke))
   await refused('503 credits_exhausted', segment(broke))
@@ -480,6 +481,7 @@ t.test('a result fetched later', async t => {
   const gate = small.upstream.hold()
   const accepted = await segment(small, {}, later)
   t.equal(accepted.status, 202)
+  t.equal((await segment(small, {}, later, '/v1/sam-v2-image')).status, 202)
   const path = accepted.headers.location ?? ''
   t.equal((await get(small, path)).status, 202)
   t.equal((await get(small, path, { method: 'HEAD' })).status, 202)

@@ -179,6 +179,7 @@ t.test('a call that cannot be paid is a 406 that mentions credits and is not ret
       status: 406,
     })
   }
+  broke.upstream.remaining = 0
   broke.upstream.script({ status: 406, body: { error: 'Insufficient credits' } })
   const answer = await send('vision', '/v1/sam-v2-image')
   t.equal(answer.status, 406)

@@ -1,7 +1,9 @@
 import t from 'tap'
 import type { Coalescer } from '../../src/cache/coalescer.js'
 import { GatewayError } from '../../src/contracts/errors.js'
+import type { CacheKey } from '../../src/contracts/types.js'
 import type { SegmentRequest } from '../../src/segment/keyed-request.js'
+import { PaidFailures } from '../../src/segment/paid-failures.js'
 import { segment } from '../../src/segment/pipeline.js'
 import type { FlightLeader, Purchase } from '../../src/segment/ports.js'
 import { Story } from '../../src/segment/story.js'
@@ -225,8 +227,44 @@ t.test('a billed failure is charged to the leader only; a stale answer reports t
   held.open()
   await t.rejects(leader, { code: 'upstream_failed', billed: 'yes' })
   await t.rejects(follower, { code: 'upstream_failed', billed: 'no' })
-  cache.set(KEY, kept('old', state.now - 120_000))
+  cache.set(KEY, kept('old', state.now - 110_000))
+  t.match(await ask(), { how: 'stale', charged: 0 }, 'it is not bought again at once')
+  state.now += 30_000
   t.match(await ask(), { how: 'stale', charged: 1700 })
+})
+
+t.test('a purchase that was paid and gave no picture is not repeated before a growing pause is over', async t => {
+  const { ask, upstream, state } = world()
+  const plain = upstream.segment
+  upstream.segment = async () => failure('upstream_failed', 'yes', { cost: 1700 })
+  for (const [times, pauseMs] of [30_000, 60_000, 120_000].entries()) {
+    await t.rejects(ask(), { code: 'upstream_failed', billed: 'yes' })
+    const retryAfterSeconds = pauseMs / 1_000
+    await t.rejects(ask(), { code: 'upstream_failed', billed: 'no', retryAfterSeconds })
+    state.now += pauseMs - 1
+    await t.rejects(ask(), { code: 'upstream_failed', billed: 'no', retryAfterSeconds: 1 })
+    state.now++
+    t.equal(state.calls, times + 1)
+  }
+  t.match(await ask(request({ params: { prompt: 'another', overlayMask: true } })).catch(error => error), {
+    billed: 'yes',
+  })
+  const noCache = request({ cache: { ...NO_DIRECTIVES, noCache: true } })
+  await t.rejects(ask(noCache), { code: 'upstream_failed', billed: 'yes' }, 'no-cache asks for it')
+  t.equal(state.calls, 5)
+  state.now += 3_600_000
+  upstream.segment = plain
+  t.match(await ask(), { how: 'miss' })
+})
+
+t.test('only the latest thousand paid failures are remembered', async t => {
+  const failures = new PaidFailures(() => 0)
+  const keys = Array.from({ length: 1_001 }, (_, index) => `key ${index}` as CacheKey)
+  for (const key of keys) failures.failed(key)
+  t.doesNotThrow(() => failures.admit(keys[0] as CacheKey))
+  for (const key of keys.slice(1)) t.throws(() => failures.admit(key), { code: 'upstream_failed' })
+  failures.succeeded(keys[1] as CacheKey)
+  t.doesNotThrow(() => failures.admit(keys[1] as CacheKey))
 })
 
 t.test('a call that throws returns its slot and stays booked as unknown', async t => {

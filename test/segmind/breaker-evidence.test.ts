@@ -47,8 +47,9 @@ function createProbedBreaker(t: Test) {
     onChange: () => changed(),
   })
   t.teardown(() => breaker.close())
+  let questions = 0
   const fail = async (times: number) => {
-    for (let time = 0; time < times; time++) await breaker.run(async () => bad())
+    for (let time = 0; time < times; time++) await breaker.run(`question ${questions++}`, async () => bad())
   }
   const probed = async () => {
     const closed = new Promise<void>(resolve => {
@@ -66,7 +67,7 @@ for (const code of REFUSALS) {
   t.test(`${code} does not interrupt a series of failures`, async t => {
     const { breaker, fail } = createProbedBreaker(t)
     await fail(4)
-    await breaker.run(async () => bad(code))
+    await breaker.run('refused', async () => bad(code))
     t.equal(breaker.state, 'closed')
     await fail(1)
     t.equal(breaker.state, 'open')
@@ -76,7 +77,7 @@ for (const code of REFUSALS) {
     const { breaker, fail, probed } = createProbedBreaker(t)
     await fail(5)
     await probed()
-    await breaker.run(async () => bad(code))
+    await breaker.run('refused', async () => bad(code))
     t.equal(breaker.state, 'closed')
     await fail(1)
     t.equal(breaker.state, 'open')
@@ -86,7 +87,7 @@ for (const code of REFUSALS) {
 t.test('a call that began before the breaker opened and fails after the probe does not open it again', async t => {
   const { breaker, fail, probed } = createProbedBreaker(t)
   const ends: ((outcome: UpstreamOutcome) => void)[] = []
-  const begin = () => breaker.run(() => new Promise(resolve => ends.push(resolve)))
+  const begin = () => breaker.run(`slow ${ends.length}`, () => new Promise(resolve => ends.push(resolve)))
   const [first, second] = [begin(), begin()]
   await fail(5)
   await probed()
@@ -135,7 +136,9 @@ async function setUp(t: Test) {
     await client.close()
     await fake.close()
   })
-  const ask = () => client.segment(IMAGE, { prompt: 'cat', overlayMask: true }, { onSubmitted: async () => {} })
+  let questions = 0
+  const ask = (question = `question ${questions++}`) =>
+    client.segment(IMAGE, { prompt: 'cat', overlayMask: true }, { question, onSubmitted: async () => {} })
   const callFive = async (answer: FakeAnswer) => {
     fake.script(...Array<FakeAnswer>(5).fill(answer))
     for (let time = 0; time < 5; time++) await ask()
@@ -158,6 +161,24 @@ for (const status of [400, 401, 403, 404, 405, 406, 410, 422]) {
     t.equal(client.breaker, 'closed')
   })
 }
+
+t.test('one question that fails again and again does not open the breaker for the others', async t => {
+  const { fake, client, ask } = await setUp(t)
+  fake.script(...Array<FakeAnswer>(12).fill({ body: 'no picture' }))
+  for (let time = 0; time < 8; time++) await ask('the same')
+  t.equal(client.breaker, 'closed')
+  for (let time = 0; time < 3; time++) await ask()
+  t.equal(client.breaker, 'closed', 'four questions have failed')
+  await ask()
+  t.equal(client.breaker, 'open', 'the fifth has failed')
+})
+
+t.test('calls that do not reach Segmind open the breaker whatever they ask', async t => {
+  const { fake, client, ask } = await setUp(t)
+  await fake.close()
+  for (let time = 0; time < 5; time++) await ask('the same')
+  t.equal(client.breaker, 'open')
+})
 
 t.test('an open breaker requests the balance and sends nothing that costs credits', async t => {
   const { fake, client, states, ask, callFive, probe } = await setUp(t)

@@ -35,8 +35,8 @@ function setUp() {
     random: () => 1,
     onChange: change => changes.push(change),
   })
-  const call = (outcome: UpstreamOutcome = GOOD) =>
-    breaker.run(async () => {
+  const call = (outcome: UpstreamOutcome = GOOD, question = `question ${state.calls}`) =>
+    breaker.run(question, async () => {
       state.calls++
       return outcome
     })
@@ -117,7 +117,7 @@ t.test('after a successful probe one failure opens the breaker again, until a ca
 t.test('calls in flight when the breaker opens end normally', async t => {
   const { breaker, fail } = setUp()
   let answer = (_outcome: UpstreamOutcome): void => {}
-  const under = breaker.run(() => new Promise(resolve => (answer = resolve)))
+  const under = breaker.run('question', () => new Promise(resolve => (answer = resolve)))
   await fail(5)
   answer(GOOD)
   t.match(await under, { kind: 'answered' })

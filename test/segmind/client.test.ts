@@ -21,7 +21,7 @@ const IMAGE: ImageBytes = {
   byteLength: IMAGE_BYTES.length,
 }
 const CAT: Params = { prompt: 'cat', overlayMask: true }
-const TERMS: CallTerms = { onSubmitted: async () => {} }
+const TERMS: CallTerms = { question: 'q', onSubmitted: async () => {} }
 
 interface Setup {
   fake: FakeSegmind
@@ -508,11 +508,11 @@ t.test('a balance request does not wait for calls that use all connections', asy
   const call = client.segment(IMAGE, CAT, TERMS)
   await fake.arrived(1)
   fake.scriptBalance({ body: '{"credits":1.5,"free-credits":0.0184921035}' })
-  t.same(await client.balance(), { remaining: 1_518_492_104 })
+  t.same(await client.balance(), { remaining: 1_518_492_104, free: 18_492_104 })
   t.equal(fake.balanceCalls, 1)
   gate.open()
   pictureOf(await call)
-  t.same(await client.balance(), { remaining: fake.remaining })
+  t.same(await client.balance(), { remaining: fake.remaining, free: fake.remaining })
 })
 
 const BALANCE_FAILURES: [title: string, answer: FakeAnswer, code: ErrorCode][] = [

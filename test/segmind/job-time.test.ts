@@ -113,6 +113,7 @@ t.test('the deadline of a job starts when Segmind accepts it', async t => {
     { type: 'jpeg', digest: '0'.repeat(64), chunks: [Buffer.from('picture')], byteLength: 7 },
     { prompt: 'cat', overlayMask: true },
     {
+      question: 'q',
       onSubmitted: async () => {
         deadlinesAtReport = begun.length
       },

@@ -36,6 +36,7 @@ async function setUp(t: Test, options: Partial<SegmindClientOptions> = {}) {
     await fake.close()
   })
   const terms: CallTerms = {
+    question: 'q',
     onSubmitted: async jobId => void submitted.push(jobId),
   }
   return { fake, client, pausesMs, submitted, attempts, ask: () => client.segment(IMAGE, CAT, terms), terms }

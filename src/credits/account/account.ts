@@ -1,13 +1,15 @@
-import type { Burn, Runway } from '../../contracts/account.js'
+import type { Burn, ImplausibleFigure, Runway } from '../../contracts/account.js'
 import type { Clock } from '../../contracts/clock.js'
+import { withDeadline } from '../../contracts/deadline.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { LedgerStore, LedgerTotals, RecordStore } from '../../contracts/store.js'
 import type { CreditsObserver } from '../observer.js'
 import type { BudgetCalendar } from '../windows.js'
-import { Balance } from './balance.js'
+import { type AccountBalance, Balance, type BalanceAnswer } from './balance.js'
 import { SharedCreditState } from './credit-state.js'
 import { CreditGate } from './gate.js'
 import { AccountHistory } from './history.js'
+import { BalancePlausibility, explainsCost } from './plausibility.js'
 import { PriceEstimate } from './price.js'
 import { Reconciler } from './reconciler.js'
 import { burnOf, runwayOf } from './runway.js'
@@ -20,10 +22,12 @@ export interface AccountOptions {
   priceEstimate: Nanocredits
   reserve: Nanocredits
   /** Requests the balance from Segmind's free endpoint. */
-  requestBalance(): Promise<Nanocredits>
+  requestBalance(): Promise<AccountBalance>
   now: Clock
   /** False while the ledger may lack steps that have happened. */
   isSettled(): boolean
+  /** Runs `work` after a time in milliseconds, unless the process ends before. Default: a timer. */
+  later?: ((work: () => void, ms: number) => void) | undefined
   observer: CreditsObserver
 }
 
@@ -46,6 +50,12 @@ export interface BalanceReport {
 
 /** Calls assumed to be in flight where their number is unknown. */
 const UNKNOWN_OVERLAP = 8
+/** Wait before an implausible answer of the balance endpoint is confirmed or refuted by another one. */
+const CONFIRM_MS = 2_000
+/** A cost of this many times the learned price is believed only if the balance explains it. */
+const IMPLAUSIBLE_FACTOR = 10
+/** Longest wait for a balance that a decision depends on. */
+const BALANCE_WAIT_MS = 3_000
 /** Largest age of the balance before a call from which the cost of the call may be derived. */
 const DELTA_AGE_MS = 600_000
 
@@ -60,8 +70,11 @@ export class Account {
   readonly gate: CreditGate
   readonly reconciler: Reconciler
   readonly #history: AccountHistory
+  readonly #plausibility: BalancePlausibility
   readonly #options: AccountOptions
   #burn: Burn = {}
+  /** Reserved for calls in flight, as last read. */
+  #reserved: Nanocredits = 0
   #refreshing: Promise<void> | undefined
   readonly #work = new Set<Promise<unknown>>()
 
@@ -71,8 +84,20 @@ export class Account {
     this.price = new PriceEstimate(priceEstimate)
     this.state = new SharedCreditState({ records, reserve, price: this.price, observer })
     this.balance = this.#openBalance()
-    this.gate = new CreditGate({ state: this.state, balance: this.balance, price: this.price, now })
+    this.gate = new CreditGate({
+      state: this.state,
+      balance: this.balance,
+      currentBalance: () => this.currentBalance(),
+      price: this.price,
+      now,
+    })
     this.reconciler = this.#openReconciler()
+    this.#plausibility = new BalancePlausibility({
+      anchor: () => this.reconciler.record?.anchor,
+      refreshAnchor: () => this.reconciler.refresh(),
+      maxCost: this.price.max,
+      onRefuted: figure => this.#implausible(figure),
+    })
     this.#history = new AccountHistory({ records, now, observer })
   }
 
@@ -106,16 +131,40 @@ export class Account {
   }
 
   /**
-   * Takes a balance that a response reported. Resolves once the balance is shared. The comparison
-   * with the ledger continues in the background.
+   * Takes a balance that a response reported, if it is plausible. Resolves once the balance is
+   * shared. The comparison with the ledger continues in the background.
    */
   async balanceReported({ remaining, since, reserved, ended, notes }: BalanceReport): Promise<void> {
     const at = this.#options.now()
     const overlap = overlapOf(reserved, ended, notes)
+    if (ended) {
+      this.#reserved = ended.reserved
+      const atMost = overlap ?? UNKNOWN_OVERLAP + ended.reservedCalls
+      const verdict = await this.#plausibility.weigh({ source: 'header', remaining, totals: ended, overlap: atMost })
+      if (verdict === 'held') this.#inBackground(this.balance.refresh({ mustRequest: true }))
+      if (verdict !== 'plausible') return
+    }
     const shared = this.balance.record({ remaining, at, since, slack: (overlap ?? UNKNOWN_OVERLAP) * this.price.max })
     if (ended && overlap !== undefined)
       this.#inBackground(this.reconciler.observe({ remaining, at, totals: ended, overlap }))
     await shared
+  }
+
+  /**
+   * Tells whether a cost that Segmind stated is believed: it is in the range of the learned price, or
+   * the balance has dropped by it. Reports a cost that is not.
+   */
+  async isPlausibleCost(cost: Nanocredits): Promise<boolean> {
+    const expected = this.price.current()
+    if (cost < IMPLAUSIBLE_FACTOR * expected || (await this.#balanceExplains(cost))) return true
+    this.#implausible({ figure: 'cost', claimed: cost, expected })
+    return false
+  }
+
+  /** Requests the balance now. Undefined if neither this nor an answer of the last minutes gives it. */
+  async currentBalance(): Promise<Nanocredits | undefined> {
+    await withDeadline(this.balance.refresh({ mustRequest: true }), BALANCE_WAIT_MS, () => undefined)
+    return this.balance.state === 'fresh' ? this.balance.latest?.remaining : undefined
   }
 
   /**
@@ -128,7 +177,12 @@ export class Account {
     notes: number,
   ): Promise<Nanocredits | undefined> {
     const before = this.reconciler.record?.anchor
-    const isKnown = before && !before.loose && before.sequence === reserved.sequence - 1 && reserved.reservedCalls === 1
+    const isKnown =
+      this.#plausibility.isHeaderComparable &&
+      before &&
+      !before.loose &&
+      before.sequence === reserved.sequence - 1 &&
+      reserved.reservedCalls === 1
     if (!isKnown || this.#options.now() - before.at > DELTA_AGE_MS) return undefined
     const now = await this.#options.store.totals().catch(() => undefined)
     const cost = before.remaining - remaining
@@ -158,13 +212,38 @@ export class Account {
   async #measure(): Promise<void> {
     const { store, now, observer } = this.#options
     try {
-      const { spent, reservedCalls } = await store.totals()
+      const { spent, reserved, reservedCalls } = await store.totals()
+      this.#reserved = reserved
       const outflow = spent + (this.drift ?? 0)
       await this.#history.record({ remaining: this.balance.latest?.remaining, inFlight: reservedCalls, outflow })
       this.#burn = burnOf(this.#history.outflows, { at: now(), outflow })
     } catch (error) {
       observer.storeFailed(error, 'burn: read')
     }
+  }
+
+  /** Compares the drop of the balance, as the endpoint states it now, with the cost of one call. */
+  async #balanceExplains(cost: Nanocredits): Promise<boolean> {
+    const { store, requestBalance } = this.#options
+    const anchor = this.reconciler.record?.anchor
+    if (!anchor) return false
+    const answers = Promise.all([requestBalance(), store.totals()]).catch(() => undefined)
+    const [balance, totals] = (await withDeadline(answers, BALANCE_WAIT_MS, () => undefined)) ?? []
+    if (!balance || !totals) return false
+    return explainsCost(cost, balance.remaining, { anchor, totals, maxCost: this.price.max })
+  }
+
+  #implausible(figure: ImplausibleFigure): void {
+    this.#options.observer.figureImplausible(figure)
+    this.#inBackground(this.reconciler.recordImplausible(figure))
+  }
+
+  async #isPlausibleAnswer(answer: BalanceAnswer): Promise<boolean> {
+    this.#reserved = answer.totals.reserved
+    const verdict = await this.#plausibility.weigh({ source: 'endpoint', ...answer })
+    const { later = runLater } = this.#options
+    if (verdict === 'held') later(() => this.#inBackground(this.balance.refresh({ mustRequest: true })), CONFIRM_MS)
+    return verdict === 'plausible'
   }
 
   #openBalance(): Balance {
@@ -175,8 +254,9 @@ export class Account {
       requestBalance,
       isUrgent: () => this.state.current !== undefined && this.state.current.name !== 'normal',
       slack: () => UNKNOWN_OVERLAP * this.price.max,
-      onSample: sample => this.#inBackground(this.state.apply({ kind: 'balance', sample })),
-      onQuietSample: (remaining, totals) => this.reconciler.observe({ remaining, at: now(), totals, overlap: 0 }),
+      onSample: sample => this.#inBackground(this.state.apply({ kind: 'balance', sample, reserved: this.#reserved })),
+      isPlausible: answer => this.#isPlausibleAnswer(answer),
+      onAnswer: answer => this.reconciler.observe(answer),
       observer,
     })
   }
@@ -198,6 +278,10 @@ export class Account {
     this.#work.add(work)
     void work.finally(() => this.#work.delete(work))
   }
+}
+
+function runLater(work: () => void, ms: number): void {
+  setTimeout(work, ms).unref()
 }
 
 /** Counts the other calls in flight at any time between two totals. Undefined if unknown. */

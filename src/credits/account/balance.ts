@@ -4,11 +4,26 @@ import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { BalanceSample, LedgerStore, LedgerTotals } from '../../contracts/store.js'
 import type { CreditsObserver } from '../observer.js'
 
+/** Segmind's balance, and the free credits in it. */
+export interface AccountBalance {
+  remaining: Nanocredits
+  free: Nanocredits
+}
+
+/** An answer of the balance endpoint. */
+export interface BalanceAnswer extends AccountBalance {
+  at: number
+  /** The totals after the answer. */
+  totals: LedgerTotals
+  /** Calls that only one of balance and totals may contain. 0 in a time without calls or bookings. */
+  overlap: number
+}
+
 export interface BalanceOptions {
   /** Shares the newest sample between all replicas. */
   store: Pick<LedgerStore, 'recordBalance' | 'balance' | 'totals'>
   /** Requests the balance from Segmind's free endpoint. */
-  requestBalance(): Promise<Nanocredits>
+  requestBalance(): Promise<AccountBalance>
   now: Clock
   /** Credits that calls of this gateway may have used while a balance request was in progress. */
   slack(): Nanocredits
@@ -16,10 +31,10 @@ export interface BalanceOptions {
   isUrgent(): boolean
   /** Called with each balance that is new to this replica. */
   onSample(sample: BalanceSample): void
-  /**
-   * Called with a balance from a time without calls or bookings, so the ledger must agree with it.
-   */
-  onQuietSample(remaining: Nanocredits, totals: LedgerTotals): Promise<void>
+  /** Returns whether an answer of the endpoint may be used. */
+  isPlausible(answer: BalanceAnswer): Promise<boolean>
+  /** Called with each answer of the endpoint that is used. */
+  onAnswer(answer: BalanceAnswer): Promise<void>
   /** After a failure the known balance stays as it was. */
   observer: Pick<CreditsObserver, 'balanceRequestFailed' | 'storeFailed'>
 }
@@ -44,6 +59,7 @@ export class Balance {
   latest: BalanceSample | undefined
   readonly #options: BalanceOptions
   #refreshing: Promise<void> | undefined
+  #next: Promise<void> | undefined
   #sequenceBefore: number | undefined
 
   constructor(options: BalanceOptions) {
@@ -64,11 +80,19 @@ export class Balance {
   }
 
   /**
-   * Reads the shared sample, and requests the balance if that sample is out of date too. Never
-   * rejects.
+   * Reads the shared sample, and requests the balance if that sample is out of date too, or in any
+   * case if it `mustRequest`. Never rejects.
    */
-  refresh(): Promise<void> {
-    this.#refreshing ??= this.#refresh()
+  refresh({ mustRequest = false } = {}): Promise<void> {
+    if (this.#refreshing && mustRequest) {
+      // The refresh in progress may not request it, or may have requested it already.
+      this.#next ??= this.#refreshing.then(() => {
+        this.#next = undefined
+        return this.refresh({ mustRequest })
+      })
+      return this.#next
+    }
+    this.#refreshing ??= this.#refresh(mustRequest)
       .catch(error => this.#options.observer.balanceRequestFailed(error))
       .finally(() => {
         this.#refreshing = undefined
@@ -76,8 +100,8 @@ export class Balance {
     return this.#refreshing
   }
 
-  async #refresh(): Promise<void> {
-    const { now, isUrgent, slack } = this.#options
+  async #refresh(mustRequest: boolean): Promise<void> {
+    const { now, isUrgent } = this.#options
     const shared = await this.#shared(store => store.balance())
     if (shared && !this.#isFromTheFuture(shared)) this.#take(shared)
     const before = await this.#shared(store => store.totals())
@@ -85,14 +109,34 @@ export class Balance {
     const wasQuiet = before?.reservedCalls === 0 && before.sequence === (this.#sequenceBefore ?? 0)
     this.#sequenceBefore = before?.sequence
     const requestAfterMs = isUrgent() ? URGENT_REQUEST_AFTER_MS : REQUEST_AFTER_MS
-    if (this.latest && now() - this.latest.at < requestAfterMs) return
+    if (!mustRequest && this.latest && now() - this.latest.at < requestAfterMs) return
     const since = now()
-    const remaining = await this.#options.requestBalance()
-    await this.record({ remaining, at: now(), since, slack: slack() })
-    const after = await this.#shared(store => store.totals())
+    const balance = await this.#options.requestBalance()
+    const totals = await this.#shared(store => store.totals())
+    await this.#answered(balance, { since, before, totals, wasQuiet })
+  }
+
+  async #answered(
+    balance: AccountBalance,
+    {
+      since,
+      before,
+      totals,
+      wasQuiet,
+    }: { since: number; before: LedgerTotals | undefined; totals: LedgerTotals | undefined; wasQuiet: boolean },
+  ): Promise<void> {
+    const { now, slack, isPlausible, onAnswer } = this.#options
+    const sample = { remaining: balance.remaining, at: now(), since, slack: slack() }
+    // Without the ledger there is nothing to compare the balance with.
+    if (!before || !totals) return this.record(sample)
+    const steps = totals.sequence - before.sequence
     // Nothing was booked since the previous refresh, so Segmind has counted all earlier calls by
     // now.
-    if (wasQuiet && after && after.sequence === before.sequence) await this.#options.onQuietSample(remaining, after)
+    const overlap = wasQuiet && steps === 0 ? 0 : Math.max(1, before.reservedCalls + steps)
+    const answer = { ...balance, at: sample.at, totals, overlap }
+    if (!(await isPlausible(answer))) return
+    await this.record(sample)
+    await onAnswer(answer)
   }
 
   /** A sample from a wrong clock, here or in another replica, must not hide all later samples. */

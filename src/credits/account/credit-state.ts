@@ -1,4 +1,5 @@
 import type { CreditState, CreditStateName } from '../../contracts/account.js'
+import { defined } from '../../contracts/defined.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { StoreObserver } from '../../contracts/observer.js'
 import type { BalanceSample, RecordStore } from '../../contracts/store.js'
@@ -10,15 +11,16 @@ export interface CreditThresholds {
   price: { current(): Nanocredits }
 }
 
-/**
- * Evidence about the credits: a balance, a call that Segmind accepted, or a call it refused for
- * lack of credits.
- */
+/** Evidence about the credits. `at`: milliseconds since 1970. */
 export type CreditEvidence =
-  | { kind: 'balance'; sample: BalanceSample }
-  /** `at`: time of the call, milliseconds since 1970. */
+  /** A balance, and what is reserved for calls in flight. */
+  | { kind: 'balance'; sample: BalanceSample; reserved: Nanocredits }
+  /** Segmind accepted a call that was sent at this time. */
   | { kind: 'accepted'; at: number }
-  | { kind: 'refused'; at: number }
+  /** Segmind refused a call for lack of credits, and the balance does not contradict it. */
+  | { kind: 'refused'; at: number; remaining?: Nanocredits }
+  /** The store refused a reservation that would use up the reserve. */
+  | { kind: 'floor'; at: number }
 
 /**
  * The state `reserve` ends at this multiple of the reserve, so that a balance near the threshold
@@ -32,38 +34,61 @@ export function nextState(
   evidence: CreditEvidence,
   thresholds: CreditThresholds,
 ): CreditState | undefined {
-  if (evidence.kind === 'refused') return state?.name === 'empty' ? state : enter(state, 'empty', evidence.at)
+  if (evidence.kind === 'refused')
+    return state?.name === 'empty' ? state : enter(state, 'empty', evidence.at, evidence.remaining)
+  if (evidence.kind === 'floor') return state && state.name !== 'normal' ? state : enter(state, 'reserve', evidence.at)
   // An accepted call proves credits only if it was sent after the refusal.
   if (evidence.kind === 'accepted')
     return state?.name === 'empty' && evidence.at > state.since ? enter(state, 'normal', evidence.at) : state
-  const { remaining, at } = evidence.sample
-  if (state?.name === 'empty') return stillEmpty(state, remaining, at, thresholds)
-  const name = nameOf(remaining, state?.name, thresholds)
-  return name === state?.name ? state : enter(state, name, at)
+  if (state?.name === 'empty') return stillEmpty(state, evidence, thresholds)
+  const name = nameOf(evidence, state?.name, thresholds)
+  return name === state?.name ? state : enter(state, name, evidence.sample.at, evidence.sample.remaining)
 }
 
-function stillEmpty(state: CreditState, remaining: Nanocredits, at: number, thresholds: CreditThresholds): CreditState {
+type BalanceEvidence = CreditEvidence & { kind: 'balance' }
+
+function stillEmpty(state: CreditState, evidence: BalanceEvidence, thresholds: CreditThresholds): CreditState {
+  const { remaining, at } = evidence.sample
   // The refusal is newer and contradicts this balance.
   if (at <= state.since) return state
-  const lowest = Math.min(state.lowest ?? remaining, remaining)
   const estimate = thresholds.price.current()
-  const isBack = remaining >= Math.max(2 * estimate, lowest + estimate)
-  if (isBack) return enter(state, nameOf(remaining, 'reserve', thresholds), at)
+  const isBack = remaining >= Math.max(2 * estimate, (state.lowest ?? 0) + estimate)
+  if (isBack) return enter(state, nameOf(evidence, 'reserve', thresholds), at)
+  const lowest = Math.min(state.lowest ?? remaining, remaining)
   return lowest === state.lowest ? state : { ...state, lowest }
 }
 
+/**
+ * Tells whether a team that is not protected may make one more call: the balance must cover it, the
+ * calls in flight and the reserve. The same rule as `LedgerStore.reserve` has for `floor`.
+ */
+export function sparesReserve(
+  { remaining, reserved }: { remaining: Nanocredits; reserved: Nanocredits },
+  { reserve, price }: CreditThresholds,
+): boolean {
+  return remaining - reserved - price.current() >= reserve
+}
+
 function nameOf(
-  remaining: Nanocredits,
+  { sample: { remaining }, reserved }: BalanceEvidence,
   before: CreditStateName | undefined,
-  { reserve }: CreditThresholds,
+  { reserve, price }: CreditThresholds,
 ): CreditStateName {
   if (remaining <= 0) return 'empty'
   if (reserve === 0) return 'normal'
-  return remaining < (before === 'reserve' ? reserve * LEAVE_FACTOR : reserve) ? 'reserve' : 'normal'
+  const least = before === 'reserve' ? reserve * LEAVE_FACTOR : reserve
+  return sparesReserve({ remaining, reserved }, { reserve: least, price }) ? 'normal' : 'reserve'
 }
 
-function enter(state: CreditState | undefined, name: CreditStateName, since: number): CreditState {
-  return { name, since, ...(state && { before: state.name }) }
+/** `remaining`: the balance by which the account is empty. */
+function enter(
+  state: CreditState | undefined,
+  name: CreditStateName,
+  since: number,
+  remaining?: Nanocredits,
+): CreditState {
+  const lowest = name === 'empty' ? remaining : undefined
+  return { name, since, ...(state && { before: state.name }), ...defined({ lowest }) }
 }
 
 export interface SharedStateOptions extends CreditThresholds {

@@ -56,10 +56,7 @@ export function reconcile(
   const { totals } = seen
   if (isOlder(seen, anchor)) return { resolutions: [] }
   const unexplained = anchor.remaining - seen.remaining - (totals.spent - anchor.spent)
-  const calls = Math.max(0, totals.calls - anchor.calls)
-  const estimated = Math.max(0, totals.estimatedCalls - anchor.estimatedCalls)
-  // Segmind's figures have more digits than ours, so each call and both balances may be rounded.
-  const rounding = calls + 2
+  const { calls, estimated, rounding } = sinceAnchor(anchor, totals)
   if (seen.overlap > 0) {
     const slack = rounding + (seen.overlap + estimated) * maxCost
     return reconcileInFlight(before, seen, unexplained, { slack, newId })
@@ -75,6 +72,17 @@ export function reconcile(
   const accepted = accept(before, seen, unexplained, event)
   if (kind !== 'estimate' || calls === 0 || calls !== estimated || seen.unknown.length > 0) return accepted
   return { ...accepted, meanCost: Math.round((totals.spent - anchor.spent + unexplained) / calls) }
+}
+
+/** Counts the calls that ended since the anchor, those whose cost is an estimate, and the rounding. */
+export function sinceAnchor(
+  anchor: Anchor,
+  totals: LedgerTotals,
+): { calls: number; estimated: number; rounding: Nanocredits } {
+  const calls = Math.max(0, totals.calls - anchor.calls)
+  const estimated = Math.max(0, totals.estimatedCalls - anchor.estimatedCalls)
+  // Segmind's figures have more digits than ours, so each call and both balances may be rounded.
+  return { calls, estimated, rounding: calls + 2 }
 }
 
 function isOlder({ at, totals }: Observation, anchor: Anchor): boolean {

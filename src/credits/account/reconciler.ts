@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { AccountEvent } from '../../contracts/account.js'
+import type { AccountEvent, ImplausibleFigure } from '../../contracts/account.js'
 import type { Clock } from '../../contracts/clock.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { LedgerStore, LedgerTotals, RecordStore } from '../../contracts/store.js'
@@ -91,6 +91,18 @@ export class Reconciler {
       const event = { id: randomUUID(), at, month, kind: 'price', amount: to - from } as const
       return { record: { ...record, events: [...record.events, event].slice(-MAX_EVENTS) }, event }
     })
+  }
+
+  /** Records a figure that was not used. Nothing is recorded before the first balance. */
+  async recordImplausible(implausible: ImplausibleFigure): Promise<void> {
+    const at = this.#options.now()
+    const { month } = this.#options.calendar.windows(at)
+    const amount = implausible.claimed - implausible.expected
+    const event: AccountEvent = { id: randomUUID(), at, month, kind: 'implausible', amount, implausible }
+    await this.#replace(record => ({
+      record: { ...record, events: [...record.events, event].slice(-MAX_EVENTS) },
+      event,
+    }))
   }
 
   async #run(): Promise<void> {

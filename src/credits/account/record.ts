@@ -53,5 +53,7 @@ export async function accountMonth(
 ): Promise<AccountMonth | undefined> {
   const { record } = await readAccount(records)
   const sums = record?.months[month]
-  return record && sums && { ...sums, events: record.events.filter(event => event.month === month) }
+  // An implausible figure explains no difference.
+  const isOfMonth = (event: AccountEvent) => event.month === month && event.kind !== 'implausible'
+  return record && sums && { ...sums, events: record.events.filter(isOfMonth) }
 }

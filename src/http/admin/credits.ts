@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { AccountStatus } from '../../contracts/account.js'
+import type { AccountStatus, ImplausibleFigure } from '../../contracts/account.js'
 import { toCredits } from '../../contracts/nanocredits.js'
 
 const EVENTS_SHOWN = 50
@@ -40,8 +40,18 @@ export function accountToJson({ balance, state, reserve, burn, runway, agreed, p
     events: events
       .slice(-EVENTS_SHOWN)
       .reverse()
-      .map(({ id, at, kind, amount }) => ({ id, at: toTime(at), kind, credits: toCredits(amount) })),
+      .map(({ id, at, kind, amount, implausible }) => ({
+        id,
+        at: toTime(at),
+        kind,
+        credits: toCredits(amount),
+        ...(implausible && { implausible: figureToJson(implausible) }),
+      })),
   }
+}
+
+function figureToJson({ figure, claimed, expected }: ImplausibleFigure) {
+  return { figure, claimedCredits: toCredits(claimed), expectedCredits: toCredits(expected) }
 }
 
 /** The latest time a `Date` can hold: a runway of centuries would exceed it. */

@@ -71,6 +71,7 @@ const ALERTS: Readonly<Record<string, string>> = {
   'credits.runway': 'Runway',
   'credits.state': 'Credits',
   'credits.drift': 'Ledger drift',
+  'credits.implausible': 'Implausible figure',
   'upstream.unauthorized': 'Segmind key',
 }
 

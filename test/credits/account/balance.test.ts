@@ -7,7 +7,8 @@ function balanceOver(options: Partial<BalanceOptions> & Pick<BalanceOptions, 'st
     isUrgent: () => false,
     slack: () => 0,
     onSample: () => {},
-    onQuietSample: async () => {},
+    isPlausible: async () => true,
+    onAnswer: async () => {},
     observer: { balanceRequestFailed: () => {}, storeFailed: () => {} },
     ...options,
   })
@@ -19,7 +20,7 @@ t.test('the balance is unknown until Segmind reports one, then it is the newest 
   const balance = balanceOver({
     store,
     now: () => now,
-    requestBalance: async () => 7,
+    requestBalance: async () => ({ remaining: 7, free: 0 }),
   })
   t.equal(balance.latest, undefined)
   await balance.record({ remaining: 50, at: 1000 })
@@ -60,7 +61,7 @@ t.test('a sample with a timestamp in the future does not hide later samples', as
   const balance = balanceOver({
     store,
     now: () => 1e6,
-    requestBalance: async () => ++requests,
+    requestBalance: async () => ({ remaining: ++requests, free: 0 }),
   })
   state.balance = { remaining: 123, at: 1e6 + 60_001 }
   await balance.refresh()
@@ -70,7 +71,7 @@ t.test('a sample with a timestamp in the future does not hide later samples', as
 
 t.test('of two overlapping samples the lower one is kept, unless the other shows a top-up', async t => {
   const { store } = modelLedger()
-  const balance = balanceOver({ store, requestBalance: async () => 0, now: () => 100 })
+  const balance = balanceOver({ store, requestBalance: async () => ({ remaining: 0, free: 0 }), now: () => 100 })
   const record = async (remaining: number, since: number, at: number) => {
     await balance.record({ remaining, since, at, slack: 10 })
     return balance.latest?.remaining
@@ -86,7 +87,7 @@ t.test('of two overlapping samples the lower one is kept, unless the other shows
 t.test('a balance is unknown, fresh or stale', async t => {
   const { store } = modelLedger()
   let now = 1_000
-  const balance = balanceOver({ store, requestBalance: async () => 0, now: () => now })
+  const balance = balanceOver({ store, requestBalance: async () => ({ remaining: 0, free: 0 }), now: () => now })
   t.equal(balance.state, 'unknown')
   await balance.record({ remaining: 5, at: now })
   now += 300_000
@@ -105,9 +106,9 @@ t.test('the ledger is compared only with a balance from a time without bookings'
     now: () => now,
     requestBalance: async () => {
       during()
-      return 7
+      return { remaining: 7, free: 0 }
     },
-    onQuietSample: async (_remaining, { sequence }) => void compared.push(sequence),
+    onAnswer: async ({ totals, overlap }) => void (overlap === 0 && compared.push(totals.sequence)),
   })
   const refresh = async () => {
     now += 60_000
@@ -134,7 +135,7 @@ t.test('the balance is requested more often while credits are low', async t => {
     store,
     now: () => now,
     isUrgent: () => isUrgent,
-    requestBalance: async () => ++requests,
+    requestBalance: async () => ({ remaining: ++requests, free: 0 }),
   })
   await balance.refresh()
   now += 15_000

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { CreditState } from '../../../src/contracts/account.js'
+import { GatewayError } from '../../../src/contracts/errors.js'
 import { type CreditEvidence, nextState, SharedCreditState } from '../../../src/credits/account/credit-state.js'
 import { CreditGate } from '../../../src/credits/account/gate.js'
 import { memoryRecords } from '../../support/doubles/memory-records.js'
@@ -7,7 +8,11 @@ import { aTeam } from '../../support/doubles/team.js'
 import { eventually } from '../../support/eventually.js'
 
 const thresholds = { reserve: 100, price: { current: () => 2 } }
-const balance = (remaining: number, at = 10): CreditEvidence => ({ kind: 'balance', sample: { remaining, at } })
+const balance = (remaining: number, at = 10, reserved = 0): CreditEvidence => ({
+  kind: 'balance',
+  sample: { remaining, at },
+  reserved,
+})
 const state = (name: CreditState['name'], changes: Partial<CreditState> = {}): CreditState => ({
   name,
   since: 5,
@@ -20,10 +25,16 @@ const ROWS: [
   evidence: CreditEvidence,
   after: CreditState['name'] | undefined,
 ][] = [
-  ['a balance at the reserve is normal', undefined, balance(100), 'normal'],
-  ['a balance below the reserve', state('normal'), balance(99), 'reserve'],
-  ['a balance slightly above the reserve does not leave it', state('reserve'), balance(104), 'reserve'],
-  ['a balance clearly above the reserve leaves it', state('reserve'), balance(105), 'normal'],
+  ['a balance that covers the reserve and one call is normal', undefined, balance(102), 'normal'],
+  ['a balance that covers only the reserve', state('normal'), balance(101), 'reserve'],
+  ['calls in flight count as spent', state('normal'), balance(150, 10, 49), 'reserve'],
+  ['calls in flight that leave enough', state('normal'), balance(150, 10, 48), 'normal'],
+  ['a balance slightly above the reserve does not leave it', state('reserve'), balance(106), 'reserve'],
+  ['a balance clearly above the reserve leaves it', state('reserve'), balance(107), 'normal'],
+  ['calls in flight keep it in the reserve', state('reserve'), balance(150, 10, 44), 'reserve'],
+  ['a reservation that would use up the reserve', state('normal'), { kind: 'floor', at: 10 }, 'reserve'],
+  ['such a reservation before any balance was known', undefined, { kind: 'floor', at: 10 }, 'reserve'],
+  ['such a reservation while the account is empty', state('empty'), { kind: 'floor', at: 10 }, 'empty'],
   ['a balance of 0', state('reserve'), balance(0), 'empty'],
   ['a negative balance', state('normal'), balance(-1), 'empty'],
   ['a call refused for lack of credits', state('normal'), { kind: 'refused', at: 10 }, 'empty'],
@@ -60,12 +71,21 @@ t.test('credit state: without a reserve, any balance above 0 is normal', async t
 })
 
 t.test('credit state: credits are back once the balance is above the lowest one seen while empty', async t => {
-  let now = nextState(state('normal'), { kind: 'refused', at: 10 }, thresholds)
-  now = nextState(now, balance(500, 11), thresholds)
-  t.match(now, { name: 'empty', lowest: 500 }, 'Segmind refused despite the balance, as with a spend limit')
+  let now = nextState(state('normal'), { kind: 'refused', at: 10, remaining: 3 }, thresholds)
+  t.match(now, { name: 'empty', lowest: 3 })
+  now = nextState(now, balance(4, 11), thresholds)
+  t.match(now, { name: 'empty', lowest: 3 })
   now = nextState(now, balance(1, 12), thresholds)
   t.match(now, { name: 'empty', lowest: 1 })
   t.equal(nextState(now, balance(400, 13), thresholds)?.name, 'normal')
+})
+
+t.test('credit state: the next balance after a top-up ends the state, however the account became empty', async t => {
+  const byBalance = nextState(state('normal'), balance(0, 10), thresholds)
+  t.match(byBalance, { name: 'empty', lowest: 0 })
+  t.equal(nextState(byBalance, balance(400, 11), thresholds)?.name, 'normal')
+  const byRefusal = nextState(state('normal'), { kind: 'refused', at: 10 }, thresholds)
+  t.equal(nextState(byRefusal, balance(400, 11), thresholds)?.name, 'normal')
 })
 
 function shared(records = memoryRecords()) {
@@ -118,13 +138,15 @@ t.test('credit state: while the store is down, each replica uses its own evidenc
 
 function gate(changes: { state?: CreditState; remaining?: number; at?: number; now?: number } = {}) {
   const of = { now: 1_000_000, at: 0, ...changes }
+  const applied: CreditEvidence[] = []
   const credits = new CreditGate({
-    state: { current: of.state },
+    state: { current: of.state, apply: async evidence => void applied.push(evidence) },
+    currentBalance: async () => of.remaining,
     balance: { latest: of.remaining === undefined ? undefined : { remaining: of.remaining, at: of.at } },
     price: { current: () => 2 },
     now: () => of.now,
   })
-  return { credits, of }
+  return { credits, of, applied }
 }
 
 t.test('the gate admits teams by credit state and protection, and names the state in refusals', async t => {
@@ -143,11 +165,14 @@ t.test('the gate admits teams by credit state and protection, and names the stat
   ]
   for (const [name, isProtected, code, header] of rows) {
     const { credits } = gate({ remaining: 1, at: 999_999, ...(name && { state: state(name, { since: 999_990 }) }) })
-    const refusal = credits.refusal(aTeam({ protected: isProtected }))
+    const refusal = credits.refusal(aTeam({ protected: isProtected }), 1_000)
     t.equal(refusal?.code, code, `${name}, ${isProtected ? 'protected' : 'not protected'}`)
-    if (!code) t.doesNotThrow(() => credits.admit(aTeam({ protected: isProtected })))
+    if (!code) t.doesNotThrow(() => credits.admit(aTeam({ protected: isProtected }), 1_000))
     else {
-      t.throws(() => credits.admit(aTeam({ protected: isProtected })), { code, headers: { 'x-credit-state': header } })
+      t.throws(() => credits.admit(aTeam({ protected: isProtected }), 1_000), {
+        code,
+        headers: { 'x-credit-state': header },
+      })
       t.ok((refusal?.retryAfterSeconds ?? 0) > 0)
     }
   }
@@ -165,7 +190,7 @@ t.test('the gate admits one probe call a minute while it is uncertain that the a
     const { credits, of } = gate({ state: empty, ...sample })
     const admits = () => {
       try {
-        credits.admit(aTeam())
+        credits.admit(aTeam(), 1_000)
         return true
       } catch {
         return false
@@ -177,5 +202,33 @@ t.test('the gate admits one probe call a minute while it is uncertain that the a
     t.equal(admits(), isAdmitted, 'one more call a minute later')
   }
   const { credits } = gate({ state: state('empty', { since: 999_000 }), remaining: 500, at: 999_999 })
-  t.throws(() => credits.admit(aTeam()), { code: 'credits_exhausted' }, 'no probe within a minute of the refusal')
+  t.throws(
+    () => credits.admit(aTeam(), 1_000),
+    { code: 'credits_exhausted' },
+    'no probe within a minute of the refusal',
+  )
+})
+
+t.test('a refusal that the balance explains empties the account; one that it does not concerns one team', async t => {
+  const error = new GatewayError('credits_exhausted', 'Insufficient credits')
+  for (const remaining of [undefined, 0, 3]) {
+    const { credits, applied } = gate({ ...(remaining !== undefined && { remaining }) })
+    t.match(await credits.refused(error, aTeam(), 1_000), { code: 'credits_exhausted', message: /account is out of/ })
+    t.match(applied, [{ kind: 'refused', at: 1_000_000, remaining }])
+  }
+  const { credits, applied, of } = gate({ state: state('normal'), remaining: 500 })
+  const [team, other] = [aTeam(), aTeam({ id: 'other' })]
+  const limited = { code: 'credits_exhausted', retryAfterSeconds: 60, message: /spend limit/ }
+  t.match(await credits.refused(error, team, 1_000), limited)
+  t.same(applied, [], 'the account is not empty')
+  t.throws(() => credits.admit(team, 1_000), limited)
+  t.throws(() => credits.admit(team, 2_000), limited)
+  t.doesNotThrow(() => credits.admit(team, 999), 'a smaller image')
+  t.doesNotThrow(() => credits.admit(other, 1_000), 'another team')
+  t.match(await credits.refused(error, team, 2_000), limited)
+  t.throws(() => credits.admit(team, 1_000), limited, 'the smaller size still counts')
+  of.now += 59_001
+  t.match(credits.refusal(team, 1_000), { retryAfterSeconds: 1 })
+  of.now += 1_000
+  t.doesNotThrow(() => credits.admit(team, 2_000), 'a minute later one call may try')
 })

@@ -4,6 +4,7 @@ import { type ErrorCode, GatewayError } from '../../../src/contracts/errors.js'
 import type { ImageBytes, Params, Result } from '../../../src/contracts/types.js'
 import { cacheKey } from '../../../src/segment/cache-key.js'
 import type { SegmentRequest } from '../../../src/segment/keyed-request.js'
+import { PaidFailures } from '../../../src/segment/paid-failures.js'
 import { type SegmentAnswer, segment } from '../../../src/segment/pipeline.js'
 import type {
   Bill,
@@ -113,7 +114,8 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
       steps.push('check')
       return { width: 16, height: 16 }
     },
-    account: { gate: { admit: () => {} }, balance: { latest: undefined } },
+    paidFailures: new PaidFailures(() => state.now),
+    account: { gate: { admit: () => {}, refused: async error => error }, balance: { latest: undefined } },
     ledger: {
       reserve: async call => {
         planned.push(call)

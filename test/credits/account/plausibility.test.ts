@@ -1,0 +1,137 @@
+import fc from 'fast-check'
+import t from 'tap'
+import type { ImplausibleFigure } from '../../../src/contracts/account.js'
+import type { LedgerTotals } from '../../../src/contracts/store.js'
+import { BalancePlausibility, type ReportedBalance } from '../../../src/credits/account/plausibility.js'
+import type { Anchor } from '../../../src/credits/account/record.js'
+
+const MAX_COST = 20_000_000
+const CREDIT = 1_000_000_000
+
+function totals(changes: Partial<LedgerTotals> = {}): LedgerTotals {
+  const nothing = { sequence: 0, spent: 0, reserved: 0, reservedCalls: 0, calls: 0, estimatedCalls: 0, unknownAt: 0 }
+  return { ...nothing, ...changes }
+}
+
+/** Weighs balances against an account of 10 credits, of which nothing is booked. */
+function weigher(remaining = 10 * CREDIT) {
+  const refuted: ImplausibleFigure[] = []
+  const shared = { anchor: { remaining, at: 0, sequence: 0, spent: 0, calls: 0, estimatedCalls: 0 } as Anchor }
+  let { anchor } = shared
+  const weights = new BalancePlausibility({
+    anchor: () => anchor,
+    refreshAnchor: async () => {
+      anchor = shared.anchor
+    },
+    maxCost: MAX_COST,
+    onRefuted: figure => refuted.push(figure),
+  })
+  const weigh = (reported: Partial<ReportedBalance>) =>
+    weights.weigh({ source: 'header', remaining, totals: totals(), overlap: 0, ...reported })
+  return { weights, weigh, refuted, shared }
+}
+
+t.test('a balance that the booked calls explain is used', async t => {
+  const { weigh, refuted } = weigher()
+  const booked = totals({ spent: 3_400_000, calls: 2 })
+  t.equal(await weigh({ remaining: 10 * CREDIT - 3_400_000, totals: booked }), 'plausible')
+  t.equal(await weigh({ remaining: 10 * CREDIT - 3_400_004, totals: booked }), 'plausible', 'rounded digits')
+  t.equal(await weigh({ remaining: 10 * CREDIT - 5_000_000, totals: booked, overlap: 1 }), 'plausible', 'in flight')
+  const estimated = totals({ spent: 3_400_000, calls: 2, estimatedCalls: 1 })
+  t.equal(await weigh({ remaining: 10 * CREDIT - 1_800_000, totals: estimated }), 'plausible', 'an estimated cost')
+  t.same(refuted, [])
+})
+
+for (const claimed of [47.65 * CREDIT, 0, 9.9 * CREDIT])
+  t.test(`one wrong balance of ${claimed / CREDIT} moves nothing and is reported with both figures`, async t => {
+    const { weigh, refuted } = weigher()
+    t.equal(await weigh({ remaining: claimed }), 'held')
+    t.same(refuted, [], 'it may be true')
+    t.equal(await weigh({ source: 'endpoint' }), 'plausible')
+    t.same(refuted, [{ figure: 'balance', claimed, expected: 10 * CREDIT }])
+    t.equal(await weigh({}), 'plausible')
+    t.equal(refuted.length, 1)
+  })
+
+t.test('a second response confirms a top-up or the use of the key by others', async t => {
+  for (const [first, second] of [
+    [15, 15],
+    [9, 9],
+    [9, 8.7],
+    [9.9, 9.89],
+  ] as const) {
+    const { weigh, refuted } = weigher()
+    t.equal(await weigh({ remaining: first * CREDIT }), 'held')
+    t.equal(await weigh({ remaining: second * CREDIT, source: 'endpoint' }), 'plausible', `${first}, then ${second}`)
+    t.same(refuted, [])
+  }
+})
+
+t.test('two wrong balances do not confirm each other', async t => {
+  for (const [first, second] of [
+    [47, 3],
+    [9.9, 1],
+    [1, 9.9],
+    [11, 47],
+  ] as const) {
+    const { weigh, refuted } = weigher()
+    t.equal(await weigh({ remaining: first * CREDIT }), 'held')
+    t.equal(await weigh({ remaining: second * CREDIT }), 'held', `${first}, then ${second}`)
+    t.match(refuted, [{ claimed: first * CREDIT }])
+    t.equal(await weigh({}), 'plausible')
+    t.match(refuted, [{ claimed: first * CREDIT }, { claimed: second * CREDIT }])
+  }
+})
+
+t.test('a difference that another replica has had confirmed is no news', async t => {
+  const { weigh, refuted, shared } = weigher()
+  t.equal(await weigh({ remaining: 15 * CREDIT }), 'held')
+  shared.anchor = { ...shared.anchor, remaining: 15 * CREDIT, sequence: 3 }
+  t.equal(await weigh({ remaining: 15 * CREDIT }), 'plausible')
+  t.same(refuted, [], 'the first balance was right')
+})
+
+t.test('a header that leaves out free credits is recognised, and ignored while there are some', async t => {
+  const { weigh, weights, refuted } = weigher(CREDIT)
+  const free = 0.4 * CREDIT
+  t.equal(await weigh({ source: 'endpoint', free }), 'plausible')
+  t.notOk(weights.isHeaderComparable, 'it is not known yet what the header carries')
+  t.equal(await weigh({ remaining: 0.6 * CREDIT }), 'ignored')
+  t.equal(await weigh({ remaining: 0.6 * CREDIT }), 'ignored')
+  t.notOk(weights.isHeaderComparable)
+  t.equal(await weigh({ source: 'endpoint', free }), 'plausible')
+  t.same(refuted, [])
+  t.equal(await weigh({ source: 'endpoint', free: 0 }), 'plausible')
+  t.ok(weights.isHeaderComparable, 'without free credits both carry the same')
+  t.equal(await weigh({}), 'plausible')
+})
+
+t.test('a header that includes free credits is compared as usual', async t => {
+  const { weigh, weights } = weigher(CREDIT)
+  t.equal(await weigh({ source: 'endpoint', free: 0.4 * CREDIT }), 'plausible')
+  t.equal(await weigh({}), 'plausible')
+  t.ok(weights.isHeaderComparable)
+})
+
+t.test('whatever one response claims, the balance stays, and the claim is reported once', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: -CREDIT, max: 1_000 * CREDIT }),
+      fc.array(fc.integer({ min: 1, max: MAX_COST }), { maxLength: 8 }),
+      async (claimed, costs) => {
+        const { weigh, refuted } = weigher()
+        const spent = costs.reduce((sum, cost) => sum + cost, 0)
+        const booked = totals({ spent, calls: costs.length })
+        const expected = 10 * CREDIT - spent
+        const isExplained = Math.abs(claimed - expected) <= costs.length + 2
+        const verdict = await weigh({ remaining: claimed, totals: booked })
+        const next = await weigh({ remaining: expected, totals: booked })
+        return (
+          verdict === (isExplained ? 'plausible' : 'held') &&
+          next === 'plausible' &&
+          refuted.length === (isExplained ? 0 : 1)
+        )
+      },
+    ),
+  )
+})
