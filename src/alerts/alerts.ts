@@ -133,7 +133,7 @@ async function gatherConditions({ facts, timeZone, observer }: AlertsOptions, no
     }
   }
   const [budgets, credits] = await Promise.all([tryRead(() => facts.budgets()), tryRead(() => facts.credits())])
-  return evaluateRules({ now, timeZone, budgets, credits, sharedKey: facts.sharedKey() })
+  return evaluateRules({ now, timeZone, budgets, credits, sharedKey: facts.sharedKey(), ledger: facts.ledger?.() })
 }
 
 /**

@@ -6,7 +6,7 @@ import type {
   ImplausibleFigure,
   SharedKeyState,
 } from '../contracts/account.js'
-import type { BalanceReading } from '../contracts/store.js'
+import type { BalanceReading, LedgerState } from '../contracts/store.js'
 
 /** Current facts that alerts depend on. Times in milliseconds since 1970. */
 export interface AlertFacts {
@@ -14,6 +14,8 @@ export interface AlertFacts {
   credits(): Promise<CreditFacts>
   /** The last state of the shared key that this process has seen. */
   sharedKey(): SharedKeyState | undefined
+  /** Default: `ok`. */
+  ledger?(): LedgerState
 }
 
 /** A budget window with the shares of its limit that trigger an alert: 0.8 = 80 %. */
@@ -56,3 +58,4 @@ export type AlertType =
   | 'credits.drift'
   | 'credits.implausible'
   | 'upstream.unauthorized'
+  | 'ledger.not_whole'

@@ -1,5 +1,6 @@
 import type { BurnWindow, CreditStateName, SharedKeyState } from '../contracts/account.js'
 import { defined } from '../contracts/defined.js'
+import type { LedgerState } from '../contracts/ledger.js'
 import { toCredits } from '../contracts/nanocredits.js'
 import type { BudgetFact, ClearedCondition, Condition, CreditFacts } from './facts.js'
 import { amount, duration, localTime, percent } from './wording.js'
@@ -12,11 +13,12 @@ export interface RuleInputs {
   budgets?: readonly BudgetFact[] | undefined
   credits?: CreditFacts | undefined
   sharedKey?: SharedKeyState | undefined
+  ledger?: LedgerState | undefined
 }
 
 /** Lists the conditions that hold, and those that have certainly cleared. */
 export function evaluateRules(inputs: RuleInputs): (Condition | ClearedCondition)[] {
-  const { budgets = [], credits, sharedKey, now } = inputs
+  const { budgets = [], credits, sharedKey, ledger, now } = inputs
   return [
     ...budgets.flatMap(budgetCondition),
     ...(credits
@@ -28,6 +30,7 @@ export function evaluateRules(inputs: RuleInputs): (Condition | ClearedCondition
         ]
       : []),
     ...keyCondition(sharedKey),
+    ...ledgerConditions(ledger),
   ]
 }
 
@@ -166,6 +169,24 @@ function keyCondition(sharedKey: RuleInputs['sharedKey']): (Condition | ClearedC
     'Segmind refuses the shared key. No purchases are possible until SEGMIND_API_KEY is correct. ' +
     'Cached results are still served.'
   return [{ key, type: 'upstream.unauthorized', data: {}, text }]
+}
+
+const LEDGER_TEXTS = {
+  lost:
+    'The ledger was lost or rolled back, so budgets cannot be checked. Calls of teams with a budget are refused ' +
+    'until an operator runs `segmind-gateway ledger accept`.',
+  evictable:
+    'Redis may evict the ledger, so budgets cannot be relied on. Calls of teams with a budget are refused ' +
+    'until its maxmemory-policy is volatile-lru.',
+}
+
+function ledgerConditions(ledger: RuleInputs['ledger']): (Condition | ClearedCondition)[] {
+  if (ledger === undefined) return []
+  return (['lost', 'evictable'] as const).map(state => {
+    const key = `ledger:${state}`
+    if (state !== ledger) return { key, isCleared: true }
+    return { key, type: 'ledger.not_whole', data: { ledger: state }, text: LEDGER_TEXTS[state] }
+  })
 }
 
 /** Converts amounts to credits, and appends `Credits` to their names. */

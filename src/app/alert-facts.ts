@@ -1,6 +1,7 @@
 import type { AlertFacts } from '../alerts/start-alerts.js'
 import type { Clock } from '../contracts/clock.js'
 import { defined } from '../contracts/defined.js'
+import type { LedgerState } from '../contracts/ledger.js'
 import type { Team } from '../contracts/types.js'
 import type { Accounts } from '../credits/accounts.js'
 
@@ -8,13 +9,14 @@ const DAY_MS = 86_400_000
 
 export interface AlertFactsOptions {
   accounts: Accounts
+  wholeness: { readonly state: LedgerState }
   teams: { teams(): readonly Team[] }
   client: { readonly sharedKey: ReturnType<AlertFacts['sharedKey']> }
   now: Clock
 }
 
 /** Collects the facts that the alert rules evaluate. */
-export function createAlertFacts({ accounts, teams, client, now }: AlertFactsOptions): AlertFacts {
+export function createAlertFacts({ accounts, wholeness, teams, client, now }: AlertFactsOptions): AlertFacts {
   const { account, allowance } = accounts
   return {
     async budgets() {
@@ -37,5 +39,6 @@ export function createAlertFacts({ accounts, teams, client, now }: AlertFactsOpt
       }
     },
     sharedKey: () => client.sharedKey,
+    ledger: () => wholeness.state,
   }
 }

@@ -10,6 +10,7 @@ import type { Clock } from '../contracts/clock.js'
 import type { FinishedRequest } from '../contracts/records.js'
 import type { Result } from '../contracts/types.js'
 import { openAccounts } from '../credits/accounts.js'
+import { openWholeness } from '../credits/wholeness/wholeness.js'
 import { TransferMemory } from '../http/receive/transfer-memory.js'
 import { Connections } from '../http/server/connections.js'
 import { trustedProxies } from '../http/server/trusted-proxies.js'
@@ -28,7 +29,7 @@ import { Schedule } from '../schedule/schedule.js'
 import type { FlightLeader, Purchase } from '../segment/ports.js'
 import type { Story } from '../segment/story.js'
 import { createSegmindClient } from '../segmind/client.js'
-import { openStore } from '../store/open-store.js'
+import { folderOf, openStore } from '../store/open-store.js'
 import { createMemorySchedule } from '../store/schedule/memory-schedule.js'
 import { watchTeams } from '../teams/watch.js'
 import { Metrics } from '../telemetry/metrics.js'
@@ -131,13 +132,15 @@ async function openStorage({ settings, observer, now }: Base, closers: Closers) 
   const opened = await openStore(settings.store, events, now)
   closers.push(() => opened.store.close())
   closers.push(() => opened.spool.close())
+  const wholeness = await openWholeness({ store: opened.store, dir: folderOf(settings.store), observer })
+  closers.push(() => wholeness.close())
   const teams = await watchTeams({
     file: settings.teams.file,
     onLoaded: loaded => observer.teamsFileLoaded(loaded),
     onRefused: problems => observer.teamsFileRefused(problems),
   })
   closers.push(() => teams.stop())
-  return { ...opened, teams }
+  return { ...opened, wholeness, teams }
 }
 
 function openUpstream({ upstream }: GatewayOptions, { settings, observer }: Base, closers: Closers) {
@@ -172,10 +175,11 @@ function openUpstream({ upstream }: GatewayOptions, { settings, observer }: Base
 }
 
 function openCredits(parts: Base & Storage & UpstreamParts, closers: Closers) {
-  const { settings, store, spool, isSpoolDurable, client, teams, observer, events, now } = parts
+  const { settings, store, wholeness, spool, isSpoolDurable, client, teams, observer, events, now } = parts
   const { credits } = settings
   const accounts = openAccounts({
-    store: store.ledger,
+    store: wholeness.ledger,
+    ledgerState: () => wholeness.state,
     records: store.records,
     spool,
     isSpoolDurable,
@@ -193,7 +197,7 @@ function openCredits(parts: Base & Storage & UpstreamParts, closers: Closers) {
   closers.push(async () => observer.ledgerStepsLeft(await accounts.close()))
   events.on('upstreamAttempted', attempt => accounts.recordAttempt(attempt))
   const alerts = startAlerts(settings.alerts, {
-    facts: createAlertFacts({ accounts, teams, client, now }),
+    facts: createAlertFacts({ accounts, wholeness, teams, client, now }),
     records: store.records,
     timeZone: credits.timeZone,
     observer,

@@ -4,12 +4,13 @@ import type { FlightObserver } from '../cache/shared-flights.js'
 import type { ResultObserver } from '../cache/unsaved-results.js'
 import type { ImplausibleFigure } from '../contracts/account.js'
 import type { Clock } from '../contracts/clock.js'
-import type { LedgerEntry, LedgerStep, SettledCall } from '../contracts/ledger.js'
+import type { LedgerEntry, LedgerLoss, LedgerState, LedgerStep, SettledCall } from '../contracts/ledger.js'
 import { formatCredits, type Nanocredits, toCredits } from '../contracts/nanocredits.js'
 import type { ResultLossReason, RetryReason, SharedFlightRole } from '../contracts/observer.js'
 import type { FinishedRequest } from '../contracts/records.js'
 import type { CacheKey, Result } from '../contracts/types.js'
 import type { CreditsObserver } from '../credits/observer.js'
+import type { WholenessObserver } from '../credits/wholeness/wholeness.js'
 import type { RequestObserver } from '../http/server/request-facts.js'
 import type { Activity } from '../operations/activity.js'
 import type { Story } from '../segment/story.js'
@@ -34,7 +35,14 @@ const REPEAT_LOG_MS = 60_000
  * method per event.
  */
 export class GatewayObserver
-  implements AlertObserver, CreditsObserver, FlightObserver, RequestObserver, ResultObserver, SegmindObserver
+  implements
+    AlertObserver,
+    CreditsObserver,
+    FlightObserver,
+    RequestObserver,
+    ResultObserver,
+    SegmindObserver,
+    WholenessObserver
 {
   readonly #options: ObserverOptions
   /** By operation: when it was logged last (`performance.now()`), and its failures since. */
@@ -181,6 +189,17 @@ export class GatewayObserver
     const { log } = this.#options
     if (kept > 0) log.warn({ steps: kept }, 'ledger steps wait on disk for the next start')
     if (lost > 0) log.error({ steps: lost }, 'ledger steps lost: the store did not accept them')
+  }
+
+  ledgerStateChanged(state: LedgerState, loss: LedgerLoss | undefined): void {
+    const { log, events } = this.#options
+    const fields = { ledger: state, ...loss }
+    if (state === 'ok') log.info(fields, 'ledger is whole; budgets are checked again')
+    if (state === 'lost')
+      log.error(fields, 'ledger was lost or rolled back; budgets are closed until `segmind-gateway ledger accept`')
+    if (state === 'evictable')
+      log.error(fields, 'Redis may evict the ledger; budgets are closed until its maxmemory-policy is volatile-lru')
+    events.emit('accountChanged')
   }
 
   orphanSettled({ callId, team, requestId, resultId, jobId }: LedgerEntry, fate: string): void {

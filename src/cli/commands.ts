@@ -8,6 +8,7 @@ import { dispatch } from './dispatch.js'
 import * as health from './health.js'
 import type { CliIo, Command } from './io.js'
 import * as keys from './keys.js'
+import * as ledger from './ledger.js'
 import * as usage from './usage.js'
 import * as waste from './waste.js'
 
@@ -30,6 +31,7 @@ segmind-gateway serve
   keys: { help: keys.help, run: (args, commandIo) => keys.run(args, commandIo, { openStore }) },
   check,
   usage: { help: usage.help, run: (args, commandIo) => usage.run(args, commandIo, openStore) },
+  ledger: { help: ledger.help, run: (args, commandIo) => ledger.run(args, commandIo, openStore) },
   waste: { help: waste.help, run: (args, commandIo) => waste.run(args, commandIo, openStore) },
   cache: { help: cache.help, run: (args, commandIo) => cache.run(args, commandIo, openStore) },
   alerts: { help: alerts.help, run: (args, commandIo) => alerts.run(args, commandIo, { openStore }) },

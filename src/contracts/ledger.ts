@@ -80,18 +80,46 @@ export interface Booked {
   monthly: Nanocredits
 }
 
+/** `lost`: the ledger is not whole, so that no limit can be checked. */
 export type ReserveOutcome = { booked: Booked; totals: LedgerTotals } & (
   | { ok: true }
-  | { ok: false; window: BudgetWindow | 'floor' }
+  | { ok: false; window: BudgetWindow | 'floor' | 'lost' }
 )
 
-/** All teams together since the ledger began, read in one atomic step. */
-export interface LedgerTotals {
+/** A state of the ledger that a process has seen. The ledger must never fall behind it. */
+export interface LedgerWitness {
+  /** Random id, written by the first step into an empty ledger. Empty before. */
+  epoch: string
   /**
    * Counts every step that changed anything. Equal in two reads means that nothing changed between
    * them.
    */
   sequence: number
+  /** A chain over all steps: equal epoch and sequence must have an equal checksum. */
+  checksum: string
+}
+
+/**
+ * Evidence that the ledger is not whole:
+ * - `replaced`: it has another epoch, or none: it was emptied, or another one took its place
+ * - `rolled back`: it has fewer steps than it had
+ * - `altered`: it has as many steps as it had, but not the same ones
+ * - `incomplete`: the sums of a day or a month are missing or older than the rest
+ */
+export interface LedgerLoss {
+  reason: 'replaced' | 'rolled back' | 'altered' | 'incomplete'
+  /** What a process had seen before. Its epoch is empty for a process that had seen nothing. */
+  expected: LedgerWitness
+  found: LedgerWitness
+}
+
+/** `evictable`: the store may evict the ledger, so that it may be lost at any time. */
+export type LedgerState = 'ok' | 'lost' | 'evictable'
+
+/** All teams together since the ledger began, read in one atomic step. */
+export interface LedgerTotals extends LedgerWitness {
+  /** Present from the discovery of a loss until an operator accepts it. */
+  loss?: LedgerLoss
   /** Charged and unknown. */
   spent: Nanocredits
   reserved: Nanocredits
@@ -170,9 +198,10 @@ export interface UsageDay extends TeamActivity {
 export interface LedgerStore {
   /**
    * Books the estimate against both windows if every limit holds (booked + estimate ≤ limit).
-   * Otherwise changes nothing and returns the first limit that does not hold.
+   * Otherwise changes nothing and returns the first limit that does not hold. A ledger that is
+   * behind `witness`, or is marked as lost, refuses a call with a daily or monthly limit.
    */
-  reserve(call: CallEntry, limits: BudgetLimits): Promise<ReserveOutcome>
+  reserve(call: CallEntry, limits: BudgetLimits, witness?: LedgerWitness): Promise<ReserveOutcome>
   /**
    * Adds facts about a reserved call, such as its job. Creates the entry if the reservation never
    * arrived. Leaves a settled entry unchanged.
@@ -201,7 +230,8 @@ export interface LedgerStore {
    * Entries that ended as unknown at `since` or later and still are, oldest first, at most `limit`.
    */
   unknownSince(since: number, limit: number): Promise<LedgerEntry[]>
-  totals(): Promise<LedgerTotals>
+  /** Also marks a ledger that is behind `witness` as lost, for all processes. */
+  totals(witness?: LedgerWitness): Promise<LedgerTotals>
   /** The latest costs that Segmind reported, newest first, at most 200. */
   recentCosts(): Promise<Nanocredits[]>
   booked(team: string, windows: BudgetWindows): Promise<Booked>
@@ -223,6 +253,22 @@ export interface LedgerStore {
    */
   recordBalance(sample: BalanceSample): Promise<void>
   balance(): Promise<BalanceSample | undefined>
+}
+
+/** What the verifier reads and the operator accepts. */
+export interface LedgerBooks {
+  /** The sequence of the last step in a day `2026-11-22` or a month `2026-11`; 0 for none. */
+  lastStep(window: string): Promise<number>
+  /** The months in which any team has booked, oldest first. */
+  months(): Promise<string[]>
+  /** Amounts that each team has booked in a month, reservations included. */
+  monthly(month: string): Promise<Record<string, Nanocredits>>
+  /**
+   * Accepts the ledger as it is. Removes the mark of a loss and gives the ledger a new epoch, which
+   * processes that know an earlier one take over. `known` is the epoch that the operator's process
+   * knows.
+   */
+  accept(known?: string): Promise<void>
 }
 
 /**

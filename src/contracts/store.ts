@@ -1,4 +1,4 @@
-import type { LedgerStore } from './ledger.js'
+import type { LedgerBooks, LedgerStore } from './ledger.js'
 import type { ScheduleStore } from './schedule.js'
 
 export type * from './ledger.js'
@@ -14,12 +14,14 @@ export interface Store {
   readonly images: BlobStore
   /** Explanations of finished requests by request id, kept for a day. */
   readonly requests: BlobStore
-  readonly ledger: LedgerStore
+  readonly ledger: LedgerStore & LedgerBooks
   readonly records: RecordStore
   readonly leases: LeaseStore
   readonly schedule: ScheduleStore
-  /** Returns whether the last operation reached the store. */
+  /** Returns whether the store can serve: it answers, and it can write. */
   isUp(): boolean
+  /** Returns whether the store may evict the ledger. */
+  mayEvict(): boolean
   /**
    * Counts entries and bytes of `results`, `images` and `requests`; undefined where counting is
    * expensive.

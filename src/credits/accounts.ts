@@ -1,6 +1,7 @@
 import type { Clock } from '../contracts/clock.js'
+import { defined } from '../contracts/defined.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
-import type { LedgerEntry, LedgerStore, RecordStore, StepSpool } from '../contracts/store.js'
+import type { LedgerEntry, LedgerState, LedgerStore, RecordStore, StepSpool } from '../contracts/store.js'
 import { Account, type AccountOptions } from './account/account.js'
 import type { AccountBalance } from './account/balance.js'
 import { Allowance } from './allowance.js'
@@ -13,6 +14,8 @@ import { type BudgetCalendar, createBudgetCalendar } from './windows.js'
 
 export interface AccountsOptions {
   store: LedgerStore
+  /** Default: `ok`. */
+  ledgerState?(): LedgerState
   records: RecordStore
   isStoreUp(): boolean
   /** Holds steps that the store cannot take. Its owner closes it, after this part. */
@@ -100,7 +103,7 @@ export function openAccounts(options: AccountsOptions): Accounts {
 }
 
 function buildParts(options: AccountsOptions) {
-  const { store, records, isStoreUp, now, reserve } = options
+  const { store, records, isStoreUp, now, reserve, ledgerState } = options
   const calendar = createBudgetCalendar(options.timeZone)
   let storeFailedAt = Number.NEGATIVE_INFINITY
   const outer = options.observer
@@ -127,6 +130,6 @@ function buildParts(options: AccountsOptions) {
   const account = new Account({ ...shared, priceEstimate, requestBalance, isSettled, later: options.later })
   const allowance = new Allowance({ ...shared, balance: account.balance })
   const journal = new UsageJournal({ ...shared, everyMs: JOURNAL_MS, shareSeconds })
-  const ledger = new CreditLedger({ ...shared, account, unsaved, whenStoreIsDown })
+  const ledger = new CreditLedger({ ...shared, account, unsaved, whenStoreIsDown, ...defined({ ledgerState }) })
   return { shared, calendar, account, unsaved, ledger, journal, allowance }
 }

@@ -1,7 +1,14 @@
 import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import { formatCredits, type Nanocredits } from '../contracts/nanocredits.js'
-import { type Booked, type BudgetWindow, type CallEntry, type LedgerTotals, StoreError } from '../contracts/store.js'
+import {
+  type Booked,
+  type BudgetWindow,
+  type CallEntry,
+  type LedgerState,
+  type LedgerTotals,
+  StoreError,
+} from '../contracts/store.js'
 import type { Team } from '../contracts/types.js'
 import type { EarlierCall, PlannedCall, Reservation } from '../segment/ports.js'
 import { type CreditEvidence, sparesReserve } from './account/credit-state.js'
@@ -24,6 +31,8 @@ export interface CreditLedgerOptions extends ReservationParts {
   reserve: Nanocredits
   /** `BUDGET_FAIL`: policy for a team with a budget while the store does not answer. */
   whenStoreIsDown: 'closed' | 'open'
+  /** Default: `ok`. Any other state counts like a store that does not answer. */
+  ledgerState?(): LedgerState
 }
 
 const STORE_RETRY_AFTER_SECONDS = 5
@@ -70,6 +79,8 @@ export class CreditLedger {
     if (refusal) return refusal
     const estimate = account.price.current()
     const at = now()
+    const doubt = this.#doubt(team)
+    if (doubt) return doubt
     try {
       const booked = await store.booked(team.id, calendar.windows(at))
       const window = (['daily', 'monthly'] as const).find(
@@ -135,6 +146,8 @@ export class CreditLedger {
   /** Returns undefined if the step was spooled because the store does not respond. */
   async #reserve(call: CallEntry, team: Team): Promise<LedgerTotals | undefined> {
     const { store, reserve, observer } = this.#options
+    const doubt = this.#doubt(team)
+    if (doubt) throw doubt
     try {
       const hasFloor = reserve > 0 && !team.protected
       const outcome = await store.reserve(call, { ...team.budget, ...(hasFloor && { floor: reserve }) })
@@ -144,6 +157,7 @@ export class CreditLedger {
         await this.#options.account.state.apply({ kind: 'floor', at: this.#options.now() })
         throw creditsReserved()
       }
+      if (outcome.window === 'lost') return await this.#reserveInLostLedger(call, team)
       throw this.#budgetExhausted(team, outcome.window, outcome.booked, call.at)
     } catch (error) {
       if (!(error instanceof StoreError)) throw error
@@ -151,6 +165,12 @@ export class CreditLedger {
       await this.#reserveWithoutStore(error, call, team)
       return undefined
     }
+  }
+
+  /** Books a call without limits if `BUDGET_FAIL` is `open`. */
+  async #reserveInLostLedger(call: CallEntry, team: Team): Promise<LedgerTotals> {
+    if (this.#failsClosed(team)) throw ledgerDoubtful(team, 'lost')
+    return (await this.#options.store.reserve(call, {})).totals
   }
 
   /**
@@ -163,6 +183,12 @@ export class CreditLedger {
     // The reservation may have reached the store after all. It is released once the store answers.
     if (error.mayHaveHappened) await unsaved.add({ kind: 'release', call, mayStillArrive: true })
     throw storeUnavailable(team, error)
+  }
+
+  /** Returns why this team's budget cannot be checked, if the ledger is known not to be whole. */
+  #doubt(team: Team): GatewayError | undefined {
+    const state = this.#options.ledgerState?.() ?? 'ok'
+    return state !== 'ok' && this.#failsClosed(team) ? ledgerDoubtful(team, state) : undefined
   }
 
   /** Tells whether this team's calls are refused while the store does not answer. */
@@ -179,6 +205,16 @@ export class CreditLedger {
       retryAfterSeconds: this.#options.calendar.secondsLeft(at, window),
     })
   }
+}
+
+const DOUBTS = {
+  lost: 'the ledger was lost or rolled back. An operator must run `segmind-gateway ledger accept`.',
+  evictable: 'Redis may evict the ledger. An operator must set its maxmemory-policy to volatile-lru.',
+}
+
+function ledgerDoubtful(team: Team, state: keyof typeof DOUBTS): GatewayError {
+  const detail = `The budget of team ${team.id} cannot be checked because ${DOUBTS[state]}`
+  return new GatewayError('store_unavailable', detail, { retryAfterSeconds: STORE_RETRY_AFTER_SECONDS })
 }
 
 function storeUnavailable(team: Team, cause: unknown): GatewayError {

@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
 import type { BudgetStanding, Burn, CreditStateName, SharedKeyState } from '../contracts/account.js'
-import type { BalanceReading } from '../contracts/ledger.js'
+import type { BalanceReading, LedgerState } from '../contracts/ledger.js'
 import { type Nanocredits, toCredits } from '../contracts/nanocredits.js'
 import type { CacheTier } from '../contracts/overview.js'
 import { counters, PREFIX, startTeamsAtZero } from './counters.js'
@@ -16,6 +16,7 @@ export interface Gauges {
   queueDepth(): ReadonlyMap<string, number>
   cache(): Promise<CacheTier[]>
   storeUp(): boolean
+  ledgerState(): LedgerState
   teamsFileOk(): boolean
   /** Open connections of callers. */
   connections(): { authenticated: number; anonymous: number }
@@ -69,6 +70,7 @@ function histograms(register: Registry) {
   }
 }
 
+const LEDGER_STATES = ['ok', 'lost', 'evictable'] as const
 const STATES = ['normal', 'reserve', 'empty'] as const
 
 type GaugeValue = [labels: Record<string, string>, value: number | undefined]
@@ -106,6 +108,9 @@ function registerOperation({ gauge, single }: Makers, gauges: Gauges): void {
     Object.entries(gauges.connections()).map(([state, count]) => [{ state }, count]),
   )
   single(`${PREFIX}_store_up`, '1 while the store is reachable.', () => Number(gauges.storeUp()))
+  gauge(`${PREFIX}_ledger_state`, '1 for the current state of the ledger.', ['state'], () =>
+    LEDGER_STATES.map(state => [{ state }, Number(state === gauges.ledgerState())]),
+  )
   single(`${PREFIX}_teams_file_ok`, '1 while the teams file is valid.', () => Number(gauges.teamsFileOk()))
   single(`${PREFIX}_unsaved_ledger_steps`, 'Ledger steps that wait for the store.', gauges.unsavedSteps)
   single(`${PREFIX}_unsaved_results`, 'Paid results that wait for the store.', () => gauges.unsavedResults().results)

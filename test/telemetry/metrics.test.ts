@@ -131,6 +131,7 @@ t.test('gauges of one scrape share a read, and the next scrape reads again', asy
     upstreamInFlight: () => 0,
     queueDepth: () => new Map(),
     storeUp: () => true,
+    ledgerState: () => 'ok',
     teamsFileOk: () => true,
     connections: () => ({ authenticated: 0, anonymous: 0 }),
     balance: () => undefined,

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { BalanceState, CreditStateName } from '../../contracts/account.js'
+import type { LedgerState } from '../../contracts/ledger.js'
 import type { BreakerState } from '../../contracts/overview.js'
 
 export interface Health {
@@ -8,6 +9,7 @@ export interface Health {
   /** It leaves the load balancer first, and drains when it stops listening. */
   lifecycle: { readonly isLeaving: boolean; readonly isDraining: boolean }
   isStoreUp(): boolean
+  ledger(): LedgerState
   isTeamsFileOk(): boolean
   breaker(): BreakerState
   /** State of the credits and certainty of the balance. The balance itself is not public. */
@@ -18,7 +20,7 @@ const ALIVE = JSON.stringify({ status: 'ok' })
 
 /**
  * Adds `/healthz` (the process is alive) and `/readyz` (it accepts requests; 503 from the signal to stop on). A
- * store that is down, a refused teams file or an open breaker is reported by `/readyz`, but the
+ * store that is down, a ledger that is not whole, a refused teams file or an open breaker is reported by `/readyz`, but the
  * gateway stays ready: it still serves cached results.
  */
 export function addHealthRoutes(app: FastifyInstance, health: Health): void {
@@ -42,6 +44,7 @@ export function addHealthRoutes(app: FastifyInstance, health: Health): void {
           checks: {
             upstream: health.upstream,
             store: health.isStoreUp() ? 'up' : 'down',
+            ledger: health.ledger(),
             teamsFile: health.isTeamsFileOk() ? 'ok' : 'refused',
             breaker: health.breaker(),
             credits: state,

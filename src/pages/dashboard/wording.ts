@@ -11,6 +11,7 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'results.purged': 'purged all results',
   'month.closed': 'closed month',
   'month.reopened': 'reopened month',
+  'ledger.accepted': 'accepted a lost ledger',
 }
 
 /** Describes an audited action. Actions unknown to this page are shown by their code. */

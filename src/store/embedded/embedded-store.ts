@@ -61,6 +61,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     leases,
     schedule: createSchedule(ledgerFile, now),
     isUp: () => ledgerFile.isUp() && blobFile.isUp(),
+    mayEvict: () => false,
     size: async () => blobFile.read(() => index.size()),
     async close() {
       clearInterval(timer)

@@ -1,11 +1,11 @@
 import type { LedgerStore } from '../../contracts/store.js'
 import { byDayThenTeam, toDayTotals } from '../totals.js'
 import type { Environment } from './environment.js'
-import { type LedgerTables, readTotals, toEntry } from './ledger-tables.js'
+import { type LedgerTables, toEntry } from './ledger-tables.js'
 
 type EmbeddedReads = Pick<
   LedgerStore,
-  'entry' | 'reservedBefore' | 'unknownSince' | 'totals' | 'recentCosts' | 'usage' | 'entries' | 'balance'
+  'entry' | 'reservedBefore' | 'unknownSince' | 'recentCosts' | 'usage' | 'entries' | 'balance'
 >
 
 /** Creates the reads. Each sees one consistent state. */
@@ -25,9 +25,6 @@ export function createReads(environment: Environment, tables: LedgerTables): Emb
         const found = tables.unknown.getKeys({ start: [since], limit })
         return [...found].flatMap(([, day, callId]) => toEntry(tables.calls.get([day, callId])) ?? [])
       })
-    },
-    async totals() {
-      return environment.read(() => readTotals(tables))
     },
     async recentCosts() {
       return environment.read(() => tables.costs.get('costs') ?? [])

@@ -1,4 +1,5 @@
-import type { BalanceSample, Booked, CallEntry, LedgerEntry, LedgerTotals } from '../../contracts/store.js'
+import { defined } from '../../contracts/defined.js'
+import type { BalanceSample, Booked, CallEntry, LedgerEntry, LedgerLoss, LedgerTotals } from '../../contracts/store.js'
 import { bookedIn, type DayCounter, type DayTotals, LEDGER_COUNTERS } from '../totals.js'
 import type { Environment } from './environment.js'
 
@@ -19,8 +20,10 @@ export function openTables({ root }: Environment) {
     /** Booked amounts, by month and team. */
     months: root.openDB<number, [string, string]>('months', {}),
     balance: root.openDB<{ remaining: number; at: number; since?: number }, string>('balance', {}),
-    /** Totals of the ledger. */
-    totals: root.openDB<LedgerCounters, string>('account', {}),
+    /** Totals and identity of the ledger. */
+    totals: root.openDB<LedgerAccount, string>('account', {}),
+    /** The last step of each day `2026-11-22` and month `2026-11`. */
+    steps: root.openDB<number, string>('steps', {}),
     /** Unknown calls, by the time they ended, day and call id. */
     unknown: root.openDB<true, [number, string, string]>('unknown', {}),
     /** The last costs that Segmind reported, newest first. */
@@ -60,19 +63,36 @@ export function addToMonth(tables: LedgerTables, { month, team }: Windows, amoun
 
 export type LedgerCounters = Record<(typeof LEDGER_COUNTERS)[number], number>
 
+/** The counters and the identity of the ledger. Members are absent until they are first written. */
+type LedgerAccount = Partial<LedgerCounters> & {
+  epoch?: string
+  checksum?: string
+  lost?: LedgerLoss
+  /** Epochs that an operator has accepted as past. */
+  past?: string[]
+}
+
 const TOTALS_KEY = 'account'
 
+export function readAccount(tables: LedgerTables): LedgerAccount {
+  return tables.totals.get(TOTALS_KEY) ?? {}
+}
+
+export function writeAccount(tables: LedgerTables, account: LedgerAccount): void {
+  tables.totals.put(TOTALS_KEY, account)
+}
+
 export function readTotals(tables: LedgerTables): LedgerTotals {
-  const counters = tables.totals.get(TOTALS_KEY)
-  const all = Object.fromEntries(LEDGER_COUNTERS.map(name => [name, counters?.[name] ?? 0])) as LedgerCounters
-  return { ...all, reservedCalls: tables.open.getKeysCount() }
+  const { epoch = '', checksum = '', lost, ...counters } = readAccount(tables)
+  const all = Object.fromEntries(LEDGER_COUNTERS.map(name => [name, counters[name] ?? 0])) as LedgerCounters
+  return { epoch, checksum, ...all, reservedCalls: tables.open.getKeysCount(), ...defined({ loss: lost }) }
 }
 
 export function addToLedger(tables: LedgerTables, amounts: Partial<LedgerCounters>): void {
-  const counters = { ...tables.totals.get(TOTALS_KEY) } as Partial<LedgerCounters>
+  const counters = { ...readAccount(tables) }
   for (const [name, amount] of Object.entries(amounts) as [keyof LedgerCounters, number][])
     counters[name] = (counters[name] ?? 0) + amount
-  tables.totals.put(TOTALS_KEY, counters as LedgerCounters)
+  writeAccount(tables, counters)
 }
 
 /**
@@ -80,13 +100,13 @@ export function addToLedger(tables: LedgerTables, amounts: Partial<LedgerCounter
  * in it. So the sum never goes below 0, and is 0 as soon as no call is reserved.
  */
 export function reduceReserved(tables: LedgerTables, amount: number): void {
-  const reserved = tables.totals.get(TOTALS_KEY)?.reserved ?? 0
+  const { reserved = 0 } = readAccount(tables)
   const left = tables.open.getKeysCount() === 0 ? 0 : Math.max(0, reserved - amount)
   addToLedger(tables, { reserved: left - reserved })
 }
 
 export function setUnknownAt(tables: LedgerTables, unknownAt: number): void {
-  const before = tables.totals.get(TOTALS_KEY)?.unknownAt ?? 0
+  const { unknownAt: before = 0 } = readAccount(tables)
   addToLedger(tables, { unknownAt: Math.max(0, unknownAt - before) })
 }
 

@@ -3,13 +3,16 @@ import type {
   BudgetLimits,
   BudgetWindow,
   CallEntry,
+  LedgerBooks,
   LedgerEntry,
   LedgerStore,
+  LedgerWitness,
   ReserveOutcome,
   SettledCall,
 } from '../../contracts/store.js'
 import { ACTIVITY_COUNTERS, checkAmounts, MAX_RECENT_COSTS } from '../totals.js'
 import type { Environment } from './environment.js'
+import { commitStep, createBooks, findLoss, markLost } from './ledger-identity.js'
 import { createReads } from './ledger-reads.js'
 import {
   addToDay,
@@ -27,7 +30,7 @@ import {
 } from './ledger-tables.js'
 import { createSharing } from './sharing.js'
 
-export interface EmbeddedLedger extends LedgerStore {
+export interface EmbeddedLedger extends LedgerStore, LedgerBooks {
   /** Deletes expired data of shared purchases. */
   purge(): Promise<void>
 }
@@ -41,10 +44,12 @@ export function createLedger(environment: Environment, now: Clock): EmbeddedLedg
   const sharing = createSharing(environment, now, (day, amount) => addToDay(tables, day, { shared: amount }))
   return {
     ...createReads(environment, tables),
+    ...createBooks(environment, tables),
+    ...createAccountSteps(environment, tables),
     ...sharing,
-    async reserve(call, limits) {
+    async reserve(call, limits, witness) {
       checkAmounts({ at: call.at, estimate: call.estimate, ...limits })
-      return environment.write(() => reserve(tables, call, limits))
+      return environment.write(() => reserve(tables, call, { limits, witness }))
     },
     async settle(call, settled) {
       const { cost, settledAt } = settled
@@ -66,11 +71,30 @@ export function createLedger(environment: Environment, now: Clock): EmbeddedLedg
         if (!known || known.state === 'released') return
         if (!options?.mayStillArrive) tables.calls.remove([call.day, call.callId])
         takeOut(tables, known)
-        addToLedger(tables, { sequence: 1 })
+        commitStep(tables, known, `release ${call.callId}`)
       })
     },
     async booked(team, windows) {
       return environment.read(() => readBooked(tables, { team, ...windows }))
+    },
+  }
+}
+
+/** Creates the steps and reads that concern all teams together. */
+function createAccountSteps(
+  environment: Environment,
+  tables: LedgerTables,
+): Pick<LedgerStore, 'totals' | 'addActivity' | 'recordBalance'> {
+  return {
+    async totals(witness) {
+      const known = environment.read(() => ({ totals: readTotals(tables), loss: findLoss(tables, witness) }))
+      if (known.totals.loss || !known.loss) return known.totals
+      // The read may have seen an older state than the caller. A transaction sees the latest one.
+      return environment.write(() => {
+        const loss = findLoss(tables, witness)
+        if (loss) markLost(tables, loss)
+        return readTotals(tables)
+      })
     },
     async addActivity(team, day, activity) {
       checkAmounts({ ...activity })
@@ -86,11 +110,18 @@ export function createLedger(environment: Environment, now: Clock): EmbeddedLedg
   }
 }
 
-function reserve(tables: LedgerTables, call: CallEntry, limits: BudgetLimits): ReserveOutcome {
+function reserve(
+  tables: LedgerTables,
+  call: CallEntry,
+  { limits, witness }: { limits: BudgetLimits; witness: LedgerWitness | undefined },
+): ReserveOutcome {
   const booked = readBooked(tables, call)
-  const refused = (window: BudgetWindow | 'floor') =>
+  const refused = (window: BudgetWindow | 'floor' | 'lost') =>
     ({ ok: false, window, booked, totals: readTotals(tables) }) as const
   if (tables.calls.get([call.day, call.callId])) return { ok: true, booked, totals: readTotals(tables) }
+  const loss = findLoss(tables, witness)
+  if (loss) markLost(tables, loss)
+  if (loss && (limits.daily !== undefined || limits.monthly !== undefined)) return refused('lost')
   const daily = booked.daily + call.estimate
   const monthly = booked.monthly + call.estimate
   if (limits.daily !== undefined && daily > limits.daily) return refused('daily')
@@ -101,12 +132,13 @@ function reserve(tables: LedgerTables, call: CallEntry, limits: BudgetLimits): R
 }
 
 /** Books a reservation, and counts the step. */
-function book(tables: LedgerTables, call: CallEntry): void {
+function book(tables: LedgerTables, call: CallEntry, step = 'reserve'): void {
   tables.calls.put([call.day, call.callId], { ...call, state: 'reserved' })
   tables.open.put([call.at, call.day, call.callId], true)
   addToDay(tables, call, { reservedCalls: 1, reserved: call.estimate })
   addToMonth(tables, call, call.estimate)
-  addToLedger(tables, { sequence: 1, reserved: call.estimate })
+  addToLedger(tables, { reserved: call.estimate })
+  commitStep(tables, call, `${step} ${call.callId} ${call.estimate}`)
 }
 
 function note(tables: LedgerTables, call: CallEntry): void {
@@ -114,7 +146,7 @@ function note(tables: LedgerTables, call: CallEntry): void {
   if (old && old.state !== 'reserved') return
   // Books the call again, since its estimate and time may have changed.
   if (old) takeOut(tables, old)
-  book(tables, call)
+  book(tables, call, 'note')
 }
 
 function settle(tables: LedgerTables, call: CallEntry, settled: SettledCall): void {
@@ -127,12 +159,13 @@ function settle(tables: LedgerTables, call: CallEntry, settled: SettledCall): vo
   tables.calls.put([call.day, call.callId], { ...call, state: outcome, settled })
   addToDay(tables, call, { [COUNTERS[outcome].calls]: 1, [COUNTERS[outcome].amount]: cost })
   addToMonth(tables, call, cost)
-  addToLedger(tables, { sequence: 1, spent: cost, calls: 1, estimatedCalls: isEstimate ? 1 : 0 })
+  addToLedger(tables, { spent: cost, calls: 1, estimatedCalls: isEstimate ? 1 : 0 })
   if (outcome === 'unknown') {
     tables.unknown.put([settledAt, call.day, call.callId], true)
     setUnknownAt(tables, settledAt)
   } else if (!isEstimate)
     tables.costs.put('costs', [cost, ...(tables.costs.get('costs') ?? [])].slice(0, MAX_RECENT_COSTS))
+  commitStep(tables, call, `${outcome} ${call.callId} ${cost}`)
 }
 
 const COUNTERS = {

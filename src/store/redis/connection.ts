@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { Redis } from 'ioredis'
+import { superviseFitness } from './fitness.js'
 import { createGate, type Gate, type Traffic } from './gate.js'
 
 export interface ConnectionOptions {
@@ -9,9 +10,11 @@ export interface ConnectionOptions {
   commandSilenceMs?: number
   /** Silence after which the connection is closed and opened again. Default 3000. */
   reconnectSilenceMs?: number
-  /** Called when Redis answers, at first and after each outage. */
+  /** A key that needs the same permissions as the ledger's. */
+  probeKey: string
+  /** Called when Redis can serve, at first and after each outage. */
   onUp?(): void
-  /** Called once, with the reason, when Redis stops answering. */
+  /** Called once, with the reason, when Redis stops answering, or answers but cannot serve. */
   onDown?(reason: string): void
 }
 
@@ -24,7 +27,10 @@ export interface RedisConnection {
   script(name: string, numberOfKeys: number, lua: string): Script
   /** Defines a script whose calls begin with their number of keys. */
   variadicScript(name: string, lua: string): Script
+  /** Returns whether Redis answers and can write. While it only answers, reads go on. */
   isUp(): boolean
+  /** Returns whether Redis may evict the ledger. */
+  mayEvict(): boolean
   /** Waits for commands under way, then disconnects. */
   close(): Promise<void>
 }
@@ -33,12 +39,15 @@ const PROBE_MS = 250
 const CONNECT_TIMEOUT_MS = 2_000
 const MAX_RECONNECT_DELAY_MS = 1_000
 const FIRST_ANSWER_MS = 1_000
+/** A replica refuses writes after each new connection, so the next one must not follow at once. */
+const READONLY_RECONNECT_MS = 5_000
 
 /**
  * Connects to Redis and reconnects until closed. Resolves when Redis answers or refuses, or after
  * one second: a gateway starts without its Redis. Throws for a malformed URL.
  */
 export async function connect(options: ConnectionOptions): Promise<RedisConnection> {
+  let replacedAt = Number.NEGATIVE_INFINITY
   const redis = new Redis(checkUrl(options.url), {
     lazyConnect: true,
     enableOfflineQueue: false,
@@ -51,15 +60,21 @@ export async function connect(options: ConnectionOptions): Promise<RedisConnecti
     retryStrategy: attempt =>
       Math.min(50 * 2 ** Math.min(attempt, 10), MAX_RECONNECT_DELAY_MS) * (0.75 + Math.random() / 4),
     // After a failover the old primary refuses writes: reconnect to where its name points now.
-    reconnectOnError: error => error.message.startsWith('READONLY'),
+    reconnectOnError(error) {
+      if (!error.message.startsWith('READONLY') || performance.now() - replacedAt < READONLY_RECONNECT_MS) return false
+      replacedAt = performance.now()
+      return true
+    },
   })
-  const { gate, stop } = superviseConnection(redis, options)
+  const { gate, fitness, stop } = superviseConnection(redis, options)
   await waitForFirstAnswer(redis)
+  if (gate.isOpen()) await fitness.verify()
   return {
     run: command => gate.run(() => command(redis)),
     script: (name, numberOfKeys, lua) => defineScript(redis, gate, { name, numberOfKeys, lua }),
     variadicScript: (name, lua) => defineScript(redis, gate, { name, lua }),
-    isUp: () => gate.isOpen(),
+    isUp: () => gate.isOpen() && fitness.refusal === undefined,
+    mayEvict: () => fitness.mayEvict,
     async close() {
       await gate.idle()
       stop()
@@ -107,23 +122,36 @@ function superviseConnection(redis: Redis, options: ConnectionOptions) {
   let lastError = ''
   let isStopped = false
 
+  const announce = (refusal: string | undefined): void => {
+    if (isStopped) return
+    const next = refusal === undefined ? 'up' : 'down'
+    if (announced === next) return
+    announced = next
+    if (refusal === undefined) options.onUp?.()
+    else options.onDown?.(refusal)
+  }
   const goUp = (): void => {
     if (isStopped) return
     lastError = ''
     gate.open()
-    if (announced !== 'up') options.onUp?.()
-    announced = 'up'
+    void fitness.verify()
   }
   const goDown = (reason: string): void => {
     if (isStopped) return
     gate.close(reason)
-    if (announced !== 'down') options.onDown?.(reason)
-    announced = 'down'
+    announce(reason)
   }
   const gate = createGate({
     silenceMs: commandSilenceMs,
     traffic: () => readTraffic(redis.stream),
     onSilent: () => goDown(`Redis has been silent for ${commandSilenceMs} ms`),
+  })
+  const fitness = superviseFitness({
+    redis,
+    probeKey: options.probeKey,
+    run: command => gate.run(command),
+    isConnected: () => !isStopped && gate.isOpen(),
+    onVerified: announce,
   })
   const probe = startRecoveryProbe(redis, { reconnectSilenceMs, isUp: () => gate.isOpen(), goUp })
 
@@ -134,8 +162,10 @@ function superviseConnection(redis: Redis, options: ConnectionOptions) {
   redis.on('close', () => goDown(lastError === '' ? 'Redis is not connected' : `Redis is not connected: ${lastError}`))
   return {
     gate,
+    fitness,
     stop(): void {
       isStopped = true
+      fitness.stop()
       probe.stop()
       gate.close('the store is closed')
     },

@@ -17,6 +17,8 @@ export function ledgerKeys(prefix: string) {
     account: `${ledger}:account`,
     unknown: `${ledger}:unknown`,
     costs: `${ledger}:costs`,
+    /** Written and read to find out whether Redis can serve. */
+    probe: `${ledger}:probe`,
     share: (resultId: string) => `${ledger}:share:${resultId}`,
   }
 }

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import type { LedgerEntry, LedgerStore, UsageDay } from '../../contracts/store.js'
+import type { LedgerBooks, LedgerEntry, LedgerStore, UsageDay } from '../../contracts/store.js'
 import {
   byDayThenTeam,
   DAY_COUNTERS,
@@ -14,10 +14,8 @@ import { decodeEntry, type LedgerKeys } from './ledger-keys.js'
 
 const SCAN_BATCH = 500
 
-type RedisReads = Pick<
-  LedgerStore,
-  'entry' | 'reservedBefore' | 'unknownSince' | 'recentCosts' | 'usage' | 'entries' | 'balance'
->
+type RedisReads = Omit<LedgerBooks, 'accept'> &
+  Pick<LedgerStore, 'entry' | 'reservedBefore' | 'unknownSince' | 'recentCosts' | 'usage' | 'entries' | 'balance'>
 
 /** Creates the reads that need no script. */
 export function createReads(connection: RedisConnection, keys: LedgerKeys): RedisReads {
@@ -40,6 +38,12 @@ export function createReads(connection: RedisConnection, keys: LedgerKeys): Redi
       return days.flat().sort(byDayThenTeam)
     },
     entries: day => scanEntries(connection, keys.calls(day)),
+    lastStep: async window => Number((await connection.run(redis => redis.hget(keys.account, window))) ?? 0),
+    months: () => scanMonths(connection, keys.booked('')),
+    async monthly(month) {
+      const { '*': _lastStep, ...booked } = await connection.run(redis => redis.hgetall(keys.booked(month)))
+      return Object.fromEntries(Object.entries(booked).map(([team, amount]) => [team, Number(amount)]))
+    },
     async balance() {
       const [at, remaining] = await connection.run(redis => redis.hmget(balance, 'at', 'remaining'))
       return at && remaining ? { at: Number(at), remaining: Number(remaining) } : undefined
@@ -77,6 +81,8 @@ async function readDay(connection: RedisConnection, keys: LedgerKeys, day: strin
   const teams = new Map<string, Partial<DayTotals>>()
   for (const [field, value] of fields) {
     const colon = field.lastIndexOf(':')
+    // The last step of the day.
+    if (colon < 0) continue
     const name = field.slice(0, colon)
     const counters = teams.get(name) ?? {}
     counters[field.slice(colon + 1) as DayCounter] = Number(value)
@@ -90,6 +96,18 @@ async function readFields(redis: Redis, key: string, team?: string): Promise<[fi
   const fields = DAY_COUNTERS.map(name => `${team}:${name}`)
   const values = await redis.hmget(key, ...fields)
   return fields.flatMap((field, index) => (values[index] ? [[field, values[index]] as [string, string]] : []))
+}
+
+async function scanMonths(connection: RedisConnection, prefix: string): Promise<string[]> {
+  const months = new Set<string>()
+  const pattern = `${prefix.replaceAll(/[\\*?[\]]/g, '\\$&')}*`
+  let cursor = '0'
+  do {
+    const [next, found] = await connection.run(redis => redis.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_BATCH))
+    for (const key of found) months.add(key.slice(prefix.length))
+    cursor = next
+  } while (cursor !== '0')
+  return [...months].sort()
 }
 
 /**

@@ -1,4 +1,5 @@
 import { LEDGER_COUNTERS } from '../totals.js'
+import { IDENTITY } from './ledger-identity.js'
 
 /*
  * The ledger's steps. Each is one script, and so atomic.
@@ -6,11 +7,11 @@ import { LEDGER_COUNTERS } from '../totals.js'
  *   KEYS[1]  calls of a day: a hash callId → `state:amount:JSON`. The state is reserved, charged,
  *            unknown, or released: the mark of a call whose reservation may still arrive and must
  *            book nothing
- *   KEYS[2]  totals of that day: a hash `team:counter` → integer
- *   KEYS[3]  booked in that month: a hash team → integer
+ *   KEYS[2]  totals of that day: a hash `team:counter` → integer, and `*` → the last step
+ *   KEYS[3]  booked in that month: a hash team → integer, and `*` → the last step
  *   KEYS[4]  reserved calls of all days: a sorted set of `day/callId` by the time of reservation
- *   KEYS[5]  totals of the ledger: a hash of the counters of `LedgerTotals`; `reservedCalls` is the
- *            size of KEYS[4]
+ *   KEYS[5]  totals of the ledger: a hash of the counters of `LedgerTotals` and its identity
+ *            (ledger-identity.ts); `reservedCalls` is the size of KEYS[4]
  *   KEYS[6]  unknown calls of all days: a sorted set of `day/callId` by the time they ended
  *   KEYS[7]  the last costs that Segmind reported, newest first: a list
  *   KEYS[8]  the balance: a hash of `remaining`, `at` and `since`
@@ -23,7 +24,9 @@ import { LEDGER_COUNTERS } from '../totals.js'
  * `-amount` of 0 is written `-0`, which HINCRBY refuses.
  */
 
-const BASE = `
+const COUNTER_NAMES = LEDGER_COUNTERS.map(name => `'${name}'`).join(', ')
+
+const BASE = `${IDENTITY}
 local function booked(team)
   local amounts = redis.call('HMGET', KEYS[2], team .. ':charged', team .. ':unknown', team .. ':reserved')
   local day = tonumber(amounts[1] or 0) + tonumber(amounts[2] or 0) + tonumber(amounts[3] or 0)
@@ -46,11 +49,10 @@ local function reduceReserved(amount)
   redis.call('HSET', KEYS[5], 'reserved', string.format('%.0f', left))
 end
 local function totals()
-  local counters = redis.call('HMGET', KEYS[5], ${LEDGER_COUNTERS.map(name => `'${name}'`).join(', ')})
-  local answer = {}
-  for i = 1, #counters do answer[i] = counters[i] or '0' end
-  answer[#answer + 1] = tostring(redis.call('ZCARD', KEYS[4]))
-  return answer
+  local known = redis.call('HMGET', KEYS[5], 'epoch', 'checksum', 'lost', ${COUNTER_NAMES})
+  for i = 1, #known do known[i] = known[i] or (i < 4 and '' or '0') end
+  known[#known + 1] = tostring(redis.call('ZCARD', KEYS[4]))
+  return known
 end
 local function answer(result, day, month)
   return {result, string.format('%.0f', day), string.format('%.0f', month), totals()}
@@ -60,14 +62,13 @@ local function stateOf(value)
   local state, amount = string.match(value, '^(%a+):(%d+):')
   return state, tonumber(amount)
 end
--- Books a reservation, and counts the step.
+-- Books a reservation.
 local function book(callId, team, estimate, at, member, value)
   redis.call('HSET', KEYS[1], callId, value)
   redis.call('ZADD', KEYS[4], at, member)
   addToDay(team, 'reservedCalls', 1)
   addToDay(team, 'reserved', estimate)
   addToMonth(team, estimate)
-  addToLedger('sequence', 1)
   addToLedger('reserved', estimate)
 end
 local COUNTERS = {reserved = 'reservedCalls', unknown = 'unknownCalls', charged = 'paidCalls'}
@@ -99,33 +100,37 @@ end
 
 /**
  * ARGV: callId, team, estimate, daily limit or '', monthly limit or '', value, at, member, floor or
- * ''. Returns the result, what both windows have booked, and the totals.
+ * '', new epoch, epoch, sequence and checksum of the witness. Returns the result, what both windows
+ * have booked, and the totals.
  */
 export const RESERVE = `${BASE}
 local callId, team, estimate = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local daily, monthly = tonumber(ARGV[4]), tonumber(ARGV[5])
 local day, month = booked(team)
 if redis.call('HEXISTS', KEYS[1], callId) == 1 then return answer('ok', day, month) end
+if isLost({ARGV[11], ARGV[12], ARGV[13]}, ARGV[10]) and (daily or monthly) then return answer('lost', day, month) end
 if daily and day + estimate > daily then return answer('daily', day, month) end
 if monthly and month + estimate > monthly then return answer('monthly', day, month) end
 if not floorHolds(estimate, tonumber(ARGV[9])) then return answer('floor', day, month) end
 book(callId, team, estimate, ARGV[7], ARGV[8], ARGV[6])
+commit('reserve ' .. ARGV[8] .. ' ' .. ARGV[3], ARGV[10])
 return answer('ok', day + estimate, month + estimate)
 `
 
-/** ARGV: callId, team, estimate, value, at, member. */
+/** ARGV: callId, team, estimate, value, at, member, new epoch. */
 export const NOTE = `${BASE}
 local state, amount = stateOf(redis.call('HGET', KEYS[1], ARGV[1]))
 if state ~= 'none' and state ~= 'reserved' then return 0 end
 -- Books the call again, since its estimate and time may have changed.
 if state == 'reserved' then takeOut(ARGV[2], state, amount, ARGV[6]) end
 book(ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[5], ARGV[6], ARGV[4])
+commit('note ' .. ARGV[6] .. ' ' .. ARGV[3], ARGV[7])
 return 1
 `
 
 /**
  * ARGV: callId, team, outcome, cost, value, member, settledAt, '1' for an estimated cost or '0',
- * and the number of costs to remember. Returns the totals.
+ * the number of costs to remember, and a new epoch. Returns the totals.
  */
 export const SETTLE = `${BASE}
 local callId, team, outcome, cost, member = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
@@ -136,7 +141,6 @@ local isCorrection = state == 'charged' and outcome == 'charged' and ARGV[8] == 
   and string.find(known, '"costSource":"estimate"', 1, true)
 if state == 'charged' and not isCorrection then return totals() end
 if outcome == 'unknown' and (state == 'unknown' or state == 'released') then return totals() end
-addToLedger('sequence', 1)
 if state ~= 'none' and state ~= 'released' then takeOut(team, state, amount, member) end
 redis.call('HSET', KEYS[1], callId, ARGV[5])
 addToDay(team, COUNTERS[outcome], 1)
@@ -152,17 +156,18 @@ elseif ARGV[8] == '0' then
   redis.call('LPUSH', KEYS[7], ARGV[4])
   redis.call('LTRIM', KEYS[7], 0, ARGV[9] - 1)
 end
+commit(outcome .. ' ' .. member .. ' ' .. ARGV[4], ARGV[10])
 return totals()
 `
 
-/** ARGV: callId, team, member, the mark to leave, or ''. */
+/** ARGV: callId, team, member, the mark to leave, or '', and a new epoch. */
 export const RELEASE = `${BASE}
 local callId, team = ARGV[1], ARGV[2]
 local state, amount = stateOf(redis.call('HGET', KEYS[1], callId))
 if state == 'charged' then return 0 end
 if state == 'reserved' or state == 'unknown' then
-  addToLedger('sequence', 1)
   takeOut(team, state, amount, ARGV[3])
+  commit('release ' .. ARGV[3], ARGV[5])
 end
 if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[1], callId, ARGV[4])
@@ -178,7 +183,9 @@ local day, month = booked(ARGV[1])
 return answer('ok', day, month)
 `
 
+/** ARGV: epoch, sequence and checksum of the witness, and a new epoch. */
 export const READ_TOTALS = `${BASE}
+isLost({ARGV[1], ARGV[2], ARGV[3]}, ARGV[4])
 return totals()
 `
 

@@ -1,7 +1,25 @@
-import type { Booked, BudgetWindow, LedgerStore, LedgerTotals, ReserveOutcome } from '../../contracts/store.js'
+import { randomUUID } from 'node:crypto'
+import { defined } from '../../contracts/defined.js'
+import type {
+  Booked,
+  BudgetWindow,
+  LedgerBooks,
+  LedgerStore,
+  LedgerTotals,
+  ReserveOutcome,
+} from '../../contracts/store.js'
 import { ACTIVITY_COUNTERS, checkAmounts, LEDGER_COUNTERS, MAX_RECENT_COSTS } from '../totals.js'
 import type { RedisConnection } from './connection.js'
-import { encodeEntry, encodeReserved, ledgerKeys, memberOf, RELEASED, scriptKeys } from './ledger-keys.js'
+import { ACCEPT, decodeLoss, witnessArguments } from './ledger-identity.js'
+import {
+  encodeEntry,
+  encodeReserved,
+  type LedgerKeys,
+  ledgerKeys,
+  memberOf,
+  RELEASED,
+  scriptKeys,
+} from './ledger-keys.js'
 import { createReads } from './ledger-reads.js'
 import {
   ADD_ACTIVITY,
@@ -19,23 +37,33 @@ import { createSharing } from './sharing.js'
  * Creates the ledger in Redis. Its keys have no time to live, so a `volatile-*` policy never evicts
  * them.
  */
-export function createLedger(connection: RedisConnection, prefix: string): LedgerStore {
+export function createLedger(connection: RedisConnection, prefix: string): LedgerStore & LedgerBooks {
   const scripts = defineScripts(connection)
   const keys = ledgerKeys(prefix)
   const keysOf = (windows: { day: string; month: string }) => scriptKeys(keys, windows)
   return {
     ...createReads(connection, keys),
-    async reserve(call, limits) {
+    ...createAccountSteps(scripts, keys),
+    async reserve(call, limits, witness) {
       checkAmounts({ at: call.at, estimate: call.estimate, ...limits })
       const { callId, team, estimate, at } = call
       const { daily = '', monthly = '', floor = '' } = limits
       const values = [callId, team, estimate, daily, monthly, encodeReserved(call), at, memberOf(call), floor]
-      return toOutcome(await scripts.reserve(...keysOf(call), ...values))
+      return toOutcome(await scripts.reserve(...keysOf(call), ...values, randomUUID(), ...witnessArguments(witness)))
     },
     async note(call) {
       const { callId, team, estimate, at } = call
       checkAmounts({ at, estimate })
-      await scripts.note(...keysOf(call), callId, team, estimate, encodeReserved(call), at, memberOf(call))
+      await scripts.note(
+        ...keysOf(call),
+        callId,
+        team,
+        estimate,
+        encodeReserved(call),
+        at,
+        memberOf(call),
+        randomUUID(),
+      )
     },
     async settle(call, settled) {
       const { callId, team, estimate } = call
@@ -44,18 +72,31 @@ export function createLedger(connection: RedisConnection, prefix: string): Ledge
       const value = encodeEntry({ ...call, state: outcome, settled }, cost)
       const isEstimate = outcome === 'unknown' || costSource === 'estimate' ? 1 : 0
       const values = [callId, team, outcome, cost, value, memberOf(call), settledAt, isEstimate, MAX_RECENT_COSTS]
-      return toTotals(await scripts.settle(...keysOf(call), ...values))
+      return toTotals(await scripts.settle(...keysOf(call), ...values, randomUUID()))
     },
     async release(call, options) {
       const mark = options?.mayStillArrive ? RELEASED : ''
-      await scripts.release(...keysOf(call), call.callId, call.team, memberOf(call), mark)
-    },
-    async totals() {
-      return toTotals(await scripts.readTotals(...keysOf({ day: '', month: '' })))
+      await scripts.release(...keysOf(call), call.callId, call.team, memberOf(call), mark, randomUUID())
     },
     share: createSharing(connection, { totals: keys.totals, share: keys.share }),
     async booked(team, windows) {
       return toBooked(await scripts.readBooked(...keysOf(windows), team))
+    },
+  }
+}
+
+/** Creates the steps and reads that concern all teams together. */
+function createAccountSteps(
+  scripts: Scripts,
+  keys: LedgerKeys,
+): Pick<LedgerStore & LedgerBooks, 'totals' | 'accept' | 'addActivity' | 'recordBalance'> {
+  return {
+    async totals(witness) {
+      const all = scriptKeys(keys, { day: '', month: '' })
+      return toTotals(await scripts.readTotals(...all, ...witnessArguments(witness), randomUUID()))
+    },
+    async accept(known = '') {
+      await scripts.accept(keys.account, randomUUID(), known)
     },
     async addActivity(team, day, activity) {
       checkAmounts({ ...activity })
@@ -69,6 +110,8 @@ export function createLedger(connection: RedisConnection, prefix: string): Ledge
   }
 }
 
+type Scripts = ReturnType<typeof defineScripts>
+
 function defineScripts(connection: RedisConnection) {
   return {
     reserve: connection.script('ledgerReserve', 8, RESERVE),
@@ -77,13 +120,14 @@ function defineScripts(connection: RedisConnection) {
     release: connection.script('ledgerRelease', 8, RELEASE),
     readBooked: connection.script('ledgerBooked', 8, READ_BOOKED),
     readTotals: connection.script('ledgerTotals', 8, READ_TOTALS),
+    accept: connection.script('ledgerAccept', 1, ACCEPT),
     addActivity: connection.script('ledgerAddActivity', 1, ADD_ACTIVITY),
     recordBalance: connection.script('ledgerRecordBalance', 1, RECORD_BALANCE),
   }
 }
 
 function toOutcome(answer: unknown): ReserveOutcome {
-  const [result, , , totals] = answer as ['ok' | BudgetWindow | 'floor', string, string, string[]]
+  const [result, , , totals] = answer as ['ok' | BudgetWindow | 'floor' | 'lost', string, string, string[]]
   const after = { booked: toBooked(answer), totals: toTotals(totals) }
   return result === 'ok' ? { ok: true, ...after } : { ok: false, window: result, ...after }
 }
@@ -93,9 +137,12 @@ function toBooked(answer: unknown): Booked {
   return { daily: Number(daily), monthly: Number(monthly) }
 }
 
-/** Reads the totals in the order of the script: the counters, then the number of reserved calls. */
+const TOTALS = [...LEDGER_COUNTERS, 'reservedCalls'] as const
+
+/** Reads the totals in the order of the script. */
 function toTotals(answer: unknown): LedgerTotals {
-  const names = [...LEDGER_COUNTERS, 'reservedCalls'] as const
-  const amounts = (answer as string[]).map(Number)
-  return Object.fromEntries(names.map((name, index) => [name, amounts[index] ?? 0])) as unknown as LedgerTotals
+  const [epoch = '', checksum = '', lost = '', ...counters] = answer as string[]
+  const amounts = Object.fromEntries(TOTALS.map((name, index) => [name, Number(counters[index] ?? 0)]))
+  const loss = lost === '' ? undefined : decodeLoss(lost)
+  return { epoch, checksum, ...(amounts as Record<(typeof TOTALS)[number], number>), ...defined({ loss }) }
 }

@@ -5,6 +5,7 @@ import { createBlobs } from './blobs.js'
 import { connect } from './connection.js'
 import { createLeases, releaseChannel } from './leases.js'
 import { createLedger } from './ledger.js'
+import { ledgerKeys } from './ledger-keys.js'
 import { openNotifications } from './notifications.js'
 import { createRates } from './rates.js'
 import { createRecords } from './records.js'
@@ -59,6 +60,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
   let clock: StoreClock | undefined
   const connection = await connect({
     url,
+    probeKey: ledgerKeys(keyPrefix).probe,
     ...defined({ commandSilenceMs, reconnectSilenceMs }),
     onUp() {
       void clock?.sync()
@@ -83,6 +85,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
     schedule: createSchedule({ connection, notifications, prefix: keyPrefix, channel }),
     now: clock.now,
     isUp: connection.isUp,
+    mayEvict: connection.mayEvict,
     // Redis reports the size of all its keys, not of these alone. An unknown size is better than a
     // wrong one.
     size: async () => undefined,

@@ -4,13 +4,13 @@ import type { ImplausibleFigure } from '../../../src/contracts/account.js'
 import type { LedgerTotals } from '../../../src/contracts/store.js'
 import { BalancePlausibility, type ReportedBalance } from '../../../src/credits/account/plausibility.js'
 import type { Anchor } from '../../../src/credits/account/record.js'
+import { NO_TOTALS } from '../../store/suite/samples.js'
 
 const MAX_COST = 20_000_000
 const CREDIT = 1_000_000_000
 
 function totals(changes: Partial<LedgerTotals> = {}): LedgerTotals {
-  const nothing = { sequence: 0, spent: 0, reserved: 0, reservedCalls: 0, calls: 0, estimatedCalls: 0, unknownAt: 0 }
-  return { ...nothing, ...changes }
+  return { ...NO_TOTALS, ...changes }
 }
 
 /** Weighs balances against an account of 10 credits, of which nothing is booked. */

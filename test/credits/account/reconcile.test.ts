@@ -3,14 +3,14 @@ import t from 'tap'
 import type { LedgerEntry, LedgerTotals } from '../../../src/contracts/store.js'
 import { type Observation, type Reconciled, reconcile } from '../../../src/credits/account/reconcile.js'
 import type { AccountRecord } from '../../../src/credits/account/record.js'
+import { NO_TOTALS } from '../../store/suite/samples.js'
 import { anEntry } from '../ledger-world.js'
 
 const MAX_COST = 20_000_000
 const terms = { maxCost: MAX_COST, newId: () => 'e' }
 
 function totals(changes: Partial<LedgerTotals> = {}): LedgerTotals {
-  const nothing = { sequence: 0, spent: 0, reserved: 0, reservedCalls: 0, calls: 0, estimatedCalls: 0, unknownAt: 0 }
-  return { ...nothing, ...changes }
+  return { ...NO_TOTALS, ...changes }
 }
 
 function seen(changes: Partial<Observation> = {}): Observation {

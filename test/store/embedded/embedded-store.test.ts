@@ -40,7 +40,7 @@ testStore(t, {
     await store.close()
     const money = openEnvironment(dir, 'ledger', 2 ** 30)
     await money.write(() => {
-      for (const name of ['account', 'unknown', 'costs']) money.root.openDB(name, {}).clearSync()
+      for (const name of ['account', 'unknown', 'costs', 'steps']) money.root.openDB(name, {}).clearSync()
     })
     await money.close()
     return open(t, { dir })

@@ -36,7 +36,10 @@ testStore(t, {
   },
   async downgrade(t, store) {
     const keyPrefix = prefixes.get(store) as string
-    await raw.del(['account', 'unknown', 'costs'].map(name => `{${keyPrefix}:ledger}:${name}`))
+    const ledger = `{${keyPrefix}:ledger}`
+    await raw.del(['account', 'unknown', 'costs'].map(name => `${ledger}:${name}`))
+    for (const key of [...(await raw.keys(`${ledger}:totals:*`)), ...(await raw.keys(`${ledger}:booked:*`))])
+      await raw.hdel(key, '*')
     return open(t, { keyPrefix, commandSilenceMs: 10_000 })
   },
   async share(t) {
@@ -379,3 +382,68 @@ async function startProxy(t: Test, options: ProxyOptions) {
   t.teardown(() => proxy.close())
   return proxy
 }
+
+const LOST_KEYS: Record<string, { keys(ledger: string): string[]; reason: string }> = {
+  'the totals of a day': { keys: ledger => [`${ledger}:totals:2026-11-30`], reason: 'incomplete' },
+  'the sums of a month': { keys: ledger => [`${ledger}:booked:2026-11`], reason: 'incomplete' },
+  'the totals of the ledger': { keys: ledger => [`${ledger}:account`], reason: 'replaced' },
+  'the day and the totals of the ledger': {
+    keys: ledger => [`${ledger}:account`, `${ledger}:totals:2026-11-30`],
+    reason: 'replaced',
+  },
+}
+for (const [title, { keys, reason }] of Object.entries(LOST_KEYS)) {
+  t.test(`${title}, evicted or deleted, are a loss, also if a counter of the cache recreates the key`, async t => {
+    const keyPrefix = `partial-${randomUUID()}`
+    const { ledger } = await open(t, { keyPrefix })
+    const limits = { daily: 1_000, monthly: 1_000 }
+    for (const id of ['a', 'b']) await ledger.reserve(call(id), limits)
+    await ledger.settle(call('a'), charged(70))
+    const witness = await ledger.totals()
+    await raw.del(keys(`{${keyPrefix}:ledger}`))
+    await ledger.addActivity('vision', '2026-11-30', {
+      requests: 1,
+      hits: 1,
+      coalesced: 0,
+      savedByCache: 5,
+      savedByCoalescing: 0,
+    })
+    t.match(await ledger.reserve(call('c'), limits, witness), {
+      ok: false,
+      window: 'lost',
+      totals: { loss: { reason } },
+    })
+    t.equal(await ledger.entry('2026-11-30', 'c'), undefined)
+    await ledger.accept()
+    t.match(await ledger.reserve(call('c'), limits, witness), { ok: true })
+    t.match(await ledger.reserve(call('d'), limits, await ledger.totals()), { ok: true })
+  })
+}
+
+t.test('a ledger that was rolled back to an older snapshot is a loss', async t => {
+  const own = await startRedis()
+  t.teardown(() => own.close())
+  const store = await open(t, { url: own.url })
+  const admin = new Redis(own.url)
+  t.teardown(() => admin.disconnect())
+  await store.ledger.reserve(call('a'), {})
+  const keys = await admin.keys('*ledger*')
+  const snapshot = await Promise.all(keys.map(async key => [key, await admin.dumpBuffer(key)] as const))
+  const restore = async () => {
+    await admin.flushall()
+    for (const [key, value] of snapshot) await admin.restore(key, 0, value)
+  }
+  for (const id of ['b', 'c']) await store.ledger.reserve(call(id), {})
+  const witness = await store.ledger.totals()
+  await restore()
+  t.match(await store.ledger.reserve(call('d'), { daily: 1_000 }, witness), {
+    window: 'lost',
+    totals: { loss: { reason: 'rolled back', expected: { sequence: 3 }, found: { sequence: 1 } } },
+  })
+  await restore()
+  for (const id of ['x', 'y']) await store.ledger.reserve(call(id), {})
+  t.match(await store.ledger.reserve(call('d'), { daily: 1_000 }, witness), {
+    window: 'lost',
+    totals: { loss: { reason: 'altered' } },
+  })
+})

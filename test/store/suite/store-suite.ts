@@ -2,6 +2,7 @@ import type { Test } from 'tap'
 import { testBalance } from './balance-suite.js'
 import { testBlobs } from './blob-suite.js'
 import { testFloor } from './floor-suite.js'
+import { testIdentity } from './identity-suite.js'
 import { testLedger, testUsage } from './ledger-suite.js'
 import { testModel } from './model-suite.js'
 import { testProcesses } from './process-suite.js'
@@ -17,6 +18,7 @@ export function testStore(t: Test, harness: Harness): void {
   t.test('records', t => testRecords(t, harness))
   t.test('the ledger', t => testLedger(t, harness))
   t.test('the totals', t => testTotals(t, harness))
+  t.test('the identity', t => testIdentity(t, harness))
   t.test('the floor', t => testFloor(t, harness))
   t.test('the balance', t => testBalance(t, harness))
   t.test('usage', t => testUsage(t, harness))

@@ -3,7 +3,8 @@ import type { Test } from 'tap'
 import type { LedgerStore, Store } from '../../../src/contracts/store.js'
 import { call, charged, DAY, type Harness, MONTH, NO_TOTALS, unknown } from './samples.js'
 
-const NAMES = Object.keys(NO_TOTALS) as (keyof typeof NO_TOTALS)[]
+const { epoch: _epoch, checksum: _checksum, ...NO_AMOUNTS } = NO_TOTALS
+const NAMES = Object.keys(NO_AMOUNTS) as Exclude<keyof typeof NO_AMOUNTS, 'loss'>[]
 
 /** Writes the calls that the previous version has left: one in each state, and two reserved. */
 async function leaveCalls(ledger: LedgerStore): Promise<void> {

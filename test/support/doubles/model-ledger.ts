@@ -149,6 +149,8 @@ function accountOf(entries: LedgerEntry[], state: { sequence: number; unknownAt:
   const ended = entries.filter(({ state }) => state !== 'reserved')
   const isEstimate = ({ state, settled }: LedgerEntry) => state === 'unknown' || settled?.costSource === 'estimate'
   return {
+    epoch: state.sequence > 0 ? 'epoch' : '',
+    checksum: `${state.sequence}`,
     sequence: state.sequence,
     spent: sum(ended),
     reserved: sum(reserved),

@@ -1,0 +1,93 @@
+import { parseArgs } from 'node:util'
+import { loadSlices } from '../config/index.js'
+import type { Clock } from '../contracts/clock.js'
+import { formatCredits } from '../contracts/nanocredits.js'
+import type { LedgerTotals, LedgerWitness, Store } from '../contracts/store.js'
+import { daysOf, type Mismatch, verifyDay, verifyMonth, verifyTotals } from '../credits/wholeness/verify.js'
+import { type WitnessFile, witnessFile } from '../credits/wholeness/witness-file.js'
+import { recordAudit } from './audit-trail.js'
+import { type CliIo, type OpenStore, refuseMore, usageError } from './io.js'
+
+export const help = `Verifies the ledger, and accepts one that was lost
+
+segmind-gateway ledger verify
+    Compares the sums of all days, months and of the ledger with its entries. Prints each mismatch on a line.
+    Exits with 0 if the ledger is whole and nothing differs, else with 1. May run beside a gateway.
+segmind-gateway ledger accept
+    After the ledger was lost or rolled back: prints what was known before and what is there now, and opens the
+    budgets again. Spending that the ledger has lost no longer counts. Does nothing if the ledger is whole.`
+
+/** `segmind-gateway ledger …`. Rejects with an `Error` for the operator. `now` is for tests. */
+export async function run(args: string[], io: CliIo, openStore: OpenStore, now = Date.now): Promise<number> {
+  const { positionals } = parseArgs({ args, allowPositionals: true, options: {} })
+  const [verb, ...more] = positionals
+  refuseMore(more)
+  if (verb !== 'verify' && verb !== 'accept')
+    throw usageError(verb === undefined ? 'give verify or accept' : `unknown subcommand ${verb}; use verify or accept`)
+  const settings = loadSlices(io.env, ['store'])
+  const { folderOf } = await import('../store/open-store.js')
+  const file = witnessFile(folderOf(settings.store))
+  const store = await openStore(settings)
+  try {
+    return verb === 'verify' ? await verify(store, file, io) : await accept(store, file, { io, now })
+  } finally {
+    await store.close()
+  }
+}
+
+async function verify({ ledger }: Store, file: WitnessFile, io: CliIo): Promise<number> {
+  const totals = await ledger.totals(file.read())
+  io.stdout(describe(totals))
+  const problems = totals.loss ? [`the ledger was lost: ${totals.loss.reason}`] : []
+  const months = await ledger.months()
+  let days = 0
+  const add = (window: string, found: Mismatch[] | undefined) =>
+    problems.push(...(found?.map(sentenceOf) ?? [`${window}: not verified, because it changed meanwhile`]))
+  for (const month of months) {
+    for (const day of await daysOf(ledger, month)) {
+      days++
+      add(day, await verifyDay(ledger, day))
+    }
+    add(month, await verifyMonth(ledger, month))
+  }
+  add('ledger', await verifyTotals(ledger))
+  for (const problem of problems) io.stdout(problem)
+  if (problems.length === 0) io.stdout(`ok: ${days} days in ${months.length} months`)
+  return problems.length === 0 ? 0 : 1
+}
+
+async function accept(store: Store, file: WitnessFile, { io, now }: { io: CliIo; now: Clock }): Promise<number> {
+  const { ledger } = store
+  const known = file.read()
+  const { loss, ...found } = await ledger.totals(known)
+  if (!loss) {
+    io.stdout('The ledger is whole. There is nothing to accept.')
+    return 0
+  }
+  io.stdout(`reason: ${loss.reason}`)
+  io.stdout(`before: ${loss.expected.epoch === '' ? 'unknown' : identityOf(loss.expected)}`)
+  io.stdout(`now:    ${describe(found)}`)
+  await ledger.accept(known?.epoch)
+  const accepted = await ledger.totals()
+  file.write(accepted)
+  io.stderr('The ledger is accepted as it is now. Budgets are checked again.')
+  const details = { reason: loss.reason, expected: loss.expected, found: loss.found }
+  await recordAudit({ action: 'ledger.accepted', subject: accepted.epoch, details }, store, io, now)
+  return 0
+}
+
+function describe(totals: LedgerTotals): string {
+  const { calls, spent, reservedCalls, reserved } = totals
+  const figures = `${calls} calls for ${formatCredits(spent)} credits, ${reservedCalls} reserved for ${formatCredits(reserved)}`
+  return `${identityOf(totals)}: ${figures}`
+}
+
+function identityOf({ epoch, sequence, checksum }: LedgerWitness): string {
+  return epoch === '' ? 'no epoch yet' : `epoch ${epoch}, sequence ${sequence}, checksum ${checksum}`
+}
+
+function sentenceOf({ window, team, figure, booked, computed }: Mismatch): string {
+  const format = (amount: number) => (figure.endsWith('alls') ? String(amount) : formatCredits(amount))
+  const where = team === undefined ? window : `${window}, team ${team}`
+  return `${where}: ${figure} is ${format(booked)}, its parts add up to ${format(computed)}`
+}

@@ -1,0 +1,133 @@
+import type { LedgerState } from '../../contracts/ledger.js'
+import type { StoreObserver } from '../../contracts/observer.js'
+import type { LedgerLoss, LedgerStore, LedgerTotals, LedgerWitness } from '../../contracts/store.js'
+import { type WitnessFile, witnessFile } from './witness-file.js'
+
+/** Called in each process that notices the change. */
+export interface WholenessObserver extends StoreObserver {
+  /** The state has changed, or is not `ok` at the start. */
+  ledgerStateChanged(state: LedgerState, loss: LedgerLoss | undefined): void
+}
+
+export interface WholenessOptions {
+  store: { ledger: LedgerStore; mayEvict(): boolean }
+  /** Folder of `ledger-witness.json`. */
+  dir: string
+  observer: WholenessObserver
+  /** Interval of the checks, milliseconds. Default: 5 s. */
+  everyMs?: number
+}
+
+const EVERY_MS = 5_000
+
+/** Starts to watch the ledger. Resolves after the first check. */
+export async function openWholeness(options: WholenessOptions): Promise<Wholeness> {
+  const wholeness = new Wholeness(options)
+  await wholeness.start()
+  return wholeness
+}
+
+/**
+ * Remembers the latest state of the ledger that this process has seen, and has the store compare it
+ * with every reservation. A ledger that is behind is lost, until an operator accepts it.
+ */
+export class Wholeness {
+  readonly #options: WholenessOptions
+  readonly #file: WitnessFile
+  #witness: LedgerWitness | undefined
+  #loss: LedgerLoss | undefined
+  #told: LedgerState = 'ok'
+  #timer: NodeJS.Timeout | undefined
+  #checking: Promise<void> | undefined
+  /** The ledger, observed and compared. */
+  readonly ledger: LedgerStore
+
+  constructor(options: WholenessOptions) {
+    this.#options = options
+    this.#file = witnessFile(options.dir)
+    this.#witness = this.#file.read()
+    this.ledger = this.#observed(options.store.ledger)
+  }
+
+  get state(): LedgerState {
+    return this.#loss ? 'lost' : this.#options.store.mayEvict() ? 'evictable' : 'ok'
+  }
+
+  get loss(): LedgerLoss | undefined {
+    return this.#loss
+  }
+
+  /** Checks now and then at every interval. */
+  async start(): Promise<void> {
+    this.#timer = setInterval(() => void this.check(), this.#options.everyMs ?? EVERY_MS).unref()
+    await this.check()
+  }
+
+  /** Reads the ledger and compares it, also while no calls are made. Never rejects. */
+  check(): Promise<void> {
+    this.#checking ??= this.ledger
+      .totals()
+      .then(
+        () => this.#save(),
+        error => this.#options.observer.storeFailed(error, 'ledger: check'),
+      )
+      .finally(() => {
+        this.#tell()
+        this.#checking = undefined
+      })
+    return this.#checking
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer)
+    await this.#checking
+    this.#save()
+  }
+
+  #save(): void {
+    if (this.#witness) this.#file.write(this.#witness)
+  }
+
+  #observed(store: LedgerStore): LedgerStore {
+    return {
+      ...store,
+      reserve: async (call, limits) => {
+        const witness = this.#witness
+        const outcome = await store.reserve(call, limits, witness)
+        this.#observe(outcome.totals, { witness })
+        return outcome
+      },
+      settle: async (call, settled) => {
+        const totals = await store.settle(call, settled)
+        this.#observe(totals)
+        return totals
+      },
+      totals: async () => {
+        const witness = this.#witness
+        const totals = await store.totals(witness)
+        this.#observe(totals, { witness })
+        return totals
+      },
+    }
+  }
+
+  /** `compared`: the store has compared the totals with this witness. */
+  #observe({ epoch, sequence, checksum, loss }: LedgerTotals, compared?: { witness: LedgerWitness | undefined }): void {
+    const known = this.#witness
+    if (loss || compared) this.#loss = loss
+    // What was seen before the loss stays, as evidence.
+    if (!loss && epoch !== '') {
+      const isLater = !known || (known.epoch === epoch && known.sequence < sequence)
+      const isAccepted = known && known.epoch !== epoch && compared?.witness === known
+      if (isLater || isAccepted) this.#witness = { epoch, sequence, checksum }
+    }
+    this.#tell()
+  }
+
+  #tell(): void {
+    const { state } = this
+    if (state === this.#told) return
+    this.#told = state
+    this.#options.observer.ledgerStateChanged(state, this.#loss)
+  }
+}
