@@ -132,7 +132,7 @@ async function openStorage({ settings, observer, now }: Base, closers: Closers) 
   const opened = await openStore(settings.store, events, now)
   closers.push(() => opened.store.close())
   closers.push(() => opened.spool.close())
-  const wholeness = await openWholeness({ store: opened.store, dir: folderOf(settings.store), observer })
+  const wholeness = await openWholeness({ ...opened, dir: folderOf(settings.store), observer })
   closers.push(() => wholeness.close())
   const teams = await watchTeams({
     file: settings.teams.file,

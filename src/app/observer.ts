@@ -10,6 +10,7 @@ import type { ResultLossReason, RetryReason, SharedFlightRole } from '../contrac
 import type { FinishedRequest } from '../contracts/records.js'
 import type { CacheKey, Result } from '../contracts/types.js'
 import type { CreditsObserver } from '../credits/observer.js'
+import type { Mismatch } from '../credits/wholeness/verify.js'
 import type { WholenessObserver } from '../credits/wholeness/wholeness.js'
 import type { RequestObserver } from '../http/server/request-facts.js'
 import type { Activity } from '../operations/activity.js'
@@ -200,6 +201,11 @@ export class GatewayObserver
     if (state === 'evictable')
       log.error(fields, 'Redis may evict the ledger; budgets are closed until its maxmemory-policy is volatile-lru')
     events.emit('accountChanged')
+  }
+
+  ledgerMismatchFound(mismatch: Mismatch): void {
+    this.#options.metrics.counters.ledgerMismatches.inc()
+    this.#options.log.error(mismatch, 'sum of the ledger differs from its entries')
   }
 
   orphanSettled({ callId, team, requestId, resultId, jobId }: LedgerEntry, fate: string): void {

@@ -79,6 +79,10 @@ function makeCounters(register: Registry) {
     lostResults: counter('lost_results_total', 'Paid results that were not stored, by reason.', 'why'),
     orphans: counter('orphaned_calls_total', 'Calls left by processes that died, by outcome.', 'fate'),
     implausible: counter('implausible_figures_total', 'Figures of Segmind that were not used, by figure.', 'figure'),
+    ledgerMismatches: counter(
+      'ledger_mismatches_total',
+      'Sums of the ledger that differed from its entries when they were verified.',
+    ),
     storeFailures: counter('store_failures_total', 'Failed store operations.', 'doing'),
   }
 }

@@ -1,16 +1,16 @@
 import type { LedgerState } from '../../contracts/ledger.js'
-import type { StoreObserver } from '../../contracts/observer.js'
 import type { LedgerLoss, LedgerStore, LedgerTotals, LedgerWitness } from '../../contracts/store.js'
+import { Verifier, type VerifierObserver, type VerifierOptions } from './verifier.js'
 import { type WitnessFile, witnessFile } from './witness-file.js'
 
 /** Called in each process that notices the change. */
-export interface WholenessObserver extends StoreObserver {
+export interface WholenessObserver extends VerifierObserver {
   /** The state has changed, or is not `ok` at the start. */
   ledgerStateChanged(state: LedgerState, loss: LedgerLoss | undefined): void
 }
 
-export interface WholenessOptions {
-  store: { ledger: LedgerStore; mayEvict(): boolean }
+export interface WholenessOptions extends VerifierOptions {
+  store: VerifierOptions['store'] & { ledger: LedgerStore; mayEvict(): boolean }
   /** Folder of `ledger-witness.json`. */
   dir: string
   observer: WholenessObserver
@@ -20,7 +20,7 @@ export interface WholenessOptions {
 
 const EVERY_MS = 5_000
 
-/** Starts to watch the ledger. Resolves after the first check. */
+/** Starts to watch and to verify the ledger. Resolves after the first check. */
 export async function openWholeness(options: WholenessOptions): Promise<Wholeness> {
   const wholeness = new Wholeness(options)
   await wholeness.start()
@@ -34,6 +34,7 @@ export async function openWholeness(options: WholenessOptions): Promise<Wholenes
 export class Wholeness {
   readonly #options: WholenessOptions
   readonly #file: WitnessFile
+  readonly #verifier: Verifier
   #witness: LedgerWitness | undefined
   #loss: LedgerLoss | undefined
   #told: LedgerState = 'ok'
@@ -44,6 +45,7 @@ export class Wholeness {
 
   constructor(options: WholenessOptions) {
     this.#options = options
+    this.#verifier = new Verifier(options)
     this.#file = witnessFile(options.dir)
     this.#witness = this.#file.read()
     this.ledger = this.#observed(options.store.ledger)
@@ -60,6 +62,7 @@ export class Wholeness {
   /** Checks now and then at every interval. */
   async start(): Promise<void> {
     this.#timer = setInterval(() => void this.check(), this.#options.everyMs ?? EVERY_MS).unref()
+    this.#verifier.start()
     await this.check()
   }
 
@@ -80,7 +83,7 @@ export class Wholeness {
 
   async close(): Promise<void> {
     clearInterval(this.#timer)
-    await this.#checking
+    await Promise.all([this.#checking, this.#verifier.close()])
     this.#save()
   }
 
