@@ -58,6 +58,8 @@ export interface ImplausibleFigure {
   claimed: Nanocredits
   /** The estimate of the cost, or the balance by the ledger. */
   expected: Nanocredits
+  /** The call whose cost it is. */
+  call?: { day: string; callId: string }
 }
 
 /** A difference between balance and ledger, a price change, or a figure that was not believed. */

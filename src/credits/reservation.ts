@@ -24,7 +24,7 @@ export interface AccountListener {
    */
   costFromBalance(remaining: Nanocredits, reserved: LedgerTotals, notes: number): Promise<Nanocredits | undefined>
   /** Tells whether a cost that Segmind stated is believed, and reports one that is not. */
-  isPlausibleCost(cost: Nanocredits): Promise<boolean>
+  isPlausibleCost(cost: Nanocredits, call: CallEntry): Promise<boolean>
   price: { learn(cost: Nanocredits): void }
 }
 
@@ -139,7 +139,7 @@ export class CallReservation implements Reservation {
   async #priceOf({ cost, remaining }: Bill): Promise<Price> {
     if (cost !== undefined) {
       // Decided only once: the booked cost must equal the cost that was returned before.
-      this.#isPlausible ??= this.#parts.account.isPlausibleCost(cost)
+      this.#isPlausible ??= this.#parts.account.isPlausibleCost(cost, this.#call)
       if (await this.#isPlausible) return { cost, costSource: 'header' }
     }
     const derived = cost !== undefined || remaining === undefined ? undefined : await this.#deriveCost(remaining)

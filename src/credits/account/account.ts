@@ -2,7 +2,7 @@ import type { Burn, ImplausibleFigure, Runway } from '../../contracts/account.js
 import type { Clock } from '../../contracts/clock.js'
 import { withDeadline } from '../../contracts/deadline.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
-import type { LedgerStore, LedgerTotals, RecordStore } from '../../contracts/store.js'
+import type { CallEntry, LedgerStore, LedgerTotals, RecordStore } from '../../contracts/store.js'
 import type { CreditsObserver } from '../observer.js'
 import type { BudgetCalendar } from '../windows.js'
 import { type AccountBalance, Balance, type BalanceAnswer } from './balance.js'
@@ -154,10 +154,9 @@ export class Account {
    * Tells whether a cost that Segmind stated is believed: it is in the range of the learned price, or
    * the balance has dropped by it. Reports a cost that is not.
    */
-  async isPlausibleCost(cost: Nanocredits): Promise<boolean> {
-    const expected = this.price.current()
-    if (cost < IMPLAUSIBLE_FACTOR * expected || (await this.#balanceExplains(cost))) return true
-    this.#implausible({ figure: 'cost', claimed: cost, expected })
+  async isPlausibleCost(cost: Nanocredits, { day, callId, estimate }: CallEntry): Promise<boolean> {
+    if (cost < IMPLAUSIBLE_FACTOR * this.price.current() || (await this.#balanceExplains(cost))) return true
+    this.#implausible({ figure: 'cost', claimed: cost, expected: estimate, call: { day, callId } })
     return false
   }
 

@@ -16,9 +16,11 @@ export interface Observation {
   overlap: number
   /** Calls that ended as unknown since the anchor and still are. Empty if `overlap` is not 0. */
   unknown: readonly LedgerEntry[]
+  /** Calls since the anchor whose stated cost was not believed. Empty if `overlap` is not 0. */
+  claims: readonly Resolution[]
 }
 
-/** The cost of an unknown call, derived from the balance. */
+/** A call, and the cost that the balance shows. */
 export interface Resolution {
   entry: LedgerEntry
   /** 0: the call was not billed. */
@@ -64,6 +66,11 @@ export function reconcile(
   if (Math.abs(unexplained) <= rounding) return accept(before, seen, unexplained, undefined)
   const { loose } = anchor
   if (loose && Math.abs(unexplained) <= loose.slack) return correct(before, seen, unexplained, loose.eventId)
+  const claim = seen.claims.find(({ entry, cost }) => {
+    const more = cost - (entry.settled?.cost ?? 0)
+    return Math.abs(unexplained - more) <= rounding
+  })
+  if (claim) return { resolutions: [claim] }
   const isSure = estimated <= seen.unknown.length
   const resolutions = resolve(seen.unknown, unexplained, { rounding, maxCost, isSure })
   if (resolutions.length > 0) return { resolutions }

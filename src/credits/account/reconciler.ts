@@ -11,7 +11,7 @@ import { ACCOUNT_KEY, type AccountRecord, MAX_EVENTS, readAccount } from './reco
 
 export interface ReconcilerOptions {
   records: RecordStore
-  ledger: Pick<LedgerStore, 'unknownSince' | 'settle' | 'release'>
+  ledger: Pick<LedgerStore, 'entry' | 'unknownSince' | 'settle' | 'release'>
   calendar: BudgetCalendar
   /**
    * Bounds the cost of a call, and learns the mean cost of calls that Segmind reported no cost for.
@@ -39,6 +39,7 @@ export interface SampleWithTotals {
 const UNKNOWN_SETTLES_MS = 180_000
 const MAX_UNKNOWN = 100
 const MAX_TRIES = 5
+const MAX_CLAIMS = 20
 /** Time during which a further price change in the same direction is part of the previous one. */
 const PRICE_AGAIN_MS = 86_400_000
 
@@ -124,7 +125,9 @@ export class Reconciler {
     if (!isSettled()) return
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const { record, version } = await readAccount(records)
-      const seen = { ...sample, month: calendar.windows(sample.at).month, ...(await this.#unknownsOf(sample, record)) }
+      const { month } = calendar.windows(sample.at)
+      const claims = sample.overlap === 0 ? await this.#claimsSince(record) : []
+      const seen = { ...sample, month, claims, ...(await this.#unknownsOf(sample, record)) }
       const next = reconcile(record, seen, { maxCost: price.max, newId: randomUUID })
       for (const resolution of next.resolutions) await this.#resolve(resolution)
       if (!next.record) {
@@ -155,12 +158,23 @@ export class Reconciler {
     return { overlap, unknown: found.filter(({ settled }) => (settled?.settledAt ?? 0) <= totals.unknownAt) }
   }
 
+  /** Lists the calls since the anchor whose stated cost was not believed, with that cost. */
+  async #claimsSince(record: AccountRecord | undefined): Promise<Resolution[]> {
+    const open = record?.events.filter(({ at, implausible }) => implausible?.call && at > record.anchor.at) ?? []
+    const found = open.slice(-MAX_CLAIMS).map(async ({ implausible }) => {
+      const { call, claimed: cost } = implausible as ImplausibleFigure
+      const entry = call && (await this.#options.ledger.entry(call.day, call.callId))
+      return entry?.settled?.costSource === 'estimate' ? [{ entry, cost }] : []
+    })
+    return (await Promise.all(found)).flat()
+  }
+
   async #resolve({ entry, cost }: Resolution): Promise<void> {
     const { ledger, now, observer } = this.#options
-    const { state: _unknown, settled: _estimate, ...call } = entry
+    const { state, settled, ...call } = entry
     if (cost === 0) return ledger.release(call)
-    await ledger.settle(call, { outcome: 'charged', cost, costSource: 'balance', settledAt: now() })
-    observer.callBooked(call.team, 'charged', cost)
+    await ledger.settle(call, { ...settled, outcome: 'charged', cost, costSource: 'balance', settledAt: now() })
+    observer.callBooked(call.team, 'charged', state === 'charged' ? cost - (settled?.cost ?? 0) : cost)
   }
 
   async #replace(

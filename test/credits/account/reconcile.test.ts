@@ -21,6 +21,7 @@ function seen(changes: Partial<Observation> = {}): Observation {
     totals: totals(),
     overlap: 0,
     unknown: [],
+    claims: [],
     ...changes,
   }
 }
@@ -229,4 +230,27 @@ t.test('in any sequence of observations, every change of the balance is booked, 
     { numRuns: 500 },
   )
   t.pass()
+})
+
+t.test('a cost that was not believed is charged once the balance shows it', async t => {
+  const CLAIMED = 17_000_000_000
+  const charged = anEntry('a', {
+    state: 'charged',
+    settled: { outcome: 'charged', cost: 2_000_000, costSource: 'estimate', settledAt: 2_000 },
+  })
+  const rich = reconcile(undefined, seen({ remaining: 20 * 1_000_000_000 }), terms).record as AccountRecord
+  const after = (drop: number) =>
+    reconcile(
+      rich,
+      seen({
+        at: 3_000,
+        remaining: 20 * 1_000_000_000 - drop,
+        totals: totals({ sequence: 2, spent: 2_000_000, calls: 1, estimatedCalls: 1 }),
+        claims: [{ entry: charged, cost: CLAIMED }],
+      }),
+      terms,
+    )
+  t.same(after(CLAIMED), { resolutions: [{ entry: charged, cost: CLAIMED }] })
+  t.same(after(2_000_000).resolutions, [], 'the balance agrees with the estimate')
+  t.match(after(CLAIMED + 10), { resolutions: [], event: { kind: 'foreign' } }, 'another difference')
 })

@@ -145,3 +145,30 @@ t.test('a price change is recorded once for all replicas, and again when its dir
   await two.recordPriceChange(20, 10)
   t.same(reported[1], 'price -10')
 })
+
+t.test('a cost that was not believed is charged exactly once when the balance shows it, and only then', async t => {
+  for (const isTrue of [true, false]) {
+    const { store, calls, reported, clock, start, observe } = open()
+    const [one, two] = [start(), start()]
+    await observe(one, 50_000)
+    const { state: _reserved, ...call } = anEntry('c1', { at: clock.now })
+    await store.reserve(call, {})
+    clock.now += MINUTE
+    await store.settle(call, { outcome: 'charged', cost: 100, costSource: 'estimate', settledAt: clock.now })
+    const { day, callId } = call
+    await one.recordImplausible({ figure: 'cost', claimed: 17_000, expected: 100, call: { day, callId } })
+    t.same(reported.splice(0), ['implausible 16900'])
+    clock.now += MINUTE
+    const remaining = isTrue ? 33_000 : 49_900
+    await Promise.all([observe(one, remaining), observe(two, remaining)])
+    clock.now += MINUTE
+    await observe(one, remaining)
+    t.equal(calls.get('c1')?.settled?.cost, isTrue ? 17_000 : 100)
+    t.match(one.record, { drift: 0, topUps: 0, anchor: { remaining, spent: isTrue ? 17_000 : 100 } })
+    t.ok(reported.every(event => event === 'vision charged 16900'))
+    // A later difference of the same amount belongs to somebody else.
+    clock.now += MINUTE
+    await observe(one, remaining - 16_900)
+    t.match(one.record, { drift: 16_900 })
+  }
+})
