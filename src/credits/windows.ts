@@ -13,18 +13,37 @@ export interface BudgetCalendar {
 
 const HOUR_MS = 3_600_000
 
+/** A day, its windows, and the part of it that is known: `from` up to, but without, `until`. */
+interface KnownDay extends BudgetWindows {
+  from: number
+  until: number
+}
+
+/** Formatting a date costs as much as the rest of a cached answer, so a day is computed once. */
 export function createBudgetCalendar(timeZone: string): BudgetCalendar {
   const format = new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' })
-  const windows = (at: number): BudgetWindows => {
+  const compute = (at: number): BudgetWindows => {
     const parts = Object.fromEntries(format.formatToParts(at).map(part => [part.type, part.value]))
     const month = `${parts.year}-${parts.month}`
     return { day: `${month}-${parts.day}`, month }
   }
+  let known: KnownDay | undefined
+  const dayOf = (at: number): KnownDay => {
+    if (known && at >= known.from && at < known.until) return known
+    const windows = compute(at)
+    // An earlier moment of the known day. Calls are also looked up by the time they were planned.
+    const until = known?.day === windows.day ? known.until : firstChange(at, instant => compute(instant).day)
+    known = { ...windows, from: at, until }
+    return known
+  }
   return {
-    windows,
+    windows(at) {
+      const { day, month } = dayOf(at)
+      return { day, month }
+    },
     secondsLeft(at, window) {
-      const name = (instant: number) => windows(instant)[window === 'daily' ? 'day' : 'month']
-      return Math.max(1, Math.ceil((firstChange(at, name) - at) / 1000))
+      const end = window === 'daily' ? dayOf(at).until : firstChange(at, instant => compute(instant).month)
+      return Math.max(1, Math.ceil((end - at) / 1000))
     },
   }
 }

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import t from 'tap'
 import { createBudgetCalendar } from '../../src/credits/windows.js'
 
@@ -27,4 +28,25 @@ t.test('secondsLeft ends at the next day or month, including days of 23 and 25 h
   for (const [zone, at, window, seconds] of rows) {
     t.equal(createBudgetCalendar(zone).secondsLeft(Date.parse(at), window), seconds, `${zone} ${at} ${window}`)
   }
+})
+
+t.test('a calendar answers as a new one does, whatever it was asked before', async t => {
+  const START = Date.parse('2026-10-20T00:00:00Z')
+  const zones = ['UTC', 'Europe/Berlin', 'America/Los_Angeles', 'Asia/Kolkata', 'Pacific/Apia']
+  const minutes = fc.array(fc.integer({ min: 0, max: 20 * 24 * 60 }), { minLength: 2, maxLength: 30 })
+  fc.assert(
+    fc.property(fc.constantFrom(...zones), minutes, (zone, asked) => {
+      const calendar = createBudgetCalendar(zone)
+      return asked.every(minute => {
+        const at = START + minute * 60_000
+        const fresh = createBudgetCalendar(zone)
+        const { day, month } = fresh.windows(at)
+        const windows = calendar.windows(at)
+        const isSame = windows.day === day && windows.month === month
+        return isSame && calendar.secondsLeft(at, 'daily') === createBudgetCalendar(zone).secondsLeft(at, 'daily')
+      })
+    }),
+    { numRuns: 40 },
+  )
+  t.pass('every answer is the same')
 })
