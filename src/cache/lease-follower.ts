@@ -30,6 +30,7 @@ export class LeaseFollower {
   readonly #stopWatching: () => void
   #wake: (() => void) | undefined
   #isNotified = false
+  #isStopped = false
 
   constructor(store: LeaseStore, name: string, options: LeaseFollowerOptions) {
     this.#store = store
@@ -42,11 +43,14 @@ export class LeaseFollower {
   }
 
   get isTimedOut(): boolean {
-    return performance.now() >= this.#options.endsAt
+    return this.#isStopped || performance.now() >= this.#options.endsAt
   }
 
+  /** Ends the wait as if its deadline had passed. */
   stop(): void {
+    this.#isStopped = true
     this.#stopWatching()
+    this.#wake?.()
   }
 
   /** Waits for `ms`, the deadline or a notification of the release, whichever comes first. */

@@ -42,6 +42,8 @@ export interface FlightObserver extends StoreObserver {
  */
 const STORE_RETRY_MS = 250
 const MAX_SNAPSHOTS = 10_000
+/** Multiple of `silenceMs` for which a holder is watched without a caller. */
+const WATCH_FACTOR = 2
 const RETRY_AFTER_SLOW_SECONDS = 5
 
 /**
@@ -65,6 +67,10 @@ export class SharedFlights implements Leases {
   #failingSince: number | undefined
   /** State of leases when `look` last saw a change. */
   readonly #snapshots = new LRUCache<string, { token: string; heartbeat: number; at: number }>({ max: MAX_SNAPSHOTS })
+  /** Last state of leases whose holder was found silent after the callers that followed it had left. */
+  readonly #silent = new LRUCache<string, LeaseSnapshot>({ max: MAX_SNAPSHOTS })
+  /** By name: watches a holder without a caller. */
+  readonly #watchers = new Map<string, LeaseFollower>()
 
   constructor(options: SharedFlightsOptions) {
     this.#options = { heartbeatMs: 1_000, silenceMs: 6_000, outageGraceMs: 2_000, ...options }
@@ -106,7 +112,7 @@ export class SharedFlights implements Leases {
         follower ??= new LeaseFollower(store, name, { heartbeatMs, silenceMs, endsAt })
         if (acquired?.kind === 'held') {
           mustWait = true
-          const followed = await follower.follow(acquired.snapshot)
+          const followed = await this.#followHolder(name, acquired.snapshot, follower)
           if (followed.kind === 'released') return this.#follow(followed.snapshot)
           dead = this.#toTakeOver(followed)
         } else {
@@ -139,6 +145,7 @@ export class SharedFlights implements Leases {
   }
 
   close(): Promise<void> {
+    for (const watcher of this.#watchers.values()) watcher.stop()
     return this.#held.close()
   }
 
@@ -162,6 +169,30 @@ export class SharedFlights implements Leases {
     if (seen?.token === token && seen.heartbeat === heartbeat) return now - seen.at > this.#options.silenceMs
     this.#snapshots.set(name, { token, heartbeat, at: now })
     return false
+  }
+
+  async #followHolder(name: string, snapshot: LeaseSnapshot, follower: LeaseFollower): Promise<FollowOutcome> {
+    if (isSame(this.#silent.get(name), snapshot)) return { kind: 'silent', snapshot }
+    const followed = await follower.follow(snapshot)
+    if (followed.kind === 'timeout') this.#watchOn(name, snapshot)
+    return followed
+  }
+
+  /**
+   * Continues to watch a holder whose follower ran out of patience, until it is known whether it lives.
+   * Otherwise callers with less patience than `silenceMs` would never replace a dead leader.
+   */
+  #watchOn(name: string, snapshot: LeaseSnapshot): void {
+    if (this.#watchers.has(name) || this.#options.isDraining()) return
+    const { store, heartbeatMs, silenceMs } = this.#options
+    const endsAt = performance.now() + WATCH_FACTOR * silenceMs
+    const follower = new LeaseFollower(store, name, { heartbeatMs, silenceMs, endsAt })
+    this.#watchers.set(name, follower)
+    void follower.follow(snapshot).then(followed => {
+      follower.stop()
+      this.#watchers.delete(name)
+      if (followed.kind === 'silent') this.#silent.set(name, followed.snapshot)
+    })
   }
 
   #toTakeOver(followed: Exclude<FollowOutcome, { kind: 'released' }>): LeaseSnapshot {
@@ -219,6 +250,10 @@ export class SharedFlights implements Leases {
     this.#options.observer.flightJoined('follower')
     return { role: 'follower', leader: decodeNote(note), outcome: decodeOutcome(outcome) }
   }
+}
+
+function isSame(one: LeaseSnapshot | undefined, other: LeaseSnapshot): boolean {
+  return one?.token === other.token && one.heartbeat === other.heartbeat
 }
 
 /** Returns the job that a released flight left open; the next leader polls it. */

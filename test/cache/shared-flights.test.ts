@@ -96,6 +96,31 @@ t.test('a frozen leader that lost its lease is informed and releases nothing', a
   t.equal(frozen.store.names.get('n')?.outcome, undefined)
 })
 
+t.test('callers with less patience than the silence of a dead leader take it over together', async t => {
+  const store = new MemoryLeases()
+  // The heartbeat has ended, and nobody releases the lease.
+  store.names.set('n', { token: 'a', heartbeat: 9, note: JSON.stringify(note('a')) })
+  const other = openProcess(store)
+  await t.rejects(other.flights.take('n', note('b'), { waitMs: 10, isFollowing: false }), { code: 'upstream_slow' })
+  const role = await eventually('nobody took the dead leader over', () =>
+    other.flights.take('n', note('c'), { waitMs: 1, isFollowing: false }).catch(() => undefined),
+  )
+  t.match(asLeader(role), { purchase: 'takeover', earlier: { callId: 'a' } })
+})
+
+t.test('a leader that lives is not taken over, however impatient the callers are', async t => {
+  const one = openProcess()
+  const other = openProcess(one.store)
+  const role = asLeader(await one.flights.take('n', note('a'), PATIENT))
+  for (let time = 0; time < 20; time++)
+    await t.rejects(other.flights.take('n', note('b'), { waitMs: 5, isFollowing: false }), { code: 'upstream_slow' })
+  await nextIteration()
+  t.same(other.roles, [])
+  role.end({})
+  await other.flights.close()
+  await eventually('a watcher outlived its process', () => one.store.watchers === 0)
+})
+
 t.test('silence does not count while the store fails', async t => {
   const store = new MemoryLeases()
   store.names.set('n', { token: 'a', heartbeat: 1, note: JSON.stringify(note('a')) })
@@ -124,7 +149,9 @@ t.test('a follower stops waiting at its deadline', async t => {
     billed: 'unknown',
     retryAfterSeconds: 5,
   })
-  t.equal(one.store.watchers, 0)
+  t.equal(one.store.watchers, 1, 'the holder is watched on without the caller')
+  await other.flights.close()
+  await eventually('a watcher outlived its process', () => one.store.watchers === 0)
 })
 
 t.test('a failed release is retried and not undone by a renewal', async t => {

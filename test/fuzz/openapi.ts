@@ -31,7 +31,10 @@ export async function openapiCase(fuzz: Case): Promise<void> {
   }
   const known = parameters.map(parameter => values.resolve(parameter) as unknown as Parameter)
   const sent = known.filter(({ required }) => required || random.chance(0.5))
-  const text = ({ schema }: Parameter) => String(values.of(schema))
+  const text = ({ schema }: Parameter) => {
+    const value = values.of(schema)
+    return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  }
   const of = (place: Parameter['in']) => sent.filter(parameter => parameter.in === place)
   const path = template.replace(/\{(\w+)\}/g, (_, name) => {
     const parameter = known.find(each => each.in === 'path' && each.name === name)
