@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
+import { eventually } from '../support/eventually.js'
 import type { Random } from '../support/random.js'
 import { keyOf, promptRequest } from './bodies.js'
 import type { Case } from './case.js'
 import { headerText, oddText } from './values.js'
-import type { FuzzRequest } from './wire.js'
+import { exchange, type FuzzRequest } from './wire.js'
 import { ADMIN_KEY } from './world.js'
 
 const HEX = '0123456789abcdef'.repeat(4)
@@ -96,6 +97,17 @@ export async function headersCase(fuzz: Case): Promise<void> {
   const answer = await fuzz.send(request)
   const isPoisoned = /evil\.example/.test(JSON.stringify(answer?.headers ?? {}))
   fuzz.check(!isPoisoned, 'a header of an untrusted client decided an address in the answer')
+  // The next case counts the calls at Segmind.
+  if (answer?.status === 202) await ended(fuzz, `/results/${answer.headers['x-result-id']}`)
+}
+
+/** Waits until an accepted purchase has ended. */
+function ended(fuzz: Case, path: string): Promise<unknown> {
+  const headers: [string, string][] = [['host', 'x'], ['connection', 'close'], ...keyOf(fuzz)]
+  return eventually('a purchase in the background never ended', async () => {
+    const { answer } = await exchange(fuzz.world.gateway.url, { method: 'GET', path, headers })
+    return answer && answer.status !== 202
+  })
 }
 
 function oddHeader(random: Random): [string, string] {
