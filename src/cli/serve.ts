@@ -26,6 +26,7 @@ export async function run(args: string[], io: CliIo): Promise<number> {
   try {
     const gateway = await startGateway({ settings, log, upstream, tracing })
     const signal = untilSignal(log, gateway)
+    if (io.env.npm_lifecycle_event === 'start') endWithShell()
     started()
     if (!settings.production || settings.sandbox) io.stdout(startBlock({ ...describe(settings, gateway), key }))
     log.info({ url: gateway.url, metrics: gateway.metricsUrl, sandbox: settings.sandbox }, 'listening')
@@ -76,6 +77,22 @@ function endOnSignal(log: Logger): () => void {
     process.off('SIGINT', end)
     process.off('SIGTERM', end)
   }
+}
+
+const PARENT_CHECK_MS = 1_000
+
+/**
+ * Under `npm start`, sends SIGTERM to this process when its parent has ended. npm passes a signal to
+ * the shell between them, which ends without passing it on.
+ */
+function endWithShell(): void {
+  const shell = process.ppid
+  const timer = setInterval(() => {
+    if (process.ppid === shell) return
+    clearInterval(timer)
+    process.kill(process.pid, 'SIGTERM')
+  }, PARENT_CHECK_MS)
+  timer.unref()
 }
 
 /**

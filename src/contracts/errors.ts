@@ -18,7 +18,7 @@ export const ERRORS = {
   invalid_parameter: kind(400, 'Invalid parameter'),
   unauthorized: kind(401, 'Missing or invalid API key'),
   forbidden: kind(403, 'Not permitted with this key'),
-  not_found: kind(404, 'Route not found'),
+  not_found: kind(404, 'Not found'),
   unknown_image: kind(404, 'Unknown image'),
   unknown_result: kind(404, 'Unknown result'),
   method_not_allowed: kind(405, 'Method not allowed'),

@@ -134,6 +134,15 @@ t.test('a signal ends a gateway that is waiting for its sandbox', async t => {
   t.equal(await gateway.end('SIGTERM'), 0)
 })
 
+t.test('a gateway started by npm stops when npm and its shell were stopped', async t => {
+  const { env } = await setUp(t)
+  const { url, lines, end } = await startGatewayProcess(env, { underNpm: true })
+  t.equal((await fetch(`${url}/healthz`)).status, 200)
+  await end('SIGTERM')
+  await eventually('the gateway outlived npm', () => lines.some(line => line.includes('"msg":"stopped"')))
+  await t.rejects(fetch(`${url}/healthz`))
+})
+
 t.test('stop closes everything, so that the process can exit', async t => {
   const gateway = await startTestGateway()
   await gateway.segment()

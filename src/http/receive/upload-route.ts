@@ -2,6 +2,7 @@ import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyReques
 import { defined } from '../../contracts/defined.js'
 import { GatewayError } from '../../contracts/errors.js'
 import { imageTooLarge } from '../../images/image-type.js'
+import { describeName } from '../../input/describe.js'
 import { maxUploadBytes, type UploadForm } from '../../input/form.js'
 import { callerOf } from '../server/request-facts.js'
 import type { MemoryHold, TransferMemory } from './transfer-memory.js'
@@ -48,6 +49,7 @@ export function addUploadRoute(app: FastifyInstance, parts: UploadRouteParts, ro
     config: { isDropIn, maxBodyBytes: maxBytes, ...defined({ spends }) },
     onRequest: async (request, reply) => {
       checkContentType(request)
+      if (!isDropIn) refuseQuery(request)
       if ((declaredBytes(request) ?? 0) > maxBytes) throw imageTooLarge(parts.maxImageBytes)
       // The client left while its rate was checked. It gets no response, and no work starts.
       if (request.lifetime.hasEnded) return void reply.hijack()
@@ -62,6 +64,17 @@ export function addUploadRoute(app: FastifyInstance, parts: UploadRouteParts, ro
       return answered
     },
   })
+}
+
+/**
+ * Throws `invalid_request` for a query. Ignored, it could buy another picture than was meant. Segmind's
+ * clients may send what they like.
+ */
+function refuseQuery(request: FastifyRequest): void {
+  const [name] = Object.keys(request.query as object)
+  if (name === undefined) return
+  const detail = `The query parameter ${describeName(name)} is not accepted. Send fields in the body.`
+  throw new GatewayError('invalid_request', detail)
 }
 
 /** Throws `unsupported_content_type`. */

@@ -53,9 +53,17 @@ export function refuseTunnel(socket: Socket, parts: ClientErrorParts): void {
   })
 }
 
-function problemOf({ code }: { code?: string }): GatewayError {
+/** Details of the parser's errors, by code. */
+const DETAILS: Record<string, string> = {
+  [END_OF_CONNECTION]: 'The connection ended before the request was complete.',
+  HPE_HEADER_OVERFLOW: 'The URL and the headers are larger than 16 KiB.',
+  HPE_INVALID_METHOD: 'The method is not known.',
+  HPE_INVALID_CHUNK_SIZE: 'The size of a chunk is not valid.',
+}
+
+function problemOf({ code = '' }: { code?: string }): GatewayError {
   if (code === TIMEOUT) return new GatewayError('upload_timeout', 'The request did not arrive in time.')
-  return new GatewayError('invalid_request', 'The request is not valid HTTP.')
+  return new GatewayError('invalid_request', DETAILS[code] ?? 'The request is not valid HTTP.')
 }
 
 interface BrokenRequest {

@@ -93,6 +93,8 @@ export class Connections {
   guard(server: Server, endSlowUpload: (socket: Socket) => void): void {
     this.#endSlowUpload = endSlowUpload
     server.headersTimeout = HEADERS_TIMEOUT_MS
+    // Node drops headers beyond a count without a word, and with them `only-if-cached`. Their size is bounded.
+    server.maxHeadersCount = 0
     // Bodies are limited by their rate, not by their time.
     server.requestTimeout = 0
     server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS

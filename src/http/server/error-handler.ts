@@ -8,7 +8,8 @@ export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
 
 /** Errors of Fastify and its plugins, by code. */
 const FOREIGN_ERRORS: Record<string, [code: ErrorCode, detail: string]> = {
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_content_type', 'Send multipart/form-data or application/json.'],
+  // Upload routes check the type themselves.
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_content_type', 'Send application/json.'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['invalid_request', 'The length of the body differs from its Content-Length.'],
   FST_ERR_CTP_BODY_TOO_LARGE: ['image_too_large', 'The request body is larger than any accepted image can make it.'],
   FST_ERR_BAD_URL: ['invalid_request', 'The request URL is not valid.'],

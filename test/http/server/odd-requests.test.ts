@@ -1,9 +1,11 @@
 import t from 'tap'
+import { smallJpeg } from '../../fixtures/odd-images.js'
 import { startTestGateway } from '../../support/gateway/gateway.js'
 import { connectTo } from '../../support/gateway/raw-client.js'
 
 const gateway = await startTestGateway()
 t.teardown(gateway.stop)
+const image = await smallJpeg()
 
 const SEGMENT = `POST /segment HTTP/1.1\r\nhost: x\r\nx-api-key: ${gateway.key}\r\ncontent-type: application/json\r\n`
 
@@ -36,6 +38,49 @@ t.test('a request that is ambiguous, oversized or for another protocol gets an e
     t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} .*"code":"${code}"`, 's'), what)
     client.destroy()
   }
+})
+
+t.test('the refusal of what the parser does not accept says what is wrong', async t => {
+  const rows: [bytes: string, detail: RegExp][] = [
+    [`GET /${'a'.repeat(70_000)} HTTP/1.1\r\nhost: x\r\n\r\n`, /URL and the headers are larger than 16 KiB/],
+    [`GET /healthz HTTP/1.1\r\nhost: x\r\n${'a: b\r\n'.repeat(9_000)}\r\n`, /larger than 16 KiB/],
+    ['BREW /healthz HTTP/1.1\r\nhost: x\r\n\r\n', /The method is not known/],
+    [`${SEGMENT}transfer-encoding: chunked\r\n\r\nzz\r\n`, /The size of a chunk is not valid/],
+    ['GET /healthz HTTP/1.1\r\nhost : x\r\n\r\n', /is not valid HTTP/],
+  ]
+  for (const [bytes, detail] of rows) {
+    const client = await connectTo(gateway.url)
+    client.send(bytes)
+    t.match(await client.until(/\r\n\r\n.*\}$/s), detail)
+    client.destroy()
+  }
+})
+
+t.test('a header counts, however many headers precede it', async t => {
+  const body = JSON.stringify({ image: image.toString('base64'), prompt: 'never bought' })
+  const client = await connectTo(gateway.url)
+  const many = 'a:\r\n'.repeat(3_000)
+  client.send(`${SEGMENT}${many}content-length: ${body.length}\r\ncache-control: only-if-cached\r\n\r\n${body}`)
+  t.match(await client.until(/\r\n\r\n.*\}$/s), /^HTTP\/1\.1 504 .*"code":"not_cached"/s)
+  t.equal(gateway.upstream.calls.length, 0)
+  client.destroy()
+})
+
+t.test('a query is refused where it would be ignored, except from clients of Segmind', async t => {
+  const send = (path: string) =>
+    gateway.fetch(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ image: image.toString('base64'), prompt: 'dog' }),
+    })
+  for (const path of ['/segment?output=mask', '/segment/quote?a=b&c=d', '/segment/batch?x', '/images?y=']) {
+    const answer = await send(path)
+    t.equal(answer.status, 400, path)
+    t.match(await answer.json(), { code: 'invalid_request', detail: /^The query parameter "\w+" is not accepted/ })
+  }
+  t.equal(gateway.upstream.calls.length, 0)
+  t.equal((await send('/segment?')).status, 200)
+  t.equal((await send('/v1/sam-v2-image?utm=x')).status, 200)
 })
 
 t.test('an offer to change the protocol is ignored', async t => {

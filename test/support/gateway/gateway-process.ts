@@ -27,16 +27,27 @@ export interface GatewayProcess {
 export interface SpawnOptions {
   /** Starts the gateway as users do: not bundled, without options of the V8 engine. */
   asShipped?: boolean
+  /** Starts it as npm does: as the child of a shell, which does not pass signals on. */
+  underNpm?: boolean
 }
 
 /** Starts the gateway as its own process, without waiting until it listens. */
 export function spawnGateway(
   env: Record<string, string>,
-  { asShipped = false }: SpawnOptions = {},
+  { asShipped = false, underNpm = false }: SpawnOptions = {},
 ): Promise<GuardedProcess> {
-  const program = asShipped ? [MODULES] : [...V8_OPTIONS, BUNDLE]
-  return spawnGuarded(process.execPath, [...program, 'serve'], {
-    env: { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', METRICS_PORT: '0', ...env },
+  const program = [process.execPath, ...(asShipped ? [MODULES] : [...V8_OPTIONS, BUNDLE]), 'serve']
+  // A shell replaces itself with a last command.
+  const [command = '', ...args] = underNpm ? ['sh', '-c', `'${program.join("' '")}'; exit $?`] : program
+  return spawnGuarded(command, args, {
+    env: {
+      ...(underNpm && { npm_lifecycle_event: 'start' }),
+      PATH: process.env.PATH,
+      HOST: '127.0.0.1',
+      PORT: '0',
+      METRICS_PORT: '0',
+      ...env,
+    },
     // Outside of the checkout, so that its `.env` is not read.
     cwd: tmpdir(),
     stdio: ['ignore', 'pipe', 'pipe'],
