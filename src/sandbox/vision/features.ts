@@ -3,8 +3,8 @@ export interface Size {
   height: number
 }
 
-/** Values of each pixel: L, a, b (smoothed) and texture. */
-export const FEATURES = 4
+/** Values of each pixel: L, a and b. */
+export const FEATURES = 3
 
 /** Blurs each channel with a 3 × 3 binomial filter, `passes` times. `spacing` widens the filter. */
 export function blur(values: Float32Array, { width, height }: Size, passes: number, spacing = 1): Float32Array {

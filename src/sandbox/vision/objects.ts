@@ -1,5 +1,5 @@
-import { blur, FEATURES, gradient, type Size } from './features.js'
-import { addPatch, type Border, difference, joinPatches, type PatchGraph, PIXELS, SIDES, toPatches } from './patches.js'
+import { blur, gradient, type Size } from './features.js'
+import { addPatch, type Border, difference, type PatchGraph, PIXELS, SIDES, toPatches } from './patches.js'
 import { type Proposal, proposalsOf } from './region-tree.js'
 import { cutIntoRegions, type Regions } from './regions.js'
 
@@ -16,36 +16,23 @@ export interface Candidate extends Proposal {
 /** Analysis of a small picture, before a selection. */
 export interface Analysis extends Size {
   rgb: Uint8Array
-  /** `FEATURES` values of each pixel. */
+  lab: Float32Array
+  /** Smooth `lab`. */
   features: Float32Array
   regions: Regions
   graph: PatchGraph
   /** A border of this mean gradient counts as half visible. */
   half: number
   candidates: Candidate[]
-  /** Mean features of each patch, in the same layout. */
-  means: Float32Array
 }
 
 /** Finds the patches of a small picture and the candidates for objects. */
 export function analyse({ width, height, rgb }: Size & { rgb: Uint8Array }, lab: Float32Array): Analysis {
   const size = { width, height }
   const features = blur(lab, size, 1)
-  // Strong texture separates objects in focus from a blurred background.
-  blur(gradient(lab, size), size, 2, 2).forEach((step, pixel) => {
-    features[FEATURES * pixel + 3] = 9 * Math.log2(1 + step)
-  })
   const regions = cutIntoRegions(features, size, 40, Math.max(1, Math.round((width * height) / 3400)))
   const graph = toPatches(size, regions, features, gradient(features, size))
-  const means = new Float32Array(FEATURES * regions.count)
-  regions.of.forEach((patch, pixel) => {
-    const pixels = graph.patches[patch]?.[PIXELS] ?? 1
-    for (let feature = 0; feature < FEATURES; feature++) {
-      const mean = FEATURES * patch + feature
-      means[mean] = (means[mean] ?? 0) + (features[FEATURES * pixel + feature] ?? 0) / pixels
-    }
-  })
-  const analysis = { ...size, rgb, features, regions, graph, half: meanStrength(graph.borders), means }
+  const analysis = { ...size, rgb, lab, features, regions, graph, half: meanStrength(graph.borders) }
   return { ...analysis, candidates: proposalsOf(graph).map(proposal => measure(analysis, proposal)) }
 }
 
@@ -55,17 +42,9 @@ export function objectness({ shape, share }: Candidate, usualShare = 0.14): numb
   return shape - (size < 0 ? 0.12 : 0.2) * size * size - 10 * Math.max(0, share - 0.8)
 }
 
-/** Joins patches to a candidate. */
-export function toCandidate(analysis: Analysis, members: readonly number[]): Candidate {
-  const { patches } = analysis.graph
-  const patch = members.flatMap(member => patches[member] ?? []).reduce(joinPatches)
-  return measure(analysis, { members, patch })
-}
+type Surroundings = Pick<Analysis, 'graph' | 'half' | keyof Size>
 
-function measure(
-  { graph, half, width, height }: Omit<Analysis, 'candidates'>,
-  { members, patch }: Proposal,
-): Candidate {
+function measure({ graph, half, width, height }: Surroundings, { members, patch }: Proposal): Candidate {
   const { patches, borders } = graph
   const isMember = new Set(members)
   const neighbours = new Set<number>()
@@ -93,8 +72,6 @@ function measure(
     0.6 * Math.log(contrast + 0.05) +
     2.6 * Math.log((length === 0 ? 0 : visible / length) + 0.02) -
     1.2 * rimShare * rimShare -
-    6 * Math.max(0, rimShare - 0.6) -
-    0.25 * sidesCovered -
     0.5 * Math.log((rim + length) / Math.sqrt(4 * Math.PI * pixels)) +
     0.5 * Math.log(fill)
   return { members, patch, share: pixels / (width * height), shape, sidesCovered }

@@ -76,12 +76,6 @@ export function toPatches(size: Size, regions: Regions, features: Float32Array, 
   return { patches, borders }
 }
 
-export function joinPatches(a: Patch, b: Patch): Patch {
-  const joined = a.slice()
-  addPatch(joined, b)
-  return joined
-}
-
 /** Adds a patch to another one, in place. */
 export function addPatch(patch: Patch, other: Patch = new Float64Array()): void {
   for (let index = 0; index < other.length; index++) {

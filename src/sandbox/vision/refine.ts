@@ -1,39 +1,44 @@
-import { learnColours } from './colours.js'
-import { divide, type Link } from './divide.js'
-import { blur, forEachPair, squaredDistance } from './features.js'
+import { blur, FEATURES } from './features.js'
 import type { Analysis } from './objects.js'
-import { sumByRegion } from './regions.js'
 
-/** Weight of the outline compared to the colours. */
-const SMOOTHNESS = 40
-/** Squared colour step at which the outline costs about 0.6 of its weight. */
-const STEP = 30
-/** Evidence that holds a pixel on its side. */
-const CERTAIN = 1e6
-/** Largest correction of the outline, as a share of the picture's longer side. */
-const REACH = 0.013
+/** Largest correction of the outline, in pixels. */
+const REACH = 4
+const ROUNDS = 2
+/** Limit of the evidence of one pixel: a difference of squared colour distances. */
+const MAX_EVIDENCE = 400
+/** Evidence in favour of the rough mask. */
+const INERTIA = 200
 
 /**
- * Moves the outline of a rough mask to the nearest change of colour. Learns the colours of both
- * sides, as GrabCut does (Rother, Kolmogorov and Blake, 2004).
+ * Moves the outline of a rough mask to the nearest change of colour. Compares each pixel near the
+ * outline with the mean colours around it on both sides.
  */
 export function refine(analysis: Analysis, rough: Uint8Array): Uint8Array {
-  const { features, regions, means } = analysis
-  const mask = Float32Array.from(rough)
-  const reach = Math.max(1, Math.round(REACH * Math.max(analysis.width, analysis.height)))
-  const near = blur(mask, analysis, reach)
-  const far = blur(mask, analysis, 2, Math.ceil(2.5 * reach))
-  const around = far.map((value, pixel) => (value > 0 && rough[pixel] === 0 ? 1 : 0))
-  const evidenceOf = learnColours(means, sumByRegion(regions, rough), sumByRegion(regions, around))
-  const evidence = near.map((value, pixel) => {
-    if (value === 0 || value === 1) return value === 0 ? -CERTAIN : CERTAIN
-    return evidenceOf(features, pixel)
+  const near = blur(Float32Array.from(rough), analysis, REACH)
+  let mask = rough
+  for (let round = 0; round < ROUNDS; round++) {
+    const [outside, inside] = [distances(analysis, mask, 0), distances(analysis, mask, 1)]
+    const evidence = near.map((share, pixel) => {
+      const difference = (outside[pixel] ?? 0) - (inside[pixel] ?? 0)
+      return Math.min(MAX_EVIDENCE, Math.max(-MAX_EVIDENCE, difference)) + INERTIA * (share - 0.5)
+    })
+    const smooth = blur(evidence, analysis, 2)
+    mask = rough.map((value, pixel) => ((near[pixel] ?? 0) % 1 === 0 ? value : Number((smooth[pixel] ?? 0) > 0)))
+  }
+  return mask
+}
+
+/** Returns the squared distance of each pixel from the mean colour of one side around it. */
+function distances(analysis: Analysis, mask: Uint8Array, side: number): Float32Array {
+  const { features } = analysis
+  const weights = Float32Array.from(mask, value => (value === side ? 1 : 0.001))
+  const weighted = features.map((value, index) => value * (weights[Math.floor(index / FEATURES)] ?? 0))
+  const sums = blur(weighted, analysis, 2, 3)
+  return blur(weights, analysis, 2, 3).map((total, pixel) => {
+    let squares = 0
+    for (let index = FEATURES * pixel; index < FEATURES * (pixel + 1); index++) {
+      squares += ((features[index] ?? 0) - (sums[index] ?? 0) / total) ** 2
+    }
+    return squares
   })
-  const links: Link[] = []
-  forEachPair(analysis, (a, b, distance) => {
-    if (Math.abs(evidence[a] ?? 0) === CERTAIN && Math.abs(evidence[b] ?? 0) === CERTAIN) return
-    const weight = (SMOOTHNESS / distance) * Math.exp(-squaredDistance(features, a, b) / (2 * STEP))
-    links.push({ a, b, weight })
-  })
-  return divide(evidence, links)
 }

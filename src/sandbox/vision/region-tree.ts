@@ -1,11 +1,10 @@
-import { type Border, difference, joinPatches, type Patch, type PatchGraph, PIXELS } from './patches.js'
+import { addPatch, type Border, difference, type Patch, type PatchGraph, PIXELS } from './patches.js'
 
 /** Returns the cost of joining two neighbours. The pair of the lowest cost joins first. */
 type JoinCost = (a: Patch, b: Patch, strength: number, pixels: number) => number
 
 /** Join costs of the region trees. Each tree finds objects that another one misses. */
 const JOIN_COSTS: readonly JoinCost[] = [
-  (a, b, strength, pixels) => difference(a, b) * (8 + strength) * pixels ** 0.25,
   (_, __, strength, pixels) => strength * pixels ** 0.3,
   (a, b, _, pixels) => difference(a, b) * pixels ** 0.15,
   (a, b, strength, pixels) => difference(a, b) * pixels ** 0.5 * (12 + strength),
@@ -59,7 +58,8 @@ function joinAll(graph: PatchGraph, joinCost: JoinCost): Proposal[] {
   for (let pair = queue.pop(); pair; pair = queue.pop()) {
     const [a, b] = pair.nodes
     if (!a.borders.has(b)) continue
-    const patch = joinPatches(a.patch, b.patch)
+    const patch = a.patch.slice()
+    addPatch(patch, b.patch)
     const joined: Node = { patch, members: [...a.members, ...b.members], borders: new Map() }
     nodes.push(joined)
     for (const [other, border] of takeBorders(a, b)) connect(joined, other, border)

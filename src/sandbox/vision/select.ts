@@ -10,17 +10,14 @@ import { sumByRegion } from './regions.js'
 const DIFFERENCE_WEIGHT = 0.12
 /** A candidate with a lower score is unlikely to be an object. */
 const MIN_SCORE = -1.1
-/**
- * Several points select one common object if its score is at most this much below the lowest of the
- * separate ones.
- */
+/** A common object of several points may score this much less than the worst separate one. */
 const COMMON_TOLERANCE = 0.4
 /** A removed point removes an object only up to this share of the selection. */
 const MAX_REMOVED = 0.7
 /** Minimum share of the picture with a named colour. With less, the colour is ignored. */
 const MIN_COLOUR = 0.003
 /** Maximum distance of other parts of the same colour, compared to the size of the object. */
-const PART_DISTANCE = 1.2
+const PART_DISTANCE = 2
 
 type ScoredCandidate = Candidate & { score: number }
 
@@ -30,17 +27,14 @@ interface ColourPixels {
   total: number
 }
 
-/**
- * Selects the object at each point, or one object that contains all points. Returns a mask of 0 and
- * 1.
- */
+/** Selects the object at each point, or one object with all points, as a mask of 0 and 1. */
 export function selectAtPoints(analysis: Analysis, points: readonly Point[]): Uint8Array {
   const patches = points.map(point => patchAt(analysis, point))
   const separate = patches.flatMap(patch => {
     const best = bestWith(analysis, [patch])
     if (!best || best.score > MIN_SCORE) return best ?? []
-    const focused = objectInFocus(analysis)
-    return focused?.members.includes(patch) ? { ...focused, score: best.score } : best
+    const members = objectInFocus(analysis)
+    return members?.includes(patch) ? { ...best, members } : best
   })
   const common = points.length > 1 ? bestWith(analysis, patches) : undefined
   const lowest = Math.min(...separate.map(({ score }) => score))
@@ -48,14 +42,14 @@ export function selectAtPoints(analysis: Analysis, points: readonly Point[]): Ui
 }
 
 /**
- * Removes the object at each removed point from a mask, in place. The object contains none of the
- * kept points. Without such an object, removes a disc, except pixels that are nearer to a kept
- * point.
+ * Removes the object at each removed point from a mask, in place. If all objects there contain a
+ * kept point, removes a disc, except pixels that are nearer to a kept point.
  */
 export function removeAtPoints(
   analysis: Analysis,
   mask: Uint8Array,
-  { removed, kept }: { removed: readonly Point[]; kept: readonly Point[] },
+  removed: readonly Point[],
+  kept: readonly Point[],
 ): void {
   const keptPatches = kept.map(point => patchAt(analysis, point))
   for (const point of removed) {
@@ -66,20 +60,15 @@ export function removeAtPoints(
       !keptPatches.some(patch => members.includes(patch)) && sumOf(selected, members) <= MAX_REMOVED * total
     const object = bestWith(analysis, [patchAt(analysis, point)], isPart)
     const radius = Math.max(2, 0.25 * Math.sqrt(total))
-    const distance = (pixel: number, [x, y]: Point) =>
-      Math.hypot((pixel % analysis.width) + 0.5 - x, Math.floor(pixel / analysis.width) + 0.5 - y)
     analysis.regions.of.forEach((region, pixel) => {
-      const off = distance(pixel, point)
-      const isNear = () => off <= radius && kept.every(other => off <= distance(pixel, other))
+      const off = distance(analysis, pixel, point)
+      const isNear = () => off <= radius && kept.every(other => off <= distance(analysis, pixel, other))
       if (object ? object.members.includes(region) : isNear()) mask[pixel] = 0
     })
   }
 }
 
-/**
- * Selects the most prominent object that has the colours and the place in a prompt. Returns a mask
- * of 0 and 1.
- */
+/** Selects the most prominent object of the colours and place in a prompt, as a mask of 0 and 1. */
 export function selectByPrompt(analysis: Analysis, prompt: string): Uint8Array {
   const hints = readHints(prompt)
   const colour = colourPixels(analysis, hints)
@@ -87,7 +76,8 @@ export function selectByPrompt(analysis: Analysis, prompt: string): Uint8Array {
   if (!best) return maskOf(analysis, [])
   if (colour) return maskOf(analysis, [best, ...otherParts(analysis, best.patch, colour)])
   const isObject = hints.across !== undefined || hints.down !== undefined || best.share > 0.1
-  const mask = maskOf(analysis, [(isObject ? undefined : objectInFocus(analysis)) ?? best])
+  const members = (isObject ? undefined : objectInFocus(analysis)) ?? best.members
+  const mask = maskOf(analysis, [{ members }])
   return hints.isBackground && hints.colours.length === 0 ? mask.map(value => 1 - value) : mask
 }
 
@@ -96,11 +86,16 @@ export function pixelAt({ width, height }: Size, [x, y]: Point): number {
   return Math.min(height - 1, Math.floor(y)) * width + Math.min(width - 1, Math.floor(x))
 }
 
+/** Returns the distance of the centre of a pixel from a point. */
+export function distance({ width }: Size, pixel: number, [x, y]: Point): number {
+  return Math.hypot((pixel % width) + 0.5 - x, Math.floor(pixel / width) + 0.5 - y)
+}
+
 function patchAt(analysis: Analysis, point: Point): number {
   return analysis.regions.of[pixelAt(analysis, point)] ?? 0
 }
 
-function maskOf({ regions }: Analysis, objects: readonly Candidate[]): Uint8Array {
+function maskOf({ regions }: Analysis, objects: readonly Pick<Candidate, 'members'>[]): Uint8Array {
   const chosen = new Set(objects.flatMap(({ members }) => members))
   return new Uint8Array(regions.of.map(region => (chosen.has(region) ? 1 : 0)))
 }
