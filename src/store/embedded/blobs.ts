@@ -8,10 +8,12 @@ export interface EmbeddedBlobsOptions {
   index: BlobIndex
   /** Bound of all blobs together. */
   maxBytes: number
+  /** Returns whether the blobs may take more of the disk. While not, new ones replace older ones. */
+  hasRoom(): boolean
   /** Age of the recorded time of use from which a read renews it. */
   touchAfterMs: number
   now: Clock
-  onProblem(error: unknown, what: 'touch' | 'purge'): void
+  onProblem(error: unknown, what: 'touch' | 'purge' | 'probe' | 'damaged cache'): void
 }
 
 /** Blobs deleted in one transaction. */
@@ -46,10 +48,13 @@ export function createBlobs(options: EmbeddedBlobsOptions, kind: string): BlobSt
       if (diskBytes > maxBytes)
         throw new StoreError(`a blob of ${blob.body.length} bytes does not fit into a store of ${maxBytes} bytes`)
       await environment.write(() => {
+        const limit = options.hasRoom() ? maxBytes : Math.min(maxBytes, index.size().bytes)
+        if (ttlSeconds > 0 && diskBytes > limit)
+          throw new StoreError('the disk is almost full, and the rest is kept for the ledger')
         index.remove(indexKey)
         if (ttlSeconds <= 0) return
         const usedAt = now()
-        while (index.size().bytes + diskBytes > maxBytes) {
+        while (index.size().bytes + diskBytes > limit) {
           const victim = index.nextVictim(usedAt, true)
           if (victim === undefined) break
           index.remove(victim)

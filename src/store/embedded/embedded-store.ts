@@ -1,8 +1,11 @@
+import { renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Clock } from '../../contracts/clock.js'
 import type { Store } from '../../contracts/store.js'
 import { openBlobIndex } from './blob-index.js'
 import { createBlobs, type EmbeddedBlobsOptions, purgeExpired } from './blobs.js'
-import { openEnvironment, prepareFolder } from './environment.js'
+import { hasRoomForCache } from './disk-room.js'
+import { damageOf, type Environment, openEnvironment, prepareFolder } from './environment.js'
 import { createLeases } from './leases.js'
 import { createLedger } from './ledger.js'
 import { createRecords } from './records.js'
@@ -21,6 +24,8 @@ export interface EmbeddedStoreOptions {
   touchAfterMs?: number
   /** Interval of the deletion of expired data. Default one minute. */
   purgeEveryMs?: number
+  /** Returns whether the cache may take more of the disk. Default: see `hasRoomForCache`. */
+  hasRoom?: () => boolean
   /** Called for failures of background work. */
   onProblem?: EmbeddedBlobsOptions['onProblem']
 }
@@ -38,10 +43,12 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   const { dir, maxBytes, now = Date.now, touchAfterMs = 300_000, purgeEveryMs = 60_000 } = options
   const onProblem = options.onProblem ?? (() => undefined)
   prepareFolder(dir)
-  const ledgerFile = openEnvironment(dir, 'ledger', LEDGER_MAP_BYTES)
+  const ledgerFile = openLedgerFile(dir)
+  setDamagedAside(join(dir, 'blobs.mdb'), { now, onProblem })
   const blobFile = openEnvironment(dir, 'blobs', maxBytes * 4 + GIBIBYTE)
   const index = openBlobIndex(blobFile)
-  const blobs: EmbeddedBlobsOptions = { environment: blobFile, index, maxBytes, touchAfterMs, now, onProblem }
+  const hasRoom = options.hasRoom ?? (() => hasRoomForCache(dir))
+  const blobs: EmbeddedBlobsOptions = { environment: blobFile, index, maxBytes, hasRoom, touchAfterMs, now, onProblem }
   const leases = createLeases(ledgerFile, now)
   const ledger = createLedger(ledgerFile, now)
   const records = createRecords(ledgerFile, now)
@@ -51,6 +58,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     )
   const timer = setInterval(purge, purgeEveryMs)
   timer.unref()
+  const stopProbe = await startProbe(ledgerFile, { now, onProblem })
 
   return {
     results: createBlobs(blobs, 'result'),
@@ -60,12 +68,60 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     records,
     leases,
     schedule: createSchedule(ledgerFile, now),
-    isUp: () => ledgerFile.isUp() && blobFile.isUp(),
+    isUp: () => ledgerFile.isUp() && ledgerFile.canWrite() && blobFile.isUp(),
     mayEvict: () => false,
     size: async () => blobFile.read(() => index.size()),
     async close() {
       clearInterval(timer)
+      stopProbe()
       await Promise.all([ledgerFile.close(), blobFile.close()])
     },
   }
+}
+
+type Background = Pick<EmbeddedBlobsOptions, 'now' | 'onProblem'>
+
+/** Opens `ledger.mdb`. A damaged one is never replaced: its bookings may be recovered from a backup. */
+function openLedgerFile(dir: string): Environment {
+  const path = join(dir, 'ledger.mdb')
+  const damage = damageOf(path)
+  if (damage === undefined) return openEnvironment(dir, 'ledger', LEDGER_MAP_BYTES)
+  throw new Error(
+    `the ledger ${path} cannot be opened: ${damage}. It was left as it is. Restore it from a backup, or move it away ` +
+      'to start with an empty ledger, and then run `segmind-gateway ledger accept`',
+  )
+}
+
+/** Renames a damaged cache file, so that an empty one takes its place. */
+function setDamagedAside(path: string, { now, onProblem }: Background): void {
+  const damage = damageOf(path)
+  if (damage === undefined) return
+  const kept = `${path}.damaged-${now()}`
+  renameSync(path, kept)
+  rmSync(`${path}-lock`, { force: true })
+  onProblem(new Error(`the cache starts empty: ${damage}; it was kept as ${kept}`), 'damaged cache')
+}
+
+const PROBE_MS = 10_000
+
+/**
+ * Writes and reads a record now and every ten seconds, so that a full or read-only disk is noticed
+ * while no calls are booked. Returns a function that ends it.
+ */
+async function startProbe(environment: Environment, { now, onProblem }: Background): Promise<() => void> {
+  const probes = environment.root.openDB<number, string>('probe', {})
+  const probe = async (): Promise<void> => {
+    const couldWrite = environment.canWrite()
+    try {
+      await environment.write(() => {
+        probes.put('probe', now())
+        return probes.get('probe')
+      })
+    } catch (error) {
+      if (couldWrite) onProblem(error, 'probe')
+    }
+  }
+  await probe()
+  const timer = setInterval(() => void probe(), PROBE_MS).unref()
+  return () => clearInterval(timer)
 }

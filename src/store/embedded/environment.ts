@@ -1,7 +1,8 @@
-import { accessSync, closeSync, constants, mkdirSync, openSync, readSync } from 'node:fs'
+import { accessSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
 import { StoreError } from '../../contracts/store.js'
+import { checkFile, type FileState } from './file-check.js'
 
 /**
  * One LMDB file with several databases. It has one writer at a time across all processes; reads
@@ -17,6 +18,8 @@ export interface Environment {
   /** Runs synchronous reads on one consistent state. Throws `StoreError`. */
   read<T>(step: () => T): T
   isUp(): boolean
+  /** Returns whether the last write succeeded. */
+  canWrite(): boolean
   close(): Promise<void>
 }
 
@@ -43,6 +46,7 @@ export function prepareFolder(dir: string): void {
 export function openEnvironment(dir: string, name: string, mapBytes: number): Environment {
   const root = openRoot(join(dir, `${name}.mdb`), mapBytes)
   let isUp = true
+  let canWrite = true
 
   const toStoreError = (error: unknown): StoreError => {
     if (error instanceof StoreError) return error
@@ -56,8 +60,10 @@ export function openEnvironment(dir: string, name: string, mapBytes: number): En
       try {
         const result = await root.transaction(step)
         isUp = true
+        canWrite = true
         return result
       } catch (error) {
+        if (!(error instanceof StoreError)) canWrite = false
         throw toStoreError(await reasonOf(error))
       }
     },
@@ -71,6 +77,7 @@ export function openEnvironment(dir: string, name: string, mapBytes: number): En
       }
     },
     isUp: () => isUp,
+    canWrite: () => canWrite,
     async close() {
       isUp = false
       await root.close()
@@ -80,7 +87,10 @@ export function openEnvironment(dir: string, name: string, mapBytes: number): En
 
 function openRoot(path: string, mapBytes: number): RootDatabase<unknown, string> {
   try {
-    checkFormat(path)
+    const damage = damageOf(path)
+    if (damage !== undefined) throw new Error(damage)
+    // For this user only.
+    closeSync(openSync(path, 'a', 0o600))
     const mapSize = Math.ceil(mapBytes / 65_536) * 65_536
     return open<unknown, string>({
       path,
@@ -97,24 +107,14 @@ function openRoot(path: string, mapBytes: number): RootDatabase<unknown, string>
   }
 }
 
-/** LMDB's magic number and format version, after the header of the first page. */
-const MAGIC = Buffer.from('dec0efbe02000000', 'hex')
-const MAGIC_OFFSET = 24
+const DAMAGES: Partial<Record<FileState, string>> = {
+  foreign: 'the file is damaged or is not a database of this gateway',
+  truncated: 'the file is damaged: it ends before its contents do',
+}
 
-/**
- * Refuses a file that is no LMDB database: LMDB would map it and crash the process. Accepts a new
- * or empty file.
- */
-function checkFormat(path: string): void {
-  const file = openSync(path, 'a+', 0o600)
-  try {
-    const head = Buffer.alloc(MAGIC_OFFSET + MAGIC.length)
-    const bytes = readSync(file, head, 0, head.length, 0)
-    if (bytes > 0 && !head.subarray(MAGIC_OFFSET).equals(MAGIC))
-      throw new Error('the file is damaged or is not a database of this gateway')
-  } finally {
-    closeSync(file)
-  }
+/** Returns what is wrong with a file that LMDB must not map. */
+export function damageOf(path: string): string | undefined {
+  return DAMAGES[checkFile(path)]
 }
 
 /**

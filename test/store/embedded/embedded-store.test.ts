@@ -1,7 +1,17 @@
-import { execFile, fork } from 'node:child_process'
+import { execFile, execFileSync, fork } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -9,6 +19,7 @@ import t, { type Test } from 'tap'
 import type { Blob, Store } from '../../../src/contracts/store.js'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../../src/store/embedded/embedded-store.js'
 import { openEnvironment } from '../../../src/store/embedded/environment.js'
+import { checkFile } from '../../../src/store/embedded/file-check.js'
 import { eventually } from '../../support/eventually.js'
 import { call, charged } from '../suite/samples.js'
 import { testStore } from '../suite/store-suite.js'
@@ -178,7 +189,7 @@ t.test('data is found by the next process', async t => {
 })
 
 t.test('an unusable folder is reported with its path and reason', async t => {
-  const dir = t.testdir({ file: 'no folder', corrupt: { 'blobs.mdb': '' } })
+  const dir = t.testdir({ file: 'no folder', corrupt: {} })
   await t.rejects(openEmbeddedStore({ dir: join(dir, 'file'), maxBytes: 1e6 }), {
     name: 'Error',
     message: /the folder .*file cannot be used/,
@@ -187,11 +198,127 @@ t.test('an unusable folder is reported with its path and reason', async t => {
     name: 'Error',
     message: /cannot be used/,
   })
-  writeFileSync(join(dir, 'corrupt', 'blobs.mdb'), randomBytes(100_000))
+  writeFileSync(join(dir, 'corrupt', 'ledger.mdb'), randomBytes(100_000))
   await t.rejects(openEmbeddedStore({ dir: join(dir, 'corrupt'), maxBytes: 1e6 }), {
     name: 'Error',
-    message: /blobs\.mdb cannot be opened/,
+    message: /the ledger .*ledger\.mdb cannot be opened: the file is damaged/,
   })
+})
+
+/** Opens a store in a new folder, fills both files and closes it. */
+async function filled(t: Test): Promise<string> {
+  const dir = t.testdir()
+  const store = await openEmbeddedStore({ dir, maxBytes: 5_000_000 })
+  for (let index = 0; index < 20; index++) {
+    await store.results.put(`key-${index}`, blobOf(100_000), 600)
+    await store.ledger.settle(call(`call-${index}`), charged(70))
+  }
+  await store.close()
+  return dir
+}
+
+const DAMAGES: [title: string, damage: (path: string) => void][] = [
+  ['cut to half', path => truncateSync(path, Math.floor(statSync(path).size / 2))],
+  ['cut by a quarter', path => truncateSync(path, Math.floor((statSync(path).size * 3) / 4))],
+  ['cut to its first page', path => truncateSync(path, 4_096)],
+  ['cut to a few bytes', path => truncateSync(path, 10)],
+  ['overwritten', path => writeFileSync(path, randomBytes(100_000))],
+]
+for (const [title, damage] of DAMAGES) {
+  t.test(`a cache ${title} is set aside and rebuilt, and the ledger is kept`, async t => {
+    const dir = await filled(t)
+    damage(join(dir, 'blobs.mdb'))
+    const problems: string[] = []
+    const store = await open(t, { dir, onProblem: error => problems.push((error as Error).message) })
+    t.match(problems, [/^the cache starts empty: the file is damaged.*kept as .*blobs\.mdb\.damaged-\d+$/])
+    t.equal(await store.results.get('key-1'), undefined)
+    await store.results.put('key', blobOf(100_000), 60)
+    t.ok(isWhole(await store.results.get('key')))
+    t.equal((await store.ledger.entries(call('a').day)).length, 20)
+    t.equal(readdirSync(dir).filter(name => name.startsWith('blobs.mdb.damaged-')).length, 1)
+  })
+
+  t.test(`a ledger ${title} is left as it is, and the start is refused with one sentence`, async t => {
+    const dir = await filled(t)
+    damage(join(dir, 'ledger.mdb'))
+    const before = readFileSync(join(dir, 'ledger.mdb'))
+    await t.rejects(openEmbeddedStore({ dir, maxBytes: 5_000_000 }), {
+      name: 'Error',
+      message:
+        /^the ledger .*ledger\.mdb cannot be opened: .*left as it is\. Restore it from a backup, or move it away/,
+    })
+    t.ok(readFileSync(join(dir, 'ledger.mdb')).equals(before))
+  })
+}
+
+t.test('a file that ends before pages which are not in use is whole', async t => {
+  const dir = t.testdir()
+  const store = await openEmbeddedStore({ dir, maxBytes: 50_000_000 })
+  const path = join(dir, 'blobs.mdb')
+  let short = 0
+  for (let round = 0; round < 30; round++) {
+    // Written and replaced in one transaction: the first pages are freed before they reach the disk.
+    await Promise.all([700_000, 900_000, 40_000].map(bytes => store.results.put('key', blobOf(bytes), 60)))
+    if (lastPage(path) * 4_096 > statSync(path).size) short++
+    t.equal(checkFile(path), 'whole')
+  }
+  t.ok(short > 0, 'this happens')
+  await store.close()
+  const reopened = await open(t, { dir })
+  t.ok(isWhole(await reopened.results.get('key')))
+})
+
+/** Reads the number of the last page from the newer meta page. */
+function lastPage(path: string): number {
+  const file = readFileSync(path).subarray(0, 8_192)
+  const [first, second] = [0, 4_096].map(start => ({
+    last: Number(file.readBigUInt64LE(start + 144)),
+    transaction: file.readBigUInt64LE(start + 152),
+  })) as [{ last: number; transaction: bigint }, { last: number; transaction: bigint }]
+  return second.transaction > first.transaction ? second.last : first.last
+}
+
+t.test('without room for the cache new blobs replace older ones, and the ledger goes on', async t => {
+  let hasRoom = true
+  const store = await open(t, { hasRoom: () => hasRoom })
+  for (let index = 0; index < 5; index++) {
+    await store.results.put(`key-${index}`, blobOf(100_000), 600)
+    elapse(store, 1)
+  }
+  const before = await store.size()
+  hasRoom = false
+  await store.results.put('new', blobOf(100_000), 600)
+  t.ok(await store.results.has('new'))
+  t.equal(await store.results.has('key-0'), false)
+  t.ok(((await store.size())?.bytes ?? 0) <= (before?.bytes ?? 0))
+  await t.rejects(store.results.put('huge', blobOf(900_000), 600), { name: 'StoreError', message: /almost full/ })
+  t.equal(await store.results.has('new'), true, 'a blob that does not fit evicts nothing')
+  t.match(await store.ledger.reserve(call('a'), { daily: 1_000 }), { ok: true })
+  t.equal(store.isUp(), true)
+})
+
+t.test('on a disk that the cache fills, ledger steps still succeed', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'small-disk-'))
+  let isSmall = true
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'tmpfs', dir], { stdio: 'ignore' })
+  } catch {
+    isSmall = false
+    t.comment('no permission to mount a small disk: the room of the real disk was used')
+  }
+  t.teardown(() => {
+    if (isSmall) execFileSync('umount', ['-l', dir])
+    rmSync(dir, { recursive: true, force: true })
+  })
+  const store = await open(t, { dir, maxBytes: 200_000_000 })
+  for (let index = 0; index < 80; index++) {
+    await store.results.put(`key-${index}`, blobOf(1_000_000), 600).catch(() => undefined)
+    await store.ledger.reserve(call(`call-${index}`), { daily: 1_000_000 })
+    await store.ledger.settle(call(`call-${index}`), charged(70))
+  }
+  t.ok(await store.results.has('key-79'), 'the cache goes on within its room')
+  t.equal((await store.ledger.entries(call('a').day)).length, 80)
+  t.equal(store.isUp(), true)
 })
 
 t.test('a full disk fails only the writes, and the store recovers', async t => {

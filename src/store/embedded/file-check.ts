@@ -1,0 +1,122 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+
+/** `absent`: no file, or an empty one, which LMDB fills. */
+export type FileState = 'absent' | 'whole' | 'foreign' | 'truncated'
+
+/*
+ * LMDB maps a file and follows its page numbers. A page beyond the end of the file ends the process
+ * with SIGBUS. So a file is checked before it is mapped. Offsets are those of LMDB's format 2: a
+ * page begins with a header, two meta pages come first, and the newer one is in force.
+ */
+const HEADER = 24
+/** LMDB's magic number and format version. */
+const MAGIC = Buffer.from('dec0efbe02000000', 'hex')
+const META = { magic: HEADER, pageSize: HEADER + 24, free: HEADER + 64, main: HEADER + 112, last: HEADER + 120 }
+const META_TRANSACTION = HEADER + 128
+const META_BYTES = HEADER + 136
+/** Offset of the flags in a page's header, and flags of pages. */
+const FLAGS = 18
+const BRANCH = 1
+const LEAF = 2
+/** Flags of nodes. */
+const BIG_DATA = 1
+const SUB_DATABASE = 2
+const NODE_HEADER = 8
+/** Offset of the root in the description of a database. */
+const ROOT = 40
+const NO_PAGE = 0xffff_ffff_ffff_ffffn
+const MIN_PAGE_BYTES = 512
+
+/**
+ * Checks that a file is an LMDB database whose every page in use is inside the file. Pages that are
+ * not in use may lie beyond its end. Throws if the file cannot be read.
+ */
+export function checkFile(path: string): FileState {
+  const file = openIfPresent(path)
+  if (file === undefined) return 'absent'
+  try {
+    const { size } = fstatSync(file)
+    if (size === 0) return 'absent'
+    const meta = newestMeta(file)
+    if (meta === undefined) return 'foreign'
+    if (size >= (meta.last + 1) * meta.pageBytes) return 'whole'
+    const reachesBeyond = createWalk(file, meta.pageBytes, size)
+    return meta.roots.some(root => reachesBeyond(root)) ? 'truncated' : 'whole'
+  } catch (error) {
+    // Offsets and page numbers that make no sense.
+    if (error instanceof RangeError) return 'truncated'
+    throw error
+  } finally {
+    closeSync(file)
+  }
+}
+
+function openIfPresent(path: string): number | undefined {
+  try {
+    return openSync(path, 'r')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+interface Meta {
+  pageBytes: number
+  last: number
+  transaction: bigint
+  roots: bigint[]
+}
+
+/** Reads the newer meta page. Undefined if the file does not begin with two of them. */
+function newestMeta(file: number): Meta | undefined {
+  const first = readMeta(file, 0)
+  const second = first && readMeta(file, first.pageBytes)
+  if (!first || !second) return undefined
+  return second.transaction > first.transaction ? second : first
+}
+
+function readMeta(file: number, start: number): Meta | undefined {
+  const page = Buffer.alloc(META_BYTES)
+  if (readSync(file, page, 0, META_BYTES, start) < META_BYTES) return undefined
+  if (!page.subarray(META.magic, META.magic + MAGIC.length).equals(MAGIC)) return undefined
+  // Only the first meta page states the size.
+  const pageBytes = page.readUInt32LE(META.pageSize)
+  if (pageBytes < MIN_PAGE_BYTES) return undefined
+  return {
+    pageBytes,
+    last: Number(page.readBigUInt64LE(META.last)),
+    transaction: page.readBigUInt64LE(META_TRANSACTION),
+    roots: [page.readBigUInt64LE(META.free), page.readBigUInt64LE(META.main)],
+  }
+}
+
+/** Creates a function that tells whether a page, or any page below it, lies beyond the end of the file. */
+function createWalk(file: number, pageBytes: number, size: number) {
+  const reachesBeyond = (pageNumber: bigint): boolean => {
+    if (pageNumber === NO_PAGE) return false
+    const start = Number(pageNumber) * pageBytes
+    if (start + pageBytes > size) return true
+    const page = Buffer.alloc(pageBytes)
+    readSync(file, page, 0, pageBytes, start)
+    const flags = page.readUInt16LE(FLAGS)
+    return (flags & (BRANCH | LEAF)) !== 0 && nodesOf(page).some(node => nodeReachesBeyond(page, node, flags))
+  }
+  const nodeReachesBeyond = (page: Buffer, node: number, pageFlags: number): boolean => {
+    const low = page.readUInt32LE(node)
+    const flags = page.readUInt16LE(node + 4)
+    if (pageFlags & BRANCH) return reachesBeyond((BigInt(flags) << 32n) | BigInt(low))
+    const data = node + NODE_HEADER + page.readUInt16LE(node + 6)
+    if (flags & BIG_DATA) {
+      const pages = Number(page.readBigUInt64LE(data + 16))
+      return (Number(page.readBigUInt64LE(data)) + pages) * pageBytes > size
+    }
+    return (flags & SUB_DATABASE) !== 0 && reachesBeyond(page.readBigUInt64LE(data + ROOT))
+  }
+  return reachesBeyond
+}
+
+/** Lists the offsets of the nodes of a branch or leaf page. */
+function nodesOf(page: Buffer): number[] {
+  const count = page.readUInt16LE(FLAGS + 2) / 2
+  return Array.from({ length: count }, (_, index) => page.readUInt16LE(HEADER + index * 2) + HEADER)
+}
