@@ -6,6 +6,7 @@
 // Several files run in one process, one after another: loading tap and the gateway takes longer than most tests.
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { SourceMap } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { posix, sep } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -126,7 +127,7 @@ async function runWaiting() {
 function run(group) {
   const env = { ...process.env, TEST_FILES: group.join(' ') }
   const v8Options = V8_OPTIONS[process.versions.node.split('.')[0]] ?? []
-  const args = ['--enable-source-maps', ...v8Options, 'test/group.mjs']
+  const args = [...v8Options, 'test/group.mjs']
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   const chunks = []
   for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => chunks.push(chunk))
@@ -144,8 +145,35 @@ function run(group) {
 /** Returns the output of a process without what passed. */
 function failuresIn(output) {
   const isPassed = /^\s*(ok \d|\d+\.\.\d+|# (Subtest|time|\{)|TAP version|$)/
-  return output
+  return withSources(output)
     .split('\n')
     .flatMap(line => (isPassed.test(line) ? [] : [`    ${line}`]))
     .join('\n')
+}
+
+/**
+ * Replaces positions in compiled files by those in their sources. Only failures need them: with
+ * --enable-source-maps, each process would read the map of each module that it loads.
+ */
+function withSources(output) {
+  const maps = new Map()
+  const mapOf = name => {
+    const file = `.build/${name}.js.map`
+    if (!maps.has(name) && existsSync(file)) maps.set(name, new SourceMap(JSON.parse(readFileSync(file, 'utf8'))))
+    return maps.get(name)
+  }
+  const sourceOf = (name, line, column) => {
+    const { originalLine, originalColumn } = mapOf(name)?.findEntry(line - 1, column - 1) ?? {}
+    if (originalLine === undefined) return [`.build/${name}.js`, line, column]
+    return [`${name}.ts`, originalLine + 1, originalColumn + 1]
+  }
+  return output
+    .replace(/\.build\/([\w./-]+)\.js:(\d+):(\d+)/g, (_, ...place) => sourceOf(...place).join(':'))
+    .replace(
+      /(?<=fileName: )\.build\/([\w./-]+)\.js(\s+lineNumber: )(\d+)(\s+columnNumber: )(\d+)/g,
+      (_, name, ofLine, line, ofColumn, column) => {
+        const [file, sourceLine, sourceColumn] = sourceOf(name, line, column)
+        return [file, ofLine, sourceLine, ofColumn, sourceColumn].join('')
+      },
+    )
 }

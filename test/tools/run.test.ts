@@ -14,6 +14,10 @@ function run(t: Test, tests: Record<string, string>, ...args: string[]) {
     test: { x: sources },
     '.build': { test: { x: compiled } },
   })
+  return runIn(cwd, ...args)
+}
+
+function runIn(cwd: string, ...args: string[]) {
   for (const name of ['run.mjs', 'group.mjs']) cpSync(`test/${name}`, `${cwd}/test/${name}`)
   symlinkSync(resolve('node_modules'), `${cwd}/node_modules`)
   const { status, stdout, stderr } = spawnSync(process.execPath, ['test/run.mjs', ...args], { cwd, encoding: 'utf8' })
@@ -38,6 +42,25 @@ t.test('a failed assertion is printed with its file, and the other files run', a
   t.match(output, /not ok 1 - the sum/)
   t.match(output, /^ok 2 - test\/x\/two\.test\.ts/m)
   t.match(output, /^# \{ total: 2, pass: 1, fail: 1 \}$/m)
+})
+
+t.test('a failure names the line in its source', async t => {
+  const cwd = t.testdir({
+    'package.json': '{"type":"module"}',
+    test: { 'one.test.ts': `\n${HEAD}t.test('a', async t => t.equal(1, 2))\n` },
+    '.build': {
+      test: {
+        'one.test.js': `${HEAD}t.test('a', async t => t.equal(1, 2))`,
+        // Each line follows one line later in the source.
+        'one.test.js.map': '{"version":3,"sources":["../../test/one.test.ts"],"names":[],"mappings":"AACA;AACA"}',
+      },
+    },
+  })
+  const { status, output } = runIn(cwd)
+  t.equal(status, 1)
+  t.match(output, /stack: \|\n.*test\/one\.test\.ts:3:1/)
+  t.match(output, /fileName: test\/one\.test\.ts\n\s+lineNumber: 3\n/)
+  t.notMatch(output, '.build/test')
 })
 
 t.test('a file fails that throws, ends its process or asserts nothing', async t => {
