@@ -1,19 +1,22 @@
 import { defined } from '../contracts/defined.js'
-import { ERRORS, type ErrorCode, GatewayError } from '../contracts/errors.js'
+import { type Billed, ERRORS, type ErrorCode, GatewayError } from '../contracts/errors.js'
 import type { FlightNote, FlightOutcome } from '../segment/ports.js'
 
 /** A flight's outcome as stored. The member names are part of the stored format. */
 interface StoredOutcome {
-  error?: { code: ErrorCode; detail: string; retryAfterSeconds?: number | undefined } | undefined
+  error?:
+    | { code: ErrorCode; detail: string; billed?: Billed | undefined; retryAfterSeconds?: number | undefined }
+    | undefined
   openJob?: FlightNote | undefined
 }
 
 /**
- * Encodes a flight's outcome for followers in other processes, without the error's cause, headers
- * and charge.
+ * Encodes a flight's outcome for followers in other processes, without the error's cause and
+ * headers.
  */
 export function encodeOutcome({ error, openJob }: FlightOutcome): string {
-  const stored = error && { code: error.code, detail: error.message, retryAfterSeconds: error.retryAfterSeconds }
+  const { code, message: detail, billed, retryAfterSeconds } = error ?? {}
+  const stored = code && { code, detail: detail ?? '', billed, retryAfterSeconds }
   return JSON.stringify({ error: stored, openJob } satisfies StoredOutcome)
 }
 
@@ -33,8 +36,8 @@ export function decodeNote(text: string): FlightNote {
   return { callId: '', at: 0, team: '', scope: '', ...parseObject<FlightNote>(text) }
 }
 
-function toError({ code, detail, retryAfterSeconds }: NonNullable<StoredOutcome['error']>): GatewayError {
-  return new GatewayError(code, detail, defined({ retryAfterSeconds }))
+function toError({ code, detail, billed, retryAfterSeconds }: NonNullable<StoredOutcome['error']>): GatewayError {
+  return new GatewayError(code, detail, defined({ billed, retryAfterSeconds }))
 }
 
 function parseObject<T>(text: string): Partial<T> {

@@ -3,7 +3,7 @@ import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import type { SharedFlightRole, StoreObserver } from '../contracts/observer.js'
 import { type LeaseClaim, type LeaseSnapshot, type LeaseStore, StoreError } from '../contracts/store.js'
-import type { FlightNote, FlightOutcome, FlightRole, Leases } from '../segment/ports.js'
+import type { FlightNote, FlightRole, Leases, SeenFlight } from '../segment/ports.js'
 import { HeldLeases } from './held-leases.js'
 import { decodeNote, decodeOutcome } from './lease-codec.js'
 import { type FollowOutcome, LeaseFollower } from './lease-follower.js'
@@ -126,18 +126,15 @@ export class SharedFlights implements Leases {
     }
   }
 
-  /**
-   * Ignores a flight whose leader has been silent for `silenceMs` since a first `look`. Reports it
-   * again when it is led.
-   */
-  async look(name: string): Promise<{ note: FlightNote; outcome?: FlightOutcome } | undefined> {
+  /** A flight is dead if its leader has been silent for `silenceMs` since a first `look`. */
+  async look(name: string): Promise<SeenFlight | undefined> {
     try {
       const snapshot = await this.#options.store.read(name)
       this.#failingSince = undefined
       if (!snapshot) return undefined
       const note = decodeNote(snapshot.note)
       if (snapshot.outcome !== undefined) return { note, outcome: decodeOutcome(snapshot.outcome) }
-      return this.#isSilent(name, snapshot) ? undefined : { note }
+      return this.#isSilent(name, snapshot) ? { note, isDead: true } : { note }
     } catch (error) {
       this.#options.observer.storeFailed(error, 'leases: look')
       return undefined

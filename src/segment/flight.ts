@@ -109,7 +109,7 @@ async function runFlight(request: KeyedRequest, audience: Audience, parts: Pipel
     const { hit } = await lookUp('landed', { ...request, isAcceptable }, parts.results)
     if (hit) return { ...cached(hit), followed: true, upstreamMs: performance.now() - startedAt }
     const { error } = flight.outcome
-    if (error && !isLeaderSpecific(error, team === note.team)) throw error
+    if (error && !isLeaderSpecific(error, team === note.team)) throw forFollower(error)
     isFollowing = true
   }
 }

@@ -176,10 +176,16 @@ export interface Leases {
    */
   take(name: string, note: FlightNote, options: { waitMs: number; isFollowing: boolean }): Promise<FlightRole>
   /**
-   * Returns the flight of a name, in progress or recently ended. Never throws: an unknown state is
-   * undefined.
+   * Returns the flight of a name: in progress, recently ended, or `isDead`, when its leader died. Never
+   * throws: an unknown state is undefined.
    */
-  look(name: string): Promise<{ note: FlightNote; outcome?: FlightOutcome } | undefined>
+  look(name: string): Promise<SeenFlight | undefined>
+}
+
+export interface SeenFlight {
+  note: FlightNote
+  outcome?: FlightOutcome
+  isDead?: true
 }
 
 /** Role in a flight: a leader, which has to end it, or a follower whose leader has ended. */

@@ -66,7 +66,7 @@ async function isInFlight({ name, mustBuy, isIdempotent }: KeyedRequest, parts: 
   if (mustBuy ? !isIdempotent : !parts.coalesce) return false
   if (parts.flights.leaderOf(name) !== undefined) return true
   const flight = await parts.leases.look(name)
-  return flight !== undefined && !flight.outcome
+  return flight !== undefined && !flight.outcome && !flight.isDead
 }
 
 /** Returns the first refusal, in the order of `buy`. Throws the errors of the image. */

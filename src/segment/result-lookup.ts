@@ -4,12 +4,13 @@ import type { Nanocredits } from '../contracts/nanocredits.js'
 import type { CacheKey, Caller, Result, Team } from '../contracts/types.js'
 import { forFollower, isLeaderSpecific } from './failures.js'
 import { isFresh, isServableStale } from './lookup.js'
-import type { PipelineParts, QueuePlace } from './ports.js'
+import type { FlightNote, PipelineParts, QueuePlace } from './ports.js'
 
 /** State of a result id. */
 export type ResultState = { how: 'hit' | 'stale'; result: Result } | { how: 'running'; queue?: QueuePlace }
 
 const STORE_RETRY_AFTER_SECONDS = 5
+const DIED = 'The gateway process that was buying this result ended before it had the answer. Send the request again.'
 
 /**
  * Looks up a result by its id, at no cost. Throws the failure of its purchase for a minute,
@@ -24,15 +25,36 @@ export async function lookUpResult(id: CacheKey, caller: Caller, parts: Pipeline
   if (isRunningHere(id, scope, parts)) return { how: 'running', ...queuePlaceOf(id, parts) }
   const flight = await parts.leases.look(id)
   if (flight && flight.note.scope === scope) {
+    if (flight.isDead) return ofDeadLeader(flight.note, caller, parts)
     if (!flight.outcome) return { how: 'running' }
     // A failure specific to another team (its budget, an id without bytes) says nothing about this
     // result, and its detail is confidential to that team.
     const isSameTeam = flight.note.team === caller.team.id
     const error = isLeaderSpecific(flight.outcome.error, isSameTeam) ? undefined : flight.outcome.error
     if (error && result && isServableStale(result, error, parts)) return { how: 'stale', result }
-    if (error) throw forFollower(error)
+    // What the purchase cost concerns the team that made it.
+    if (error) throw isSameTeam ? error : forFollower(error)
   }
   if (!found.isSure) throw storeUnavailable()
+  throw unknownResult()
+}
+
+/**
+ * Tells what the ledger knows of a purchase whose process died. A job that was submitted will be polled
+ * to its end. Throws `unknown_result` if nothing was sent, else `upstream_failed`.
+ */
+async function ofDeadLeader(last: FlightNote, caller: Caller, { ledger }: PipelineParts): Promise<ResultState> {
+  // A leader that died before it planned a call left the note of the leader before it.
+  for (let note: FlightNote | undefined = last; note; note = note.earlier) {
+    const call = await ledger.find(note.callId, note.at).catch(() => {
+      throw storeUnavailable()
+    })
+    if (!call) continue
+    if (call.jobId !== undefined && call.state !== 'charged') return { how: 'running' }
+    const billed = call.state === 'charged' ? 'yes' : 'unknown'
+    const error = new GatewayError('upstream_failed', DIED, { billed })
+    throw call.team === caller.team.id ? error : forFollower(error)
+  }
   throw unknownResult()
 }
 

@@ -72,19 +72,24 @@ function noPictureError({ end }: Exchange, options: ErrorOptions): GatewayError 
 
 const SERVER_ERRORS = new Set([500, 502, 504])
 
-/** Classifies a response other than 200, which Segmind does not bill. */
+/**
+ * Classifies a response other than 200, which Segmind does not bill. One that states a cost contradicts
+ * that: its call may have been billed, so it is never repeated.
+ */
 export function classifyError(response: ErrorResponse, context: ErrorContext): ClassifiedCall {
   const { status, headers } = response
-  const outcome: UpstreamFailure & CallOutcome = {
-    kind: 'failed',
-    error: errorFromResponse(response, context),
-    bill: readBill(headers),
-    ...refusalMark(status),
-  }
+  const bill = readBill(headers)
+  const error = errorFromResponse(response, context)
+  const outcome: UpstreamFailure & CallOutcome = { kind: 'failed', error, bill, ...refusalMark(status) }
+  if (bill.cost !== undefined && bill.cost > 0) return { outcome: { ...outcome, error: mayBeBilled(error) } }
   if (SERVER_ERRORS.has(status)) return { outcome, retry: { reason: 'server error' } }
   if (status !== 429 && status !== 503) return { outcome }
   const seconds = requestedWaitSeconds(headers, context.now)
   return { outcome: { ...outcome, busy: defined({ waitMs: seconds === undefined ? undefined : seconds * 1000 }) } }
+}
+
+function mayBeBilled({ code, message, retryAfterSeconds, headers }: GatewayError): GatewayError {
+  return new GatewayError(code, message, { billed: 'unknown', headers, ...defined({ retryAfterSeconds }) })
 }
 
 /** Marks a 4xx as a refusal. */

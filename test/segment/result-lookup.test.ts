@@ -1,6 +1,8 @@
 import t from 'tap'
+import { defined } from '../../src/contracts/defined.js'
 import type { GatewayError } from '../../src/contracts/errors.js'
 import { segment } from '../../src/segment/pipeline.js'
+import type { EarlierCall } from '../../src/segment/ports.js'
 import { lookUpResult } from '../../src/segment/result-lookup.js'
 import { failure, held, KEY, kept, request, settled, sharedState, world } from '../support/doubles/pipeline-world.js'
 import { aCaller } from '../support/doubles/team.js'
@@ -35,7 +37,9 @@ t.test('a recent failure is reported, or a stale result served', async t => {
   const one = world()
   one.upstream.segment = async () => failure('upstream_failed', 'yes', { cost: 1700 })
   await t.rejects(one.ask(), { code: 'upstream_failed' })
-  await t.rejects(lookUpResult(KEY, caller, one.parts), { code: 'upstream_failed', billed: 'no' })
+  await t.rejects(lookUpResult(KEY, caller, one.parts), { code: 'upstream_failed', billed: 'yes' })
+  const other = aCaller({ id: 'other' })
+  await t.rejects(lookUpResult(KEY, other, one.parts), { code: 'upstream_failed', billed: 'no' }, 'not its bill')
   one.cache.set(KEY, kept('old', one.state.now - 120_000))
   t.match(await lookUpResult(KEY, caller, one.parts), { how: 'stale' })
 })
@@ -52,17 +56,37 @@ t.test("under CACHE_SCOPE=team another team's result id is unknown", async t => 
   await t.rejects(lookUpResult(name, aCaller({ id: 'other' }), one.parts), { code: 'unknown_result' })
 })
 
-t.test("a dead leader's purchase stops counting as running", async t => {
-  const shared = sharedState()
-  const one = world({}, shared)
-  const note = JSON.stringify({ callId: 'dead', at: 1, team: 'vision', scope: '' })
-  shared.leases.names.set(KEY, { token: 'dead', heartbeat: 3, note })
-  t.same(await lookUpResult(KEY, caller, one.parts), { how: 'running' })
-  const state = await eventually('the flight never ended', async () => {
-    const found = await lookUpResult(KEY, caller, one.parts).catch((error: GatewayError) => error)
-    return 'how' in found && found.how === 'running' ? undefined : found
+t.test("a dead leader's purchase is told by what the ledger knows of it", async t => {
+  const call = (state: EarlierCall['state'], jobId?: string): EarlierCall => ({
+    state,
+    at: 1,
+    team: 'vision',
+    cacheKey: KEY,
+    ...defined({ jobId }),
+    reservation: {} as EarlierCall['reservation'],
   })
-  t.match(state, { code: 'unknown_result' })
+  const rows: [what: string, call: EarlierCall | undefined, found: object, ofOthers?: object][] = [
+    ['nothing was reserved', undefined, { code: 'unknown_result' }],
+    ['it may have been billed', call('reserved'), { code: 'upstream_failed', billed: 'unknown' }, { billed: 'no' }],
+    ['it may have been billed', call('unknown'), { code: 'upstream_failed', billed: 'unknown' }, { billed: 'no' }],
+    ['it was billed', call('charged'), { code: 'upstream_failed', billed: 'yes' }, { billed: 'no' }],
+    ['its job will be polled', call('reserved', 'job'), { how: 'running' }],
+  ]
+  for (const [what, entry, expected, ofOthers = expected] of rows)
+    for (const isOlder of [false, true]) {
+      const shared = sharedState()
+      const one = world({}, shared)
+      const dead = { callId: 'dead', at: 1, team: 'vision', scope: '' }
+      // The second leader died before it planned a call.
+      const note = JSON.stringify(isOlder ? { ...dead, callId: 'second', earlier: dead } : dead)
+      shared.leases.names.set(KEY, { token: 'dead', heartbeat: 3, note })
+      if (entry) shared.calls.set('dead', entry)
+      t.same(await lookUpResult(KEY, caller, one.parts), { how: 'running' })
+      const look = (by = caller) => lookUpResult(KEY, by, one.parts).catch((error: GatewayError) => error)
+      await eventually('the leader never died', async () => (await one.parts.leases.look(KEY))?.isDead)
+      t.match(await look(), expected, what)
+      t.match(await look(aCaller({ id: 'other' })), ofOthers, what)
+    }
 })
 
 t.test('an unreachable store is not reported as an unknown result', async t => {

@@ -255,6 +255,18 @@ t.test('429 and 503 are left to the queue, with the wait that Segmind requests',
   t.equal(await busyOf(client), undefined, 'a server error is no sign of a busy Segmind')
 })
 
+t.test('a response other than 200 that states a cost may have been billed, and is never repeated', async t => {
+  for (const status of [400, 406, 429, 500, 503]) {
+    const { fake, client } = await setUp(t)
+    fake.script({ status, body: '', headers: { 'x-cost': '0.0017' } })
+    const outcome = await client.segment(IMAGE, CAT, TERMS)
+    t.match(outcome, { kind: 'failed', error: { billed: 'unknown' }, busy: undefined }, `${status}`)
+    t.equal(fake.calls.length, 1)
+    fake.script({ status: 422, body: '', headers: { 'x-cost': '0' } })
+    t.match(await client.segment(IMAGE, CAT, TERMS), { error: { billed: 'no' } }, 'a cost of 0')
+  }
+})
+
 async function busyOf(client: Setup['client']) {
   const outcome = await client.segment(IMAGE, CAT, TERMS)
   return outcome.kind === 'failed' ? outcome.busy : undefined
