@@ -1,14 +1,15 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { isSettingsError, loadSettings, loadSlices, type Settings, teamsFile } from '../config/index.js'
+import { witnessFile } from '../credits/wholeness/witness-file.js'
 import { parseTeams } from '../teams/teams-file.js'
 import type { CliIo } from './io.js'
 
-export const help = `Checks the settings and the teams file
+export const help = `Checks the settings, the teams file and the store
 
 segmind-gateway check
-    Prints all problems of both on stderr and exits with 1, or exits with 0.
-    Starts and changes nothing.`
+    Prints all problems on stderr and exits with 1, or exits with 0. Starts nothing, and may run beside a gateway.
+    Connects to Redis and writes one record, or checks the folder of the embedded store without creating a file.`
 
 /** `segmind-gateway check`. */
 export async function run(args: string[], io: CliIo): Promise<number> {
@@ -16,7 +17,7 @@ export async function run(args: string[], io: CliIo): Promise<number> {
   const settings = checkSettings(io.env)
   const teams = checkTeams(io.env)
   for (const warning of settings.warnings) io.stderr(`warning: ${warning}`)
-  const problems = [...settings.problems, ...teams.problems]
+  const problems = [...settings.problems, ...teams.problems, ...(await checkStore(io.env))]
   for (const problem of problems) io.stderr(problem)
   if (problems.length > 0) io.stderr(`${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`)
   else io.stdout(`ok: settings; ${teams.summary}`)
@@ -28,6 +29,19 @@ function checkSettings(env: NodeJS.ProcessEnv): { problems: readonly string[]; w
     return { problems: [], warnings: loadSettings(env).warnings }
   } catch (error) {
     if (isSettingsError(error)) return { problems: error.problems, warnings: [] }
+    throw error
+  }
+}
+
+/** Returns nothing when the settings of the store are invalid, which `checkSettings` reports. */
+async function checkStore(env: NodeJS.ProcessEnv): Promise<string[]> {
+  try {
+    const { store } = loadSlices(env, ['store'])
+    const { folderOf, probeStore } = await import('../store/open-store.js')
+    const problem = await probeStore(store, witnessFile(folderOf(store)).read())
+    return problem === undefined ? [] : [`${store.redisUrl ? 'REDIS_URL' : 'DATA_DIR'}: ${problem}`]
+  } catch (error) {
+    if (isSettingsError(error)) return []
     throw error
   }
 }

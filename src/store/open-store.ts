@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import type { Clock } from '../contracts/clock.js'
 import { defined } from '../contracts/defined.js'
-import type { RateCounts, StepSpool, Store } from '../contracts/store.js'
+import type { LedgerWitness, RateCounts, StepSpool, Store } from '../contracts/store.js'
 import { openEmbeddedStore } from './embedded/embedded-store.js'
+import { probeFolder } from './embedded/probe.js'
 import { openDiskSpool } from './embedded/spool.js'
 import { createMemoryRates } from './memory-rates.js'
 import { createMemorySpool } from './memory-spool.js'
@@ -20,6 +21,7 @@ export interface StoreSettings {
 }
 
 const KEY_PREFIX = 'segmind-gateway'
+const prefixOf = ({ isSandbox = false }: StoreSettings) => (isSandbox ? `${KEY_PREFIX}-sandbox` : KEY_PREFIX)
 
 export interface OpenedStore {
   store: Store
@@ -48,6 +50,16 @@ export function folderOf({ dataDir, isSandbox }: StoreSettings): string {
 }
 
 /**
+ * Returns one sentence for a store that cannot serve, may evict the ledger, or has lost it. Creates
+ * no file. `witness` is what this machine has seen of the ledger.
+ */
+export async function probeStore(settings: StoreSettings, witness?: LedgerWitness): Promise<string | undefined> {
+  if (!settings.redisUrl) return probeFolder(folderOf(settings), witness)
+  const { probeRedis } = await import('./redis/probe.js')
+  return probeRedis({ url: settings.redisUrl.reveal(), keyPrefix: prefixOf(settings), witness })
+}
+
+/**
  * Opens the configured store. Throws if the embedded store cannot be used.
  * A Redis that is down is connected later, in the background.
  */
@@ -56,7 +68,7 @@ export async function openStore(
   events: StoreEvents = {},
   now: Clock = Date.now,
 ): Promise<OpenedStore> {
-  const { redisUrl, maxBytes, isSandbox = false } = settings
+  const { redisUrl, maxBytes } = settings
   const folder = folderOf(settings)
   const { onUp, onDown, onProblem = () => {} } = events
   if (!redisUrl) {
@@ -69,7 +81,7 @@ export async function openStore(
   const store = await openRedisStore({
     url: redisUrl.reveal(),
     now,
-    keyPrefix: isSandbox ? `${KEY_PREFIX}-sandbox` : KEY_PREFIX,
+    keyPrefix: prefixOf(settings),
     ...defined({ onUp }),
     onProblem: (error, what) => (what === 'connection' ? onDown?.(error) : onProblem(error, what)),
   })

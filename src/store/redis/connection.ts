@@ -12,6 +12,8 @@ export interface ConnectionOptions {
   reconnectSilenceMs?: number
   /** A key that needs the same permissions as the ledger's. */
   probeKey: string
+  /** Interval of the checks that Redis can serve. Default 1000; one in ten writes, while it can. */
+  checkMs?: number
   /** Called when Redis can serve, at first and after each outage. */
   onUp?(): void
   /** Called once, with the reason, when Redis stops answering, or answers but cannot serve. */
@@ -149,6 +151,7 @@ function superviseConnection(redis: Redis, options: ConnectionOptions) {
   const fitness = superviseFitness({
     redis,
     probeKey: options.probeKey,
+    checkMs: options.checkMs,
     run: command => gate.run(command),
     isConnected: () => !isStopped && gate.isOpen(),
     onVerified: announce,

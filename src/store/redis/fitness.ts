@@ -34,6 +34,8 @@ export interface FitnessOptions {
   /** Runs a command while Redis is connected. */
   run<T>(command: () => Promise<T>): Promise<T>
   isConnected(): boolean
+  /** Interval of the checks, milliseconds. Default 1000. */
+  checkMs?: number | undefined
   /** Called after each verification that Redis answered. */
   onVerified(refusal: string | undefined): void
 }
@@ -46,7 +48,8 @@ const CHECKS = 10
  * Verifies that Redis can serve: every ten seconds, and every second while it cannot or may evict
  * the ledger. A connection alone proves little: a replica is read-only, a full Redis refuses writes, a user lacks permissions.
  */
-export function superviseFitness({ redis, probeKey, run, isConnected, onVerified }: FitnessOptions): Fitness {
+export function superviseFitness(options: FitnessOptions): Fitness {
+  const { redis, probeKey, run, isConnected, checkMs = CHECK_MS, onVerified } = options
   redis.defineCommand('gatewayProbe', { numberOfKeys: 1, lua: PROBE })
   const probe = redis as unknown as { gatewayProbe(key: string, value: string): Promise<unknown> }
   const state = { refusal: undefined as string | undefined, mayEvict: false, checks: 0 }
@@ -70,7 +73,7 @@ export function superviseFitness({ redis, probeKey, run, isConnected, onVerified
   const timer = setInterval(() => {
     const isInDoubt = state.refusal !== undefined || state.mayEvict
     if (isConnected() && (isInDoubt || ++state.checks >= CHECKS)) void fitness.verify()
-  }, CHECK_MS).unref()
+  }, checkMs).unref()
 
   const fitness: Fitness = {
     get refusal() {

@@ -22,6 +22,8 @@ export interface RedisStoreOptions {
   commandSilenceMs?: number
   /** Silence after which the connection is closed and opened again. Default 3000. */
   reconnectSilenceMs?: number
+  /** Interval of the checks that Redis can serve. Default 1000; one in ten writes, while it can. */
+  checkMs?: number
   /**
    * Time that an empty Redis gives holders of leases to renew them before it grants new ones.
    * Default 3000.
@@ -53,7 +55,7 @@ export interface RedisStore extends Store {
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const { url, keyPrefix = 'segmind-gateway', recoveryMs = 3_000, onProblem = () => undefined } = options
-  const { commandSilenceMs, reconnectSilenceMs, now = Date.now } = options
+  const { commandSilenceMs, reconnectSilenceMs, checkMs, now = Date.now } = options
   const channel = releaseChannel(keyPrefix)
   const notifications = openNotifications(url, channel)
   let startLeases: (() => Promise<void>) | undefined
@@ -61,7 +63,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
   const connection = await connect({
     url,
     probeKey: ledgerKeys(keyPrefix).probe,
-    ...defined({ commandSilenceMs, reconnectSilenceMs }),
+    ...defined({ commandSilenceMs, reconnectSilenceMs, checkMs }),
     onUp() {
       void clock?.sync()
       void startLeases?.()

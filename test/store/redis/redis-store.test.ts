@@ -3,7 +3,9 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { Store } from '../../../src/contracts/store.js'
 import { openRedisStore, type RedisStore, type RedisStoreOptions } from '../../../src/store/redis/redis-store.js'
-import { startRedis } from '../../support/programs/redis-server.js'
+import { eventually } from '../../support/eventually.js'
+import { freePort } from '../../support/programs/free-port.js'
+import { launchRedis, startRedis } from '../../support/programs/redis-server.js'
 import { call, charged } from '../suite/samples.js'
 import { testStore } from '../suite/store-suite.js'
 import { type ProxyOptions, startTcpProxy } from './tcp-proxy.js'
@@ -446,4 +448,56 @@ t.test('a ledger that was rolled back to an older snapshot is a loss', async t =
     window: 'lost',
     totals: { loss: { reason: 'altered' } },
   })
+})
+
+t.test('a Redis that is full or may evict is noticed without any call, and recovers', async t => {
+  const own = await startRedis()
+  t.teardown(() => own.close())
+  const admin = new Redis(own.url)
+  t.teardown(() => admin.disconnect())
+  const { store, seen, until } = await openWatched(t, { url: own.url, checkMs: 20 })
+  await store.results.put('key', { meta: '{}', body: Buffer.from('x') }, 60)
+  t.same([store.isUp(), store.mayEvict()], [true, false])
+  await admin.config('SET', 'maxmemory', 1, 'maxmemory-policy', 'noeviction')
+  await until(() => seen.down.length === 1)
+  t.same(seen.down, ['connection: Redis is full: it has reached maxmemory and can evict nothing'])
+  t.equal(store.isUp(), false)
+  t.ok(await store.results.get('key'), 'what it holds is still served')
+  await admin.config('SET', 'maxmemory', 0)
+  await until(() => seen.up === 2)
+  await works(t, store)
+  await admin.config('SET', 'maxmemory', 100_000_000, 'maxmemory-policy', 'allkeys-random')
+  await eventually('the policy was never noticed', async () => store.mayEvict())
+  await admin.config('SET', 'maxmemory-policy', 'volatile-lru')
+  await eventually('the correction was never noticed', async () => !store.mayEvict())
+  t.equal(store.isUp(), true)
+})
+
+t.test('a read-only replica counts as down, is announced once, and serves when it is promoted', async t => {
+  const port = await freePort()
+  const replica = await launchRedis(t.testdir(), port, ['--replicaof', '127.0.0.1', String(server.port)])
+  t.teardown(() => replica.end('SIGKILL'))
+  const admin = new Redis(port)
+  t.teardown(() => admin.disconnect())
+  const { store, seen, until } = await openWatched(t, { url: `redis://127.0.0.1:${port}`, checkMs: 20 })
+  t.equal(store.isUp(), false)
+  for (let attempt = 0; attempt < 20; attempt++)
+    await t.rejects(store.ledger.reserve(call('a'), {}), { name: 'StoreError' })
+  t.same([seen.up, seen.down], [0, ['connection: Redis is a read-only replica']])
+  await admin.replicaof('NO', 'ONE')
+  await until(() => seen.up === 1)
+  await works(t, store)
+})
+
+t.test('a user without the keys of the ledger, and a cluster node, count as down', async t => {
+  await raw.acl('SETUSER', 'cache-only', 'on', '>secret', '~*:result:*', '~*:lease*', '&*', '+@all')
+  const user = await openWatched(t, { url: `redis://cache-only:secret@127.0.0.1:${server.port}` })
+  t.equal(user.store.isUp(), false)
+  t.match(user.seen.down, [/the Redis user has no permission/])
+  const port = await freePort()
+  const node = await launchRedis(t.testdir(), port, ['--cluster-enabled', 'yes'])
+  t.teardown(() => node.end('SIGKILL'))
+  const cluster = await openWatched(t, { url: `redis://127.0.0.1:${port}` })
+  t.equal(cluster.store.isUp(), false)
+  t.match(cluster.seen.down, [/Redis is a node of a cluster, which is not supported/])
 })
