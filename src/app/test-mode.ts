@@ -148,6 +148,7 @@ function withShortTimeout(request: SegmentRequest): SegmentRequest {
 const FREE_RESERVATION: Reservation = {
   costOf: async () => 0,
   describe: () => {},
+  recheck: async () => {},
   submitted: async () => {},
   settle: async () => 0,
   release: async () => {},

@@ -62,7 +62,12 @@ export class CreditLedger {
     this.#own.set(call.callId, call)
     try {
       const reserved = await this.#reserve(call, planned.caller.team)
-      return new CallReservation(call, this.#options, reserved ? { reserved, onEnded } : { isWaiting: true, onEnded })
+      const again = (changed: CallEntry) => {
+        this.#own.set(call.callId, changed)
+        return this.#reserve(changed, planned.caller.team)
+      }
+      const origin = { isWaiting: reserved === undefined, again, onEnded, ...defined({ reserved }) }
+      return new CallReservation(call, this.#options, origin)
     } catch (error) {
       onEnded()
       throw error

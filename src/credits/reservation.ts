@@ -25,8 +25,11 @@ export interface AccountListener {
   costFromBalance(remaining: Nanocredits, reserved: LedgerTotals, notes: number): Promise<Nanocredits | undefined>
   /** Tells whether a cost that Segmind stated is believed, and reports one that is not. */
   isPlausibleCost(cost: Nanocredits, call: CallEntry): Promise<boolean>
-  price: { learn(cost: Nanocredits): void }
+  price: { learn(cost: Nanocredits): void; current(): Nanocredits }
 }
+
+/** A price that has risen by less than this factor since the reservation is not reserved again. */
+const RISEN_FACTOR = 1.1
 
 /** Origin of a reservation. All members absent: reserved in the store by this process. */
 export interface ReservationOrigin {
@@ -34,6 +37,8 @@ export interface ReservationOrigin {
   isWaiting?: boolean
   /** The totals right after the reservation. */
   reserved?: LedgerTotals
+  /** Reserves the call with its new estimate, as at first. Absent for a call of an earlier process. */
+  again?(call: CallEntry): Promise<LedgerTotals | undefined>
   /** The entry of an earlier process, which this reservation ends. */
   earlier?: LedgerEntry
   /** Called once, when the end is written to the store or, failing that, to the spool. */
@@ -54,6 +59,8 @@ export class CallReservation implements Reservation {
   #costFromBalance: Promise<Nanocredits | undefined> | undefined
   #isPlausible: Promise<boolean> | undefined
   #notes = 0
+  /** The totals right after the reservation. */
+  #reserved: LedgerTotals | undefined
   /** The totals right after this call ended. */
   #endedTotals: LedgerTotals | undefined
 
@@ -62,6 +69,7 @@ export class CallReservation implements Reservation {
     this.#parts = parts
     this.#origin = origin
     this.#isWaiting = origin.isWaiting ?? false
+    this.#reserved = origin.reserved
     const { state, settled } = origin.earlier ?? {}
     // The cost of a call that is charged already is final.
     if (state === 'charged' && settled) this.#ended = Promise.resolve(settled.cost)
@@ -69,6 +77,25 @@ export class CallReservation implements Reservation {
 
   async costOf(bill: Bill): Promise<Nanocredits> {
     return this.#ended ?? (await this.#priceOf(bill)).cost
+  }
+
+  async recheck(): Promise<void> {
+    const { again, onEnded } = this.#origin
+    const estimate = this.#parts.account.price.current()
+    if (!again || this.#ended || estimate <= this.#call.estimate * RISEN_FACTOR) return
+    // A process killed in between has not made the call, so nothing may stay reserved.
+    await this.#write({ kind: 'release', call: this.#call, mayStillArrive: false })
+    this.#call = { ...this.#call, estimate }
+    // The store is down. Every further step waits behind the release.
+    if (this.#isWaiting) return this.#parts.unsaved.add({ kind: 'reserve', call: this.#call })
+    try {
+      this.#reserved = await again(this.#call)
+      this.#isWaiting = this.#reserved === undefined
+    } catch (error) {
+      this.#ended = Promise.resolve(0)
+      onEnded?.()
+      throw error
+    }
   }
 
   describe(known: { pixelKey: string }): void {
@@ -106,7 +133,8 @@ export class CallReservation implements Reservation {
    * that the ledger agrees.
    */
   #end({ remaining }: Bill, ending: () => Promise<Nanocredits>): Promise<Nanocredits> {
-    const { reserved, onEnded } = this.#origin
+    const { onEnded } = this.#origin
+    const reserved = this.#reserved
     this.#ended ??= ending()
       .then(async cost => {
         const report = { since: this.#call.at, reserved, ended: this.#endedTotals, notes: this.#notes }
@@ -149,7 +177,7 @@ export class CallReservation implements Reservation {
 
   /** Derived only once: the booked cost must equal the cost that was returned before. */
   #deriveCost(remaining: Nanocredits): Promise<Nanocredits | undefined> {
-    const { reserved } = this.#origin
+    const reserved = this.#reserved
     this.#costFromBalance ??= reserved
       ? this.#parts.account.costFromBalance(remaining, reserved, this.#notes)
       : Promise.resolve(undefined)

@@ -57,6 +57,10 @@ export async function callInSlot(
       audience.signal.throwIfAborted()
       if (result) return { outcome: { kind: 'found', result }, queueMs, upstreamMs }
     }
+    await reservation.recheck().catch(error => {
+      slot.release('unused')
+      throw error
+    })
     audience.isSent = true
     const sentAt = performance.now()
     const outcome = await timed(story, 'call', call(image, request, slotCall, parts)).catch(error => {

@@ -1,10 +1,8 @@
 import type { Clock } from '../contracts/clock.js'
 import type { GatewayError } from '../contracts/errors.js'
-import type { PurchaseKind, SentImage } from '../contracts/ledger.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
 import type {
   CacheKey,
-  Caller,
   Digest,
   ImageBytes,
   MaskFacts,
@@ -14,12 +12,13 @@ import type {
   Size,
   Team,
 } from '../contracts/types.js'
-import type { SharedAccount } from './account-port.js'
 import type { Audience } from './audience.js'
+import type { Ledger, SharedAccount } from './ledger-port.js'
 import type { PaidFailures } from './paid-failures.js'
 import type { Slots } from './slots-port.js'
-import type { Bill, Upstream } from './upstream-port.js'
+import type { Upstream } from './upstream-port.js'
 
+export type * from './ledger-port.js'
 export type * from './slots-port.js'
 export type * from './upstream-port.js'
 
@@ -57,69 +56,6 @@ export interface Images {
   find(scope: string, digest: Digest): Promise<ImageBytes | undefined>
   /** `team` uploaded the image and may delete it. */
   keep(scope: string, image: ImageBytes, team: string): Promise<void>
-}
-
-/** A paid call before it is made. */
-export interface PlannedCall {
-  callId: string
-  /** Planned at, milliseconds since 1970. The budget windows of this time are charged. */
-  at: number
-  caller: Caller
-  requestId: string
-  cacheKey: CacheKey
-  purchase: PurchaseKind
-  image?: SentImage
-}
-
-/**
- * Credits reserved for a call. `settle`, `release` or `unknown` ends it; any further call of these
- * changes nothing.
- */
-export interface Reservation {
-  /**
-   * Returns what `settle` books for this bill: Segmind's cost, else the balance's change, else the
-   * estimate.
-   */
-  costOf(bill: Bill): Promise<Nanocredits>
-  /** Adds facts about the call before it ends. */
-  describe(known: { pixelKey: string }): void
-  /**
-   * Records that Segmind accepted the call as a job, so that a successor polls it instead of
-   * submitting another.
-   */
-  submitted(jobId: string): Promise<void>
-  /** Books the cost of a billed call, and returns it. */
-  settle(bill: Bill): Promise<Nanocredits>
-  /** Returns the credits: Segmind surely did not bill. */
-  release(bill?: Bill): Promise<void>
-  /** Keeps the estimate booked: the request was sent, and its outcome is unknown. */
-  unknown(bill?: Bill): Promise<void>
-}
-
-export interface Ledger {
-  /**
-   * Reserves the estimate. Throws `budget_exhausted`, `credits_reserved`, or for a team with a
-   * budget `store_unavailable`.
-   */
-  reserve(call: PlannedCall): Promise<Reservation>
-  /**
-   * Finds the call of an earlier leader; undefined when it never reserved or has released. Rejects
-   * with `StoreError`.
-   */
-  find(callId: string, at: number): Promise<EarlierCall | undefined>
-}
-
-/** A call left by a process that died, or that gave up waiting for its job. */
-export interface EarlierCall {
-  state: 'reserved' | 'charged' | 'unknown'
-  /** Milliseconds since 1970. */
-  at: number
-  team: string
-  /** The result it was made for. */
-  cacheKey: CacheKey
-  jobId?: string
-  /** Ends the call in place of the process that reserved it. */
-  reservation: Reservation
 }
 
 /** Cache status of an answer (`X-Cache`). */

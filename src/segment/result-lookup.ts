@@ -4,7 +4,7 @@ import type { Nanocredits } from '../contracts/nanocredits.js'
 import type { CacheKey, Caller, Result, Team } from '../contracts/types.js'
 import { forFollower, isLeaderSpecific } from './failures.js'
 import { isFresh, isServableStale } from './lookup.js'
-import type { FlightNote, PipelineParts, QueuePlace } from './ports.js'
+import type { FlightNote, FlightOutcome, PipelineParts, QueuePlace } from './ports.js'
 
 /** State of a result id. */
 export type ResultState = { how: 'hit' | 'stale'; result: Result } | { how: 'running'; queue?: QueuePlace }
@@ -27,16 +27,23 @@ export async function lookUpResult(id: CacheKey, caller: Caller, parts: Pipeline
   if (flight && flight.note.scope === scope) {
     if (flight.isDead) return ofDeadLeader(flight.note, caller, parts)
     if (!flight.outcome) return { how: 'running' }
-    // A failure specific to another team (its budget, an id without bytes) says nothing about this
-    // result, and its detail is confidential to that team.
-    const isSameTeam = flight.note.team === caller.team.id
-    const error = isLeaderSpecific(flight.outcome.error, isSameTeam) ? undefined : flight.outcome.error
+    const error = failureFor(caller, flight.note, flight.outcome)
     if (error && result && isServableStale(result, error, parts)) return { how: 'stale', result }
-    // What the purchase cost concerns the team that made it.
-    if (error) throw isSameTeam ? error : forFollower(error)
+    if (error) throw error
   }
   if (!found.isSure) throw storeUnavailable()
   throw unknownResult()
+}
+
+/**
+ * Returns the failure of a flight as this caller may see it. One that is specific to another team (its
+ * budget, an id without bytes) says nothing about the result, and its detail is confidential. What the
+ * purchase cost concerns the team that made it.
+ */
+function failureFor({ team }: Caller, note: FlightNote, { error }: FlightOutcome): unknown {
+  const isSameTeam = note.team === team.id
+  if (!error || isLeaderSpecific(error, isSameTeam)) return undefined
+  return isSameTeam ? error : forFollower(error)
 }
 
 /**

@@ -50,6 +50,29 @@ t.test('costOf returns the cost that settle would book, and books nothing', asyn
   t.strictSame(world.entries.get('c1'), anEntry('c1'))
 })
 
+t.test('a call is reserved again if the price rose while it waited for its slot', async t => {
+  const { ledger, world, price } = books(t)
+  const raise = () => {
+    for (let call = 0; call < 20; call++) price.learn(700)
+  }
+  const roomy = aCaller({ budget: { daily: 1_500 } })
+  const [one, other, third] = await Promise.all(['c1', 'c2', 'c3'].map(id => ledger.reserve(aPlan(id, roomy))))
+  await one?.recheck()
+  t.same(world.arrived, ['reserve c1', 'reserve c2', 'reserve c3'], 'the price is the same')
+  raise()
+  await one?.recheck()
+  await other?.recheck().catch(() => t.fail('both together are as large as the budget'))
+  t.match(world.entries.get('c1'), { state: 'reserved', estimate: 700 })
+  t.ok(ledger.callsInFlight().some(({ callId, estimate }) => callId === 'c1' && estimate === 700))
+  await t.rejects(third?.recheck() ?? Promise.resolve(), { code: 'budget_exhausted' })
+  t.equal(world.entries.get('c3'), undefined, 'nothing stays reserved')
+  t.notOk(ledger.isOwn('c3'))
+  await third?.release()
+  t.equal(await one?.settle({ cost: 650 }), 650)
+  await one?.recheck()
+  t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 650 } })
+})
+
 t.test('release removes the entry, unknown keeps it booked', async t => {
   const { ledger, world } = books(t)
   await (await ledger.reserve(aPlan('c1'))).release()

@@ -8,7 +8,9 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { Coalescer } from '../../src/cache/coalescer.js'
 import { ERRORS } from '../../src/contracts/errors.js'
+import type { Digest } from '../../src/contracts/types.js'
 import { FIELD_NAMES } from '../../src/input/form.js'
+import { cacheKey } from '../../src/segment/cache-key.js'
 import { smallJpeg, smallPng, smallWebp } from '../fixtures/odd-images.js'
 import { type FakeAnswer, startFakeSegmind } from '../support/doubles/fake-segmind.js'
 import { eventually } from '../support/eventually.js'
@@ -131,6 +133,14 @@ async function refused(wanted: string, answer: Promise<Answer>): Promise<void> {
   scenario.equal(`${status} ${code}`, wanted)
 }
 
+/** Sends a purchase that fails as `wanted`, and asks for its result by id. */
+async function failedAlsoById(wanted: string, scene: TestGateway, sent = image): Promise<void> {
+  const prompt = `fails with ${wanted}`
+  const digest = createHash('sha256').update(sent).digest('hex') as Digest
+  await refused(wanted, segment(scene, { prompt, image: sent.toString('base64') }))
+  await refused(wanted, ended(scene, `/results/${cacheKey(digest, { prompt, overlayMask: true }, '')}`))
+}
+
 async function start(options: TestGatewayOptions = {}): Promise<TestGateway> {
   const gateway = await startTestGateway({ ...options, env: { ADMIN_KEY, ...options.env } })
   t.teardown(gateway.stop)
@@ -176,6 +186,7 @@ t.test('POST /segment: miss, hit, coalesced, bypass', async t => {
   const second = segment(small, { prompt: 'a cat' })
   await joined
   await refused('503 overloaded', segment(small, { prompt: 'a cow' }))
+  await failedAlsoById('503 overloaded', small)
   gate.open()
   const caches = [(await first).headers['x-cache'], (await second).headers['x-cache']]
   t.strictSame(caches, ['MISS', 'COALESCED'])
@@ -414,21 +425,27 @@ t.test('rate limits of a team and of an address', async t => {
   t.match(last, { status: 429, headers: { 'x-ratelimit-limit': undefined } })
 })
 
+t.test('the failure of a purchase by its id, where the image was refused', async () => {
+  await failedAlsoById('422 image_unreadable', small, image.subarray(0, 30))
+  await failedAlsoById('422 image_too_many_pixels', small, await smallJpeg(40, 40))
+})
+
 t.test('every failure of Segmind', async t => {
   const rows: [wanted: string, ...answers: FakeAnswer[]][] = [
     ['422 upstream_rejected', { status: 422, body: { error: 'prompt is not allowed' } }],
     ['502 upstream_failed', { status: 500 }, { status: 500 }],
-    ['502 upstream_unauthorized', { status: 401 }],
     ['504 upstream_timeout', { how: 'hang' }],
   ]
   for (const [wanted, ...answers] of rows) {
     small.upstream.script(...answers)
     await refused(wanted, segment(small))
   }
+  small.upstream.script({ status: 401 })
+  await failedAlsoById('502 upstream_unauthorized', small)
   await small.upstream.goOffline()
-  await refused('503 upstream_unavailable', segment(small))
+  await failedAlsoById('503 upstream_unavailable', small)
   await small.upstream.goOnline()
-  await refused('503 upstream_busy', segment(await startBusy()))
+  await failedAlsoById('503 upstream_busy', await startBusy())
   const patient = await start()
   patient.upstream.script({ status: 404, headers: { 'retry-after': '7' } })
   t.match(await segment(patient), { status: 502, headers: { 'retry-after': '7' } })
@@ -448,10 +465,10 @@ t.test('empty and reserved credits', async () => {
   broke.upstream.remaining = 0
   broke.upstream.script({ status: 406, body: { error: 'Insufficient credits' } })
   await refused('503 credits_exhausted', segment(broke))
-  await refused('503 credits_exhausted', segment(broke))
+  await failedAlsoById('503 credits_exhausted', broke)
   const thrifty = await start({ env: { RESERVE_CREDITS: '1000' } })
   await thrifty.logged(({ creditState }) => creditState === 'reserve')
-  await refused('503 credits_reserved', segment(thrifty))
+  await failedAlsoById('503 credits_reserved', thrifty)
 })
 
 t.test('authentication of operators', async t => {
@@ -481,13 +498,17 @@ t.test('a result fetched later', async t => {
   const gate = small.upstream.hold()
   const accepted = await segment(small, {}, later)
   t.equal(accepted.status, 202)
-  t.equal((await segment(small, {}, later, '/v1/sam-v2-image')).status, 202)
   const path = accepted.headers.location ?? ''
   t.equal((await get(small, path)).status, 202)
   t.equal((await get(small, path, { method: 'HEAD' })).status, 202)
   gate.open()
   const found = await ended(small, path)
   t.equal(found.status, 200)
+  const gateOfV1 = small.upstream.hold()
+  const acceptedByV1 = await segment(small, {}, later, '/v1/sam-v2-image')
+  t.equal(acceptedByV1.status, 202)
+  gateOfV1.open()
+  t.equal((await ended(small, `/results/${acceptedByV1.headers['x-result-id']}`)).status, 200)
   t.equal((await get(small, path, { method: 'HEAD' })).status, 200)
   await get(small, `${path}?base64=true`)
   const known = { 'if-none-match': found.headers.etag ?? '' }

@@ -267,6 +267,20 @@ t.test('only the latest thousand paid failures are remembered', async t => {
   t.doesNotThrow(() => failures.admit(keys[1] as CacheKey))
 })
 
+t.test('a call whose budget no longer covers the price when its slot is granted is not made', async t => {
+  const { ask, parts, steps, state } = world()
+  const { reserve } = parts.ledger
+  parts.ledger.reserve = async call => ({
+    ...(await reserve(call)),
+    recheck: async () => {
+      throw new GatewayError('budget_exhausted', 'the price has risen')
+    },
+  })
+  await t.rejects(ask(), { code: 'budget_exhausted' })
+  t.same(steps, ['check', 'reserve', 'slot', 'unused'], 'the slot is returned')
+  t.equal(state.calls, 0)
+})
+
 t.test('a call that throws returns its slot and stays booked as unknown', async t => {
   for (const thrown of ['at once', 'later']) {
     const { ask, parts, steps } = world()

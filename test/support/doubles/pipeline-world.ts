@@ -70,6 +70,7 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
   const reservation: Reservation = {
     costOf: async ({ cost }) => cost ?? 2000,
     describe: () => {},
+    recheck: async () => {},
     submitted: async jobId => void steps.push(`submitted ${jobId}`),
     settle: async (bill: Bill) => {
       steps.push(`settle ${bill.cost}`)
