@@ -61,6 +61,7 @@ export function appPartsOf(parts: GatewayParts): Omit<AppParts, 'site'> {
       close: month => statements.close(month, 'operator'),
       reopen: month => statements.reopen(month, 'operator'),
       closings: month => statements.history(month),
+      seal: month => statements.seal(month),
       csv: asCsv,
     },
     credits,

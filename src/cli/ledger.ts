@@ -2,17 +2,20 @@ import { parseArgs } from 'node:util'
 import { loadSlices } from '../config/index.js'
 import type { Clock } from '../contracts/clock.js'
 import { formatCredits } from '../contracts/nanocredits.js'
-import type { LedgerTotals, LedgerWitness, Store } from '../contracts/store.js'
+import type { LedgerTotals, LedgerWitness, RecordStore, Store } from '../contracts/store.js'
+import { Closings } from '../credits/closing.js'
 import { daysOf, type Mismatch, verifyDay, verifyMonth, verifyTotals } from '../credits/wholeness/verify.js'
 import { type WitnessFile, witnessFile } from '../credits/wholeness/witness-file.js'
+import { readAuditChain } from '../operations/audit-chain.js'
 import { recordAudit } from './audit-trail.js'
 import { type CliIo, type OpenStore, refuseMore, usageError } from './io.js'
 
 export const help = `Verifies the ledger, and accepts one that was lost
 
 segmind-gateway ledger verify
-    Compares the sums of all days, months and of the ledger with its entries. Prints each mismatch on a line.
-    Exits with 0 if the ledger is whole and nothing differs, else with 1. May run beside a gateway.
+    Compares the sums of all days, months and of the ledger with its entries, and verifies the chain of the audit
+    log and the closed months. Prints each mismatch on a line. Exits with 0 if the ledger is whole and nothing
+    differs, else with 1. May run beside a gateway.
 segmind-gateway ledger accept
     After the ledger was lost or rolled back: prints what was known before and what is there now, and opens the
     budgets again. Spending that the ledger has lost no longer counts. Does nothing if the ledger is whole.`
@@ -35,7 +38,7 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
   }
 }
 
-async function verify({ ledger }: Store, file: WitnessFile, io: CliIo): Promise<number> {
+async function verify({ ledger, records }: Store, file: WitnessFile, io: CliIo): Promise<number> {
   const totals = await ledger.totals(file.read())
   io.stdout(describe(totals))
   const problems = totals.loss ? [`the ledger was lost: ${totals.loss.reason}`] : []
@@ -51,6 +54,7 @@ async function verify({ ledger }: Store, file: WitnessFile, io: CliIo): Promise<
     add(month, await verifyMonth(ledger, month))
   }
   add('ledger', await verifyTotals(ledger))
+  problems.push(...(await verifyRecords(records)))
   for (const problem of problems) io.stdout(problem)
   if (problems.length === 0) io.stdout(`ok: ${days} days in ${months.length} months`)
   return problems.length === 0 ? 0 : 1
@@ -74,6 +78,21 @@ async function accept(store: Store, file: WitnessFile, { io, now }: { io: CliIo;
   const details = { reason: loss.reason, expected: loss.expected, found: loss.found }
   await recordAudit({ action: 'ledger.accepted', subject: accepted.epoch, details }, store, io, now)
   return 0
+}
+
+/** Verifies the chain of the audit log, and the closed months by the digests in it. */
+async function verifyRecords(records: RecordStore): Promise<string[]> {
+  const { entries, problems } = await readAuditChain(records)
+  const seals = new Map<string, unknown>()
+  for (const { action, subject, details } of entries) {
+    if (action === 'month.closed') seals.set(subject, details?.sha256)
+    if (action === 'month.reopened') seals.delete(subject)
+  }
+  const closings = new Closings(records)
+  for (const [month, seal] of seals)
+    if (seal !== undefined && seal !== (await closings.seal(month)))
+      problems.push(`${month}: the closed statement is not the one that was closed`)
+  return problems
 }
 
 function describe(totals: LedgerTotals): string {

@@ -44,7 +44,9 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
     if (verb !== 'read') {
       io.stderr(verb === 'close' ? `${month} is closed.` : `${month} is open again.`)
       await recordAudit(
-        { action: verb === 'close' ? 'month.closed' : 'month.reopened', subject: month },
+        verb === 'close'
+          ? { action: 'month.closed', subject: month, details: await statements.seal(month) }
+          : { action: 'month.reopened', subject: month },
         store,
         io,
         now,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { AuditActor } from '../contracts/records.js'
 import type { ClosingStep, Statement } from '../contracts/statements.js'
 import type { RecordStore } from '../contracts/store.js'
@@ -56,6 +57,12 @@ export class Closings {
       await this.#note({ month, what: 'reopened', at, by, closedAt: closing.at })
       if (await this.#records.delete(keyOf(month), record.version)) return closing
     }
+  }
+
+  /** Returns the SHA-256 (hex) of a closed month as it is stored. Undefined if it is not closed. */
+  async seal(month: string): Promise<string | undefined> {
+    const record = await this.#records.get(keyOf(month))
+    return record && createHash('sha256').update(record.value).digest('hex')
   }
 
   /** Lists the last closings and reopenings of all months, oldest first. */

@@ -59,6 +59,15 @@ export class MonthStatements {
   }
 
   /**
+   * Returns what the audit log keeps of a closed month: the digest of its stored statement. Empty
+   * for an open month, and while the store does not respond.
+   */
+  async seal(month: string): Promise<{ sha256?: string }> {
+    const sha256 = await this.#closings.seal(month).catch(() => undefined)
+    return sha256 === undefined ? {} : { sha256 }
+  }
+
+  /**
    * Lists the closings and reopenings of a month, oldest first. The last hundred steps of all
    * months are kept.
    */

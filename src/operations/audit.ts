@@ -3,6 +3,7 @@ import type { Clock } from '../contracts/clock.js'
 import type { StoreObserver } from '../contracts/observer.js'
 import type { AuditEntry, NewAuditEntry, NumberedAuditEntry } from '../contracts/records.js'
 import type { RecordStore } from '../contracts/store.js'
+import { AUDIT_HEAD, auditKey, type ChainedEntry, digestOf } from './audit-chain.js'
 
 export interface AuditLogOptions {
   records: RecordStore
@@ -12,12 +13,11 @@ export interface AuditLogOptions {
   observer: StoreObserver
 }
 
-const HEAD = 'audit:head'
 const RETRY_MS = 1_000
 
 /**
  * Changes that operators made, in the order they were written. One record per entry, never
- * replaced, numbered without gaps over all processes. Entries that the store does not accept wait
+ * replaced, numbered without gaps over all processes, and chained (audit-chain.ts). Entries that the store does not accept wait
  * in memory.
  */
 export class AuditLog {
@@ -51,9 +51,9 @@ export class AuditLog {
   async read({ before, limit }: { before?: number | undefined; limit: number }): Promise<NumberedAuditEntry[]> {
     const end = Math.min(before ?? Number.POSITIVE_INFINITY, await this.#findNext())
     const positions = Array.from({ length: Math.max(0, Math.min(limit, end - 1)) }, (_, index) => end - 1 - index)
-    const records = await Promise.all(positions.map(seq => this.#options.records.get(nameOf(seq))))
+    const records = await Promise.all(positions.map(seq => this.#options.records.get(auditKey(seq))))
     return records.flatMap((record, index) =>
-      record ? [{ ...(JSON.parse(record.value) as AuditEntry), seq: positions[index] ?? 0 }] : [],
+      record ? [{ ...entryOf(record.value), seq: positions[index] ?? 0 }] : [],
     )
   }
 
@@ -91,23 +91,30 @@ export class AuditLog {
    */
   async #write(entry: AuditEntry): Promise<void> {
     const { records } = this.#options
-    const text = JSON.stringify(entry)
     let seq = await this.#findNext()
+    let before = (await this.#text(seq - 1)) ?? ''
     // An earlier attempt may have written the entry to the previous position.
-    if (seq > 1 && (await records.get(nameOf(seq - 1)))?.value === text) return
-    while (!(await records.put(nameOf(seq), text, ''))) {
-      if ((await records.get(nameOf(seq)))?.value === text) break
+    if (isOf(before, entry)) return
+    for (;;) {
+      const chained: ChainedEntry = { ...entry, previous: digestOf(before) }
+      if (await records.put(auditKey(seq), JSON.stringify(chained), '')) break
+      before = (await this.#text(seq)) ?? ''
+      if (isOf(before, entry)) break
       seq++
     }
     this.#next = seq + 1
     await this.#noteHead(seq)
   }
 
+  async #text(seq: number): Promise<string | undefined> {
+    return (await this.#options.records.get(auditKey(seq)))?.value
+  }
+
   /** Finds the first free position, from the last noted one on. */
   async #findNext(): Promise<number> {
     const { records } = this.#options
-    let next = this.#next ?? Number((await records.get(HEAD))?.value ?? 0) + 1
-    while (await records.get(nameOf(next))) next++
+    let next = this.#next ?? Number((await records.get(AUDIT_HEAD))?.value ?? 0) + 1
+    while (await records.get(auditKey(next))) next++
     this.#next = next
     return next
   }
@@ -115,11 +122,17 @@ export class AuditLog {
   /** Writes a hint for `#findNext`. It may lag behind the entries. */
   async #noteHead(seq: number): Promise<void> {
     const { records } = this.#options
-    const noted = await records.get(HEAD)
-    if (Number(noted?.value ?? 0) < seq) await records.put(HEAD, String(seq), noted?.version ?? '')
+    const noted = await records.get(AUDIT_HEAD)
+    if (Number(noted?.value ?? 0) < seq) await records.put(AUDIT_HEAD, String(seq), noted?.version ?? '')
   }
 }
 
-function nameOf(seq: number): string {
-  return `audit:${seq}`
+/** Reads a stored entry, without its link to the one before. */
+function entryOf(text: string): AuditEntry {
+  const { previous: _link, ...entry } = JSON.parse(text) as ChainedEntry
+  return entry
+}
+
+function isOf(text: string, { id }: AuditEntry): boolean {
+  return text !== '' && entryOf(text).id === id
 }

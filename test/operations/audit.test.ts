@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { RecordStore } from '../../src/contracts/store.js'
 import { AuditLog } from '../../src/operations/audit.js'
+import { readAuditChain } from '../../src/operations/audit-chain.js'
 import { memoryRecords } from '../support/doubles/memory-records.js'
 import { eventually } from '../support/eventually.js'
 import { realStores } from '../support/programs/real-stores.js'
@@ -101,3 +102,57 @@ async function after(ticks: number, work: () => Promise<unknown>): Promise<unkno
   for (let tick = 0; tick < ticks; tick++) await undefined
   return work()
 }
+
+t.test('each entry carries the digest of the one before, over all processes', async t => {
+  const records = memoryRecords()
+  const logs = [logOf(records), logOf(records), logOf(records)]
+  await Promise.all(Array.from({ length: 230 }, (_, index) => logs[index % 3]?.add(change(String(index)))))
+  const { entries, problems } = await readAuditChain(records)
+  t.equal(entries.length, 230)
+  t.same(problems, [])
+  t.ok(entries.every(({ previous }) => /^[0-9a-f]{64}$/.test(previous ?? '')))
+  t.notOk(
+    (await logs[0]?.read({ limit: 1 }))?.some(entry => 'previous' in entry),
+    'readers do not see the chain',
+  )
+})
+
+t.test('an altered, removed or replaced entry breaks the chain', async t => {
+  const replace = async (records: RecordStore, seq: number, text?: string) => {
+    const record = await records.get(`audit:${seq}`)
+    await records.delete(`audit:${seq}`, record?.version ?? '')
+    if (text !== undefined) await records.put(`audit:${seq}`, text, '')
+    return record?.value ?? ''
+  }
+  const filled = async () => {
+    const records = memoryRecords()
+    const log = logOf(records)
+    for (const subject of ['a', 'b', 'c', 'd']) await log.add(change(subject))
+    return records
+  }
+  const altered = await filled()
+  const text = (await altered.get('audit:2'))?.value ?? ''
+  await replace(altered, 2, text.replace('"subject":"b"', '"subject":"x"'))
+  t.same((await readAuditChain(altered)).problems, ['audit entry 3 does not follow entry 2, or that was altered'])
+  const unchained = await filled()
+  await replace(unchained, 3, JSON.stringify({ id: 'x', at: 7, ...change('c') }))
+  t.same((await readAuditChain(unchained)).problems, [
+    'audit entry 3 does not follow entry 2, or that was altered',
+    'audit entry 4 does not follow entry 3, or that was altered',
+  ])
+  for (const seq of [1, 4]) {
+    const records = await filled()
+    await replace(records, seq)
+    t.same((await readAuditChain(records)).problems, [`audit entry ${seq} is missing`])
+  }
+})
+
+t.test('entries of a version before the chain are followed by chained ones', async t => {
+  const records = memoryRecords()
+  for (const seq of [1, 2])
+    await records.put(`audit:${seq}`, JSON.stringify({ id: `${seq}`, at: 7, ...change('old') }), '')
+  const log = logOf(records)
+  await log.add(change('new'))
+  await log.add(change('newer'))
+  t.same(await readAuditChain(records).then(({ entries, problems }) => [entries.length, problems]), [4, []])
+})

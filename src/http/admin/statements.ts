@@ -20,6 +20,8 @@ export interface StatementsParts {
   reopen(month: string): Promise<Statement>
   /** Lists when the month was closed and reopened. */
   closings(month: string): Promise<ClosingStep[]>
+  /** Returns what the audit log keeps of a closed month. Never rejects. */
+  seal(month: string): Promise<{ sha256?: string }>
   /** Formats a statement as lines of CSV. */
   csv(statement: Statement): string[]
 }
@@ -53,7 +55,7 @@ export async function addStatementsRoutes(
     })
     closing.put<MonthParams>('/usage/:month/closing', async request => {
       const closed = await orUnreadable(parts.close(monthOf(request)))
-      await audit(request, { action: 'month.closed', subject: closed.month })
+      await audit(request, { action: 'month.closed', subject: closed.month, details: await parts.seal(closed.month) })
       return toJson(closed, parts)
     })
     closing.delete<MonthParams>('/usage/:month/closing', async request => {

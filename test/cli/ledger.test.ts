@@ -1,0 +1,60 @@
+import t, { type Test } from 'tap'
+import * as command from '../../src/cli/ledger.js'
+import * as usage from '../../src/cli/usage.js'
+import { openStore } from '../../src/store/open-store.js'
+import { call, charged } from '../store/suite/samples.js'
+import { recorder } from './recorder.js'
+
+const NOW = Date.UTC(2027, 0, 15)
+const opened: Parameters<typeof command.run>[2] = async ({ store }) => (await openStore(store)).store
+
+async function world(t: Test) {
+  const dir = t.testdir()
+  const env = { DATA_DIR: dir, SEGMIND_API_KEY: 'x', REDIS_URL: '' }
+  const store = await opened({ store: { dataDir: dir, maxBytes: 1e6, isSandbox: false, redisUrl: undefined } as never })
+  t.teardown(() => store.close())
+  const ran = async (tool: Pick<typeof command, 'run'>, ...args: string[]) => {
+    const io = recorder(env)
+    return { code: await tool.run(args, io, opened, () => NOW), out: io.out, err: io.err }
+  }
+  return { store, ran }
+}
+
+t.test('good books exit with 0, beside a gateway', async t => {
+  const { store, ran } = await world(t)
+  t.match(await ran(command, 'verify'), { code: 0, out: [/^no epoch yet: 0 calls/, /^ok: 0 days in 0 months$/] })
+  await store.ledger.reserve(call('a'), {})
+  await store.ledger.settle(call('b', { day: '2026-12-01', month: '2026-12' }), charged(1_700_000))
+  t.match(await ran(command, 'verify'), {
+    code: 0,
+    out: [
+      /^epoch .*, sequence 2, checksum .*: 1 calls for 0\.0017 credits, 1 reserved for 0\.0000001$/,
+      /^ok: 2 days in 2 months$/,
+    ],
+  })
+  t.match(await ran(command, 'accept'), { code: 0, out: ['The ledger is whole. There is nothing to accept.'] })
+})
+
+t.test('a closed month that was altered, and an audit log that was, exit with 1', async t => {
+  const { store, ran } = await world(t)
+  const { records } = store
+  await store.ledger.settle(call('a'), charged(1_700_000))
+  t.equal((await ran(usage, 'close', '--month', '2026-11')).code, 0)
+  t.match(await ran(command, 'verify'), { code: 0 })
+  const closing = await records.get('closing:2026-11')
+  await records.put('closing:2026-11', (closing?.value ?? '').replaceAll('1700000', '1600000'), closing?.version ?? '')
+  t.match(await ran(command, 'verify'), {
+    code: 1,
+    out: [/^epoch/, '2026-11: the closed statement is not the one that was closed'],
+  })
+  t.equal((await ran(usage, 'reopen', '--month', '2026-11')).code, 0)
+  t.match(await ran(command, 'verify'), { code: 0 }, 'an open month has no frozen statement')
+  const entry = await records.get('audit:1')
+  await records.put('audit:1', (entry?.value ?? '').replace('month.closed', 'month.opened'), entry?.version ?? '')
+  t.match(await ran(command, 'verify'), { code: 1, out: [/^epoch/, /^audit entry 2 does not follow entry 1/] })
+})
+
+t.test('wrong usage is reported', async t => {
+  for (const args of [[], ['repair'], ['verify', 'more']])
+    await t.rejects(command.run(args, recorder(), opened), { name: 'UsageError' })
+})
