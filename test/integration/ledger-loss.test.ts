@@ -16,7 +16,7 @@ async function setUp(t: Test, options: Partial<TestGatewayOptions> = {}) {
   t.teardown(() => redis.close())
   const admin = new Redis(redis.url, { retryStrategy: () => 50 }).on('error', () => undefined)
   t.teardown(() => admin.disconnect())
-  const dataDir = t.testdir()
+  const dataDir = join(t.testdir({ first: {}, second: {} }), 'first')
   const start = async (changes: Partial<TestGatewayOptions> = {}) => {
     const gateway = await startTestGateway({ redisUrl: redis.url, teams: TEAMS, dataDir, ...options, ...changes })
     t.teardown(gateway.stop)
@@ -63,7 +63,7 @@ t.test('FLUSHALL closes every budget at the next reservation, in every replica, 
   await one.logged(({ level, ledger }) => level === 'error' && ledger === 'lost')
 
   // A replica without a memory of the ledger.
-  const two = await start({ ...keys, dataDir: t.testdir({ other: {} }) })
+  const two = await start({ ...keys, dataDir: join(t.testdirName, 'second') })
   t.equal(await ledgerOf(two), 'lost')
   t.match(await buy(two, 'fourth', 'budgeted'), LOST)
 

@@ -1,0 +1,124 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { LedgerLoss, LedgerStore, LedgerTotals } from '../../../src/contracts/store.js'
+import { openWholeness } from '../../../src/credits/wholeness/wholeness.js'
+import { witnessFile } from '../../../src/credits/wholeness/witness-file.js'
+import { call, charged, NO_TOTALS } from '../../store/suite/samples.js'
+import { realStores } from '../../support/programs/real-stores.js'
+
+const LIMITS = { daily: 1_000 }
+
+/** Opens a replica that checks only when it is told to. */
+async function replica(
+  t: Test,
+  store: Parameters<typeof openWholeness>[0]['store'],
+  dir = t.testdir({ first: {}, second: {} }),
+) {
+  const told: [state: string, reason: LedgerLoss['reason'] | undefined][] = []
+  const failures: string[] = []
+  const wholeness = await openWholeness({
+    store,
+    dir,
+    now: Date.now,
+    everyMs: 2 ** 30,
+    verifyEveryMs: 2 ** 30,
+    observer: {
+      ledgerStateChanged: (state, loss) => told.push([state, loss?.reason]),
+      ledgerMismatchFound: mismatch => t.fail(JSON.stringify(mismatch)),
+      storeFailed: (_error, operation) => failures.push(operation),
+    },
+  })
+  t.teardown(() => wholeness.close())
+  return { wholeness, ledger: wholeness.ledger, told, failures, dir }
+}
+
+for (const [name, open] of Object.entries(await realStores(t))) {
+  t.test(`${name}: a whole ledger is told as nothing, also with other replicas at work`, async t => {
+    const store = await open(t)
+    const [one, two] = [await replica(t, store), await replica(t, store, join(t.testdirName, 'second'))]
+    const calls = Array.from({ length: 40 }, (_, index) => `call-${index}`)
+    await Promise.all(
+      calls.map(async (id, index) => {
+        const { ledger, wholeness } = index % 2 ? one : two
+        t.match(await ledger.reserve(call(id, { estimate: 1 }), LIMITS), { ok: true })
+        await Promise.all([wholeness.check(), ledger.settle(call(id), charged(1)), ledger.totals()])
+      }),
+    )
+    t.same([one.told, two.told, one.failures, two.failures], [[], [], [], []])
+  })
+
+  t.test(
+    `${name}: a replica that knows another ledger closes budgets in all, and all take over the accepted one`,
+    async t => {
+      const store = await open(t)
+      const first = await replica(t, store)
+      t.match(await first.ledger.reserve(call('a'), LIMITS), { ok: true })
+      await first.wholeness.close()
+      const text = readFileSync(join(first.dir, 'ledger-witness.json'), 'utf8')
+      writeFileSync(join(first.dir, 'ledger-witness.json'), text.replace('"sequence":1', '"sequence":5'))
+      const fresh = await replica(t, store, join(t.testdirName, 'second'))
+      t.equal(fresh.wholeness.state, 'ok')
+      const second = await replica(t, store, first.dir)
+      t.same(second.told, [['lost', 'rolled back']])
+      t.match(await fresh.ledger.reserve(call('b'), LIMITS), { ok: false, window: 'lost' })
+      t.same(fresh.told, [['lost', 'rolled back']])
+      t.match(await fresh.ledger.reserve(call('b'), {}), { ok: true })
+      await store.ledger.accept()
+      for (const { wholeness, ledger, told } of [fresh, second]) {
+        await wholeness.check()
+        t.same(told.at(-1), ['ok', undefined])
+        t.match(await ledger.reserve(call(`c-${told.length}`), LIMITS), { ok: true })
+      }
+      await second.wholeness.close()
+      t.equal(witnessFile(first.dir).read()?.epoch, (await store.ledger.totals()).epoch)
+    },
+  )
+}
+
+t.test('an answer that was overtaken on its way is no loss', async t => {
+  const held: ((totals: LedgerTotals) => void)[] = []
+  const totals = (sequence: number) => ({ ...NO_TOTALS, epoch: 'e', sequence, checksum: `${sequence}` })
+  const sent: (number | undefined)[] = []
+  const ledger = {
+    totals: (witness?: { sequence: number }) => {
+      sent.push(witness?.sequence)
+      return sent.length === 1 ? Promise.resolve(totals(1)) : new Promise(resolve => held.push(resolve))
+    },
+    settle: async () => totals(9),
+  } as unknown as LedgerStore
+  const store = { ledger, records: {}, mayEvict: () => false } as unknown as Parameters<typeof replica>[1]
+  const { wholeness, told } = await replica(t, store)
+  const reading = wholeness.ledger.totals()
+  await wholeness.ledger.settle(call('a'), charged(1))
+  held[0]?.(totals(2))
+  await reading
+  t.same(told, [])
+  void wholeness.ledger.totals()
+  t.same(sent, [undefined, 1, 9], 'each request carries what was seen before it')
+  held[1]?.(totals(9))
+})
+
+t.test('the state follows the policy of the store, and a store that fails is counted', async t => {
+  const store = { mayEvict: () => mayEvict, records: {}, ledger: { totals: () => Promise.reject(new Error('down')) } }
+  let mayEvict = true
+  const { wholeness, told, failures } = await replica(t, store as never)
+  t.same([wholeness.state, told, failures], ['evictable', [['evictable', undefined]], ['ledger: check']])
+  mayEvict = false
+  await wholeness.check()
+  t.same([wholeness.state, told.at(-1)], ['ok', ['ok', undefined]])
+})
+
+t.test('the file keeps the later state of one ledger, and an unusable folder is no error', async t => {
+  const dir = t.testdir()
+  const file = witnessFile(dir)
+  t.equal(file.read(), undefined)
+  file.write({ epoch: 'e', sequence: 5, checksum: 'c' })
+  file.write({ epoch: 'e', sequence: 4, checksum: 'b' })
+  t.same(file.read(), { epoch: 'e', sequence: 5, checksum: 'c' })
+  file.write({ epoch: 'new', sequence: 1, checksum: 'a' })
+  t.equal(file.read()?.epoch, 'new')
+  const absent = witnessFile(join(dir, 'absent'))
+  absent.write({ epoch: 'e', sequence: 1, checksum: 'c' })
+  t.equal(absent.read(), undefined)
+})
