@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { loadSettings } from '../config/index.js'
 import type { LedgerStore } from '../contracts/store.js'
-import { type PaidCall, paidCallOf, wasteOf } from '../credits/waste.js'
+import { paidCallOf, type WasteReport, WasteSearch, type WasteTerms } from '../credits/waste.js'
 import { createBudgetCalendar } from '../credits/windows.js'
 import { TEAM_ID } from '../teams/teams-file.js'
 import { type CliIo, type OpenStore, usageError } from './io.js'
@@ -31,8 +31,8 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
   if (values.team !== undefined && !TEAM_ID.test(values.team)) throw usageError('--team takes the id of a team')
   const store = await openStore(settings)
   try {
-    const calls = await callsOf(store.ledger, month)
-    const report = wasteOf(calls, { month, team: values.team, freshMs: settings.cache.ttlSeconds * 1000 })
+    const terms = { month, team: values.team, freshMs: settings.cache.ttlSeconds * 1000 }
+    const report = await search(store.ledger, terms)
     if (values.json) io.stdout(asJson(month, report))
     else for (const line of asText(month, report, settings.images.pixelDigest)) io.stdout(line)
     return 0
@@ -41,17 +41,15 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
   }
 }
 
-/** Reads the calls day by day, and keeps only the members that the report needs. */
-async function callsOf(ledger: Pick<LedgerStore, 'entries'>, month: string): Promise<PaidCall[]> {
-  const calls: PaidCall[] = []
-  const first = Date.parse(`${month}-01T00:00:00Z`)
+/** Reads the calls day by day, so that one day is in memory at a time. */
+async function search(ledger: Pick<LedgerStore, 'entries'>, terms: WasteTerms): Promise<WasteReport> {
+  const found = new WasteSearch(terms)
+  const first = Date.parse(`${terms.month}-01T00:00:00Z`)
   for (let day = -DAYS_BEFORE; day < 31; day++) {
     const name = new Date(first + day * DAY_MS).toISOString().slice(0, 10)
-    if (day >= 0 && !name.startsWith(month)) break
-    for (const entry of await ledger.entries(name)) {
-      const call = paidCallOf(entry)
-      if (call) calls.push(call)
-    }
+    if (day >= 0 && !name.startsWith(terms.month)) break
+    const entries = await ledger.entries(name)
+    found.add(entries.flatMap(entry => paidCallOf(entry) ?? []))
   }
-  return calls
+  return found.report()
 }

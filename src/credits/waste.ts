@@ -81,31 +81,54 @@ export function paidCallOf(entry: LedgerEntry): PaidCall | undefined {
   }
 }
 
+/** The last purchase of a result, or of a picture. */
+interface LastPurchase extends Pick<PaidCall, 'at' | 'purchase' | 'resultId'> {}
+
 /**
- * Reports the avoidable spending of a month. `calls`, in any order, must reach back far enough to
- * contain earlier purchases.
+ * Finds the avoidable spending of a month. Remembers one purchase of each result, not every call: a
+ * ledger may hold hundreds of thousands of them.
  */
-export function wasteOf(calls: readonly PaidCall[], terms: WasteTerms): WasteReport {
-  const tally = new Tally()
-  const lastOf = new Map<string, PaidCall>()
-  const lastWithPixels = new Map<string, PaidCall>()
-  for (const call of [...calls].sort((one, other) => one.at - other.at)) {
-    const before = lastOf.get(call.resultId)
-    const samePixels = call.pixelKey === undefined ? undefined : lastWithPixels.get(call.pixelKey)
-    lastOf.set(call.resultId, call)
-    if (call.pixelKey !== undefined) lastWithPixels.set(call.pixelKey, call)
-    if (!call.day.startsWith(terms.month) || (terms.team !== undefined && call.team !== terms.team)) continue
-    const isFresh = (earlier: PaidCall | undefined) => earlier !== undefined && call.at - earlier.at < terms.freshMs
-    tally.paid(call)
-    const kind = kindOf(call, before, isFresh(before))
-    if (kind) tally.wasted(kind, call)
-    if (kind === 'noCache' && isFresh(before)) tally.freshAgain(call)
-    if (samePixels && samePixels.resultId !== call.resultId && isFresh(samePixels)) tally.wasted('samePixels', call)
+export class WasteSearch {
+  readonly #terms: WasteTerms
+  readonly #tally = new Tally()
+  readonly #lastOf = new Map<string, LastPurchase>()
+  readonly #lastWithPixels = new Map<string, LastPurchase>()
+
+  constructor(terms: WasteTerms) {
+    this.#terms = terms
   }
-  return tally.report()
+
+  /**
+   * Adds calls, in any order, none of them earlier than those before. They must reach back far enough to
+   * contain earlier purchases.
+   */
+  add(calls: readonly PaidCall[]): void {
+    for (const call of [...calls].sort((one, other) => one.at - other.at)) this.#add(call)
+  }
+
+  report(): WasteReport {
+    return this.#tally.report()
+  }
+
+  #add(call: PaidCall): void {
+    const { month, team, freshMs } = this.#terms
+    const { at, purchase, resultId, pixelKey } = call
+    const before = this.#lastOf.get(resultId)
+    const samePixels = pixelKey === undefined ? undefined : this.#lastWithPixels.get(pixelKey)
+    const last = { at, purchase, resultId }
+    this.#lastOf.set(resultId, last)
+    if (pixelKey !== undefined) this.#lastWithPixels.set(pixelKey, last)
+    if (!call.day.startsWith(month) || (team !== undefined && call.team !== team)) return
+    const isFresh = (earlier: LastPurchase | undefined) => earlier !== undefined && at - earlier.at < freshMs
+    this.#tally.paid(call)
+    const kind = kindOf(call, before, isFresh(before))
+    if (kind) this.#tally.wasted(kind, call)
+    if (kind === 'noCache' && isFresh(before)) this.#tally.freshAgain(call)
+    if (samePixels && samePixels.resultId !== resultId && isFresh(samePixels)) this.#tally.wasted('samePixels', call)
+  }
 }
 
-function kindOf({ purchase }: PaidCall, before: PaidCall | undefined, isFresh: boolean): WasteKind | undefined {
+function kindOf({ purchase }: PaidCall, before: LastPurchase | undefined, isFresh: boolean): WasteKind | undefined {
   if (purchase === 'no-cache' || purchase === 'no-store') return 'noCache'
   // A result purchased with `no-store` was never in the cache.
   if (!before || before.purchase === 'no-store') return undefined

@@ -1,10 +1,16 @@
 import t from 'tap'
-import { type PaidCall, paidCallOf, type WasteReport, wasteOf } from '../../src/credits/waste.js'
+import { type PaidCall, paidCallOf, type WasteReport, WasteSearch, type WasteTerms } from '../../src/credits/waste.js'
 import { anEntry } from './ledger-world.js'
 
 const HOUR = 3_600_000
 const AT = Date.parse('2026-11-15T12:00:00Z')
 const terms = { month: '2026-11', freshMs: 10 * HOUR }
+
+function wasteOf(calls: readonly PaidCall[], terms: WasteTerms): WasteReport {
+  const search = new WasteSearch(terms)
+  search.add(calls)
+  return search.report()
+}
 
 function call(hours: number, changes: Partial<PaidCall> = {}): PaidCall {
   const at = AT + hours * HOUR
@@ -134,4 +140,13 @@ t.test('paidCallOf reduces a settled entry', async t => {
     cost: 5,
     purchase: 'first',
   })
+})
+
+t.test('calls that are added day by day give the same report as all at once', async t => {
+  const calls = Array.from({ length: 200 }, (_, index) =>
+    call((index * 7) % 190, { resultId: `r${index % 9}`, pixelKey: `p${index % 5}`, cost: index }),
+  ).sort((one, other) => one.at - other.at)
+  const search = new WasteSearch(terms)
+  for (const day of new Set(calls.map(each => each.day))) search.add(calls.filter(each => each.day === day))
+  t.same(search.report(), wasteOf(calls, terms))
 })
