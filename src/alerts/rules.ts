@@ -113,6 +113,7 @@ function runwayCondition(
   return { key: `runway:${name}`, type: 'credits.runway', data, text, covers }
 }
 
+const HOUR_MS = 3_600_000
 /** Age up to which a recovery is sent. */
 const RECOVERY_MAX_AGE_MS = 86_400_000
 
@@ -151,14 +152,26 @@ function driftConditions({ drifts }: CreditFacts): Condition[] {
 }
 
 function implausibleConditions({ implausible }: CreditFacts): Condition[] {
-  return implausible.map(({ id, at, figure, claimed, expected }) => ({
-    key: `implausible:${id}`,
+  // One alert for each figure and hour: a broken upstream repeats itself.
+  const nameOf = ({ figure, at }: (typeof implausible)[number]) => `${figure}:${Math.floor(at / HOUR_MS)}`
+  const first = implausible.filter(
+    (event, index) => implausible.findIndex(other => nameOf(other) === nameOf(event)) === index,
+  )
+  return first.map(event => implausibleCondition(nameOf(event), event))
+}
+
+function implausibleCondition(
+  name: string,
+  { id, at, figure, claimed, expected }: CreditFacts['implausible'][number],
+): Condition {
+  return {
+    key: `implausible:${name}`,
     type: 'credits.implausible',
     data: { id, figure, at: new Date(at).toISOString(), ...credits({ claimed, expected }) },
     text:
       `Segmind stated a ${figure} of ${amount(claimed)} credits where about ${amount(expected)} were expected. ` +
       'The figure was not used.',
-  }))
+  }
 }
 
 function keyCondition(sharedKey: RuleInputs['sharedKey']): (Condition | ClearedCondition)[] {

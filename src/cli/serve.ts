@@ -16,6 +16,7 @@ import { openUpstream } from './upstream.js'
 /** Runs `segmind-gateway serve` until a signal. Rejects when the gateway cannot start. */
 export async function run(args: string[], io: CliIo): Promise<number> {
   parseArgs({ args, options: {} })
+  const shell = process.ppid
   const settings = loadSettings(io.env)
   const log = createLog(settings.log.level, await openLogDestination(settings.log.format))
   for (const warning of settings.warnings) log.warn(warning)
@@ -26,7 +27,7 @@ export async function run(args: string[], io: CliIo): Promise<number> {
   try {
     const gateway = await startGateway({ settings, log, upstream, tracing })
     const signal = untilSignal(log, gateway)
-    if (io.env.npm_lifecycle_event === 'start') endWithShell()
+    if (io.env.npm_lifecycle_event === 'start') endWith(shell)
     started()
     if (!settings.production || settings.sandbox) io.stdout(startBlock({ ...describe(settings, gateway), key }))
     log.info({ url: gateway.url, metrics: gateway.metricsUrl, sandbox: settings.sandbox }, 'listening')
@@ -85,8 +86,7 @@ const PARENT_CHECK_MS = 1_000
  * Under `npm start`, sends SIGTERM to this process when its parent has ended. npm passes a signal to
  * the shell between them, which ends without passing it on.
  */
-function endWithShell(): void {
-  const shell = process.ppid
+function endWith(shell: number): void {
   const timer = setInterval(() => {
     if (process.ppid === shell) return
     clearInterval(timer)

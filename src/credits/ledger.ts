@@ -36,6 +36,8 @@ export interface CreditLedgerOptions extends ReservationParts {
 }
 
 const STORE_RETRY_AFTER_SECONDS = 5
+/** Time for which only refusals at the reserve are a state of the account. */
+const FLOOR_LASTS_MS = 15_000
 
 /**
  * Books every paid call before it is sent and after it ends. The reservation is written *before*
@@ -46,6 +48,8 @@ export class CreditLedger {
   readonly #options: CreditLedgerOptions
   /** Calls in flight in this process. */
   readonly #own = new Map<string, CallEntry>()
+  /** The first of the refusals at the reserve since a call was admitted. */
+  #floorSince: number | undefined
 
   constructor(options: CreditLedgerOptions) {
     this.#options = options
@@ -156,10 +160,13 @@ export class CreditLedger {
     try {
       const hasFloor = reserve > 0 && !team.protected
       const outcome = await store.reserve(call, { ...team.budget, ...(hasFloor && { floor: reserve }) })
-      if (outcome.ok) return outcome.totals
+      if (outcome.ok) {
+        if (hasFloor) this.#floorSince = undefined
+        return outcome.totals
+      }
       // Calls in flight may use up everything above the reserve.
       if (outcome.window === 'floor') {
-        await this.#options.account.state.apply({ kind: 'floor', at: this.#options.now() })
+        await this.#floorReached()
         throw creditsReserved()
       }
       if (outcome.window === 'lost') return await this.#reserveInLostLedger(call, team)
@@ -170,6 +177,14 @@ export class CreditLedger {
       await this.#reserveWithoutStore(error, call, team)
       return undefined
     }
+  }
+
+  /** A burst reaches the floor for a moment. If it lasts, that is the state of the account. */
+  async #floorReached(): Promise<void> {
+    const { account, now } = this.#options
+    const at = now()
+    this.#floorSince ??= at
+    if (at - this.#floorSince >= FLOOR_LASTS_MS) await account.state.apply({ kind: 'floor', at })
   }
 
   /** Books a call without limits if `BUDGET_FAIL` is `open`. */

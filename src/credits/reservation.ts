@@ -28,8 +28,8 @@ export interface AccountListener {
   price: { learn(cost: Nanocredits): void; current(): Nanocredits }
 }
 
-/** A price that has risen by less than this factor since the reservation is not reserved again. */
-const RISEN_FACTOR = 1.1
+/** A price that has risen by no more than this factor since the reservation is not reserved again. */
+const RISEN_FACTOR = 2
 
 /** Origin of a reservation. All members absent: reserved in the store by this process. */
 export interface ReservationOrigin {

@@ -28,6 +28,12 @@ export function createBudgetCalendar(timeZone: string): BudgetCalendar {
     return { day: `${month}-${parts.day}`, month }
   }
   let known: KnownDay | undefined
+  let endOfMonth: { month: string; at: number } | undefined
+  const monthEnd = (at: number): number => {
+    const { month } = dayOf(at)
+    if (endOfMonth?.month !== month) endOfMonth = { month, at: firstChange(at, instant => compute(instant).month) }
+    return endOfMonth.at
+  }
   const dayOf = (at: number): KnownDay => {
     if (known && at >= known.from && at < known.until) return known
     const windows = compute(at)
@@ -42,7 +48,7 @@ export function createBudgetCalendar(timeZone: string): BudgetCalendar {
       return { day, month }
     },
     secondsLeft(at, window) {
-      const end = window === 'daily' ? dayOf(at).until : firstChange(at, instant => compute(instant).month)
+      const end = window === 'daily' ? dayOf(at).until : monthEnd(at)
       return Math.max(1, Math.ceil((end - at) / 1000))
     },
   }

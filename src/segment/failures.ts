@@ -18,6 +18,7 @@ const LEADERS_REQUEST: ReadonlySet<ErrorCode> = new Set(['unknown_image', 'idemp
 const LEADERS_TEAM: ReadonlySet<ErrorCode> = new Set([
   'budget_exhausted',
   'rate_limited',
+  'credits_exhausted',
   'credits_reserved',
   'store_unavailable',
   'overloaded',

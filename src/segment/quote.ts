@@ -78,7 +78,12 @@ async function refusalOf(
   const bytes = await bytesOf(request, parts).catch(asUnknownImage)
   if (bytes instanceof GatewayError) return bytes
   await parts.checkImage(bytes, request.params)
-  return (await parts.wouldRefuse(request.caller.team, bytes.byteLength)) ?? upstreamRefusal(parts) ?? queue.refusal
+  return (
+    refusalBy(() => request.mustBuy || parts.paidFailures.admit(request.key)) ??
+    (await parts.wouldRefuse(request.caller.team, bytes.byteLength)) ??
+    refusalBy(() => parts.upstream.admit()) ??
+    queue.refusal
+  )
 }
 
 /** An image that is missing is part of the forecast; every other error ends the quote. */
@@ -87,9 +92,9 @@ function asUnknownImage(error: unknown): GatewayError {
   throw error
 }
 
-function upstreamRefusal({ upstream }: QuoteParts): GatewayError | undefined {
+function refusalBy(admit: () => unknown): GatewayError | undefined {
   try {
-    upstream.admit()
+    admit()
     return undefined
   } catch (error) {
     if (error instanceof GatewayError) return error

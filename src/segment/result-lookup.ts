@@ -48,7 +48,7 @@ function failureFor({ team }: Caller, note: FlightNote, { error }: FlightOutcome
 
 /**
  * Tells what the ledger knows of a purchase whose process died. A job that was submitted will be polled
- * to its end. Throws `unknown_result` if nothing was sent, else `upstream_failed`.
+ * to its end. Throws `unknown_result` if nothing was reserved, else `upstream_failed`.
  */
 async function ofDeadLeader(last: FlightNote, caller: Caller, { ledger }: PipelineParts): Promise<ResultState> {
   // A leader that died before it planned a call left the note of the leader before it.
@@ -57,7 +57,7 @@ async function ofDeadLeader(last: FlightNote, caller: Caller, { ledger }: Pipeli
       throw storeUnavailable()
     })
     if (!call) continue
-    if (call.jobId !== undefined && call.state !== 'charged') return { how: 'running' }
+    if (call.jobId !== undefined && call.state === 'reserved') return { how: 'running' }
     const billed = call.state === 'charged' ? 'yes' : 'unknown'
     const error = new GatewayError('upstream_failed', DIED, { billed })
     throw call.team === caller.team.id ? error : forFollower(error)

@@ -5,6 +5,7 @@ import { evaluateRules, type RuleInputs } from '../../src/alerts/rules.js'
 const NOW = Date.parse('2026-11-27T10:00:00Z')
 const HOUR = 3_600
 const DAY = 86_400
+const HOUR_MS = 3_600_000
 const CREDIT = 1_000_000_000
 
 const evaluate = (known: Partial<RuleInputs>) => evaluateRules({ now: NOW, timeZone: 'Europe/Berlin', ...known })
@@ -192,24 +193,26 @@ t.test('each foreign use of the shared key alerts once', async t => {
   t.strictSame(keys({ credits: credits({ drifts }) }), ['drift:e1', 'drift:e2'])
 })
 
-t.test('each implausible figure alerts once, with both figures', async t => {
+t.test('an implausible figure alerts with both figures, once an hour', async t => {
+  const cost = { figure: 'cost', claimed: 17 * CREDIT, expected: 1_700_000 } as const
   const implausible = [
-    { id: 'e3', at: NOW - 1000, figure: 'cost', claimed: 17 * CREDIT, expected: 1_700_000 },
-    { id: 'e4', at: NOW, figure: 'balance', claimed: -CREDIT, expected: 9 * CREDIT },
+    { id: 'e3', at: NOW - 2 * HOUR_MS, ...cost },
+    { id: 'e4', at: NOW - 1000, ...cost },
+    { id: 'e5', at: NOW, figure: 'balance', claimed: -CREDIT, expected: 9 * CREDIT },
+    { id: 'e6', at: NOW - 500, ...cost },
   ] as const
-  t.strictSame(evaluate({ credits: credits({ implausible }) })[0], {
-    key: 'implausible:e3',
+  const hourOf = (at: number) => Math.floor(at / HOUR_MS)
+  t.strictSame(evaluate({ credits: credits({ implausible }) })[1], {
+    key: `implausible:cost:${hourOf(NOW - 1000)}`,
     type: 'credits.implausible',
-    data: {
-      id: 'e3',
-      figure: 'cost',
-      at: '2026-11-27T09:59:59.000Z',
-      claimedCredits: 17,
-      expectedCredits: 0.0017,
-    },
+    data: { id: 'e4', figure: 'cost', at: '2026-11-27T09:59:59.000Z', claimedCredits: 17, expectedCredits: 0.0017 },
     text: 'Segmind stated a cost of 17 credits where about 0.0017 were expected. The figure was not used.',
   })
-  t.strictSame(keys({ credits: credits({ implausible }) }), ['implausible:e3', 'implausible:e4'])
+  t.strictSame(keys({ credits: credits({ implausible }) }), [
+    `implausible:cost:${hourOf(NOW - 2 * HOUR_MS)}`,
+    `implausible:cost:${hourOf(NOW - 1000)}`,
+    `implausible:balance:${hourOf(NOW)}`,
+  ])
 })
 
 t.test('a refused shared key alerts, and an accepted one clears', async t => {

@@ -110,6 +110,9 @@ async function startWorld(t: Test, program: string) {
   const realNow = Date.now
   let behindMs = BEGAN_MS
   t.intercept(Date, 'now', { value: () => realNow() - behindMs })
+  // Redis lives in the same time: the gateway takes its clock.
+  const redisTime = async () => [Math.floor(Date.now() / 1000), (Date.now() % 1000) * 1000]
+  t.intercept(Redis.prototype, 'time', { value: redisTime as never })
   const redis = await startRedis()
   t.teardown(() => redis.close())
   const client = new Redis(redis.url)

@@ -6,11 +6,13 @@ import type { CallEntry, LedgerStore, LedgerTotals, RecordStore } from '../../co
 import type { CreditsObserver } from '../observer.js'
 import type { BudgetCalendar } from '../windows.js'
 import { type AccountBalance, Balance, type BalanceAnswer } from './balance.js'
+import { CostCheck } from './cost-check.js'
 import { SharedCreditState } from './credit-state.js'
 import { CreditGate } from './gate.js'
 import { AccountHistory } from './history.js'
-import { BalancePlausibility, explainsCost } from './plausibility.js'
+import { BalancePlausibility } from './plausibility.js'
 import { PriceEstimate } from './price.js'
+import { type CostBounds, overlapOf } from './reconcile.js'
 import { Reconciler } from './reconciler.js'
 import { burnOf, runwayOf } from './runway.js'
 
@@ -48,12 +50,15 @@ export interface BalanceReport {
   notes: number
 }
 
+/** A balance in a header, with the totals after its call. */
+type HeaderBalance = Pick<BalanceReport, 'remaining' | 'since' | 'ended'> & { at: number; overlap: number | undefined }
+
 /** Calls assumed to be in flight where their number is unknown. */
 const UNKNOWN_OVERLAP = 8
 /** Wait before an implausible answer of the balance endpoint is confirmed or refuted by another one. */
 const CONFIRM_MS = 2_000
-/** A cost of this many times the learned price is believed only if the balance explains it. */
-const IMPLAUSIBLE_FACTOR = 10
+/** Shortest interval of requests for the balance that a header causes. */
+const CONFIRM_EVERY_MS = 10_000
 /** Longest wait for a balance that a decision depends on. */
 const BALANCE_WAIT_MS = 3_000
 /** Largest age of the balance before a call from which the cost of the call may be derived. */
@@ -71,12 +76,14 @@ export class Account {
   readonly reconciler: Reconciler
   readonly #history: AccountHistory
   readonly #plausibility: BalancePlausibility
+  readonly #costs: CostCheck
   readonly #options: AccountOptions
   #burn: Burn = {}
   /** Reserved for calls in flight, as last read. */
   #reserved: Nanocredits = 0
   #refreshing: Promise<void> | undefined
   readonly #work = new Set<Promise<unknown>>()
+  #confirmedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: AccountOptions) {
     const { records, reserve, priceEstimate, observer, now } = options
@@ -93,10 +100,16 @@ export class Account {
     })
     this.reconciler = this.#openReconciler()
     this.#plausibility = new BalancePlausibility({
-      anchor: () => this.reconciler.record?.anchor,
-      refreshAnchor: () => this.reconciler.refresh(),
-      maxCost: this.price.max,
+      record: () => this.reconciler.record,
+      refreshRecord: () => this.reconciler.refresh(),
+      bounds: () => this.#bounds(),
       onRefuted: figure => this.#implausible(figure),
+    })
+    this.#costs = new CostCheck({
+      record: () => this.reconciler.record,
+      bounds: () => this.#bounds(),
+      store: options.store,
+      requestBalance: options.requestBalance,
     })
     this.#history = new AccountHistory({ records, now, observer })
   }
@@ -137,33 +150,26 @@ export class Account {
   async balanceReported({ remaining, since, reserved, ended, notes }: BalanceReport): Promise<void> {
     const at = this.#options.now()
     const overlap = overlapOf(reserved, ended, notes)
-    if (ended) {
-      this.#reserved = ended.reserved
-      const atMost = overlap ?? UNKNOWN_OVERLAP + ended.reservedCalls
-      const verdict = await this.#plausibility.weigh({ source: 'header', remaining, totals: ended, overlap: atMost })
-      if (verdict === 'held') this.#inBackground(this.balance.refresh({ mustRequest: true }))
-      if (verdict !== 'plausible') return
-    }
+    if (ended) this.#reserved = ended.reserved
+    if (!(await this.#isPlausibleHeader({ remaining, since, at, ended, overlap }))) return
     const shared = this.balance.record({ remaining, at, since, slack: (overlap ?? UNKNOWN_OVERLAP) * this.price.max })
     if (ended && overlap !== undefined)
-      this.#inBackground(this.reconciler.observe({ remaining, at, totals: ended, overlap }))
+      this.#inBackground(this.reconciler.observe({ remaining, at, since, totals: ended, overlap }))
     await shared
   }
 
-  /**
-   * Tells whether a cost that Segmind stated is believed: it is in the range of the learned price, or
-   * the balance has dropped by it. Reports a cost that is not.
-   */
+  /** Tells whether a cost that Segmind stated is believed, and reports one that is not. */
   async isPlausibleCost(cost: Nanocredits, { day, callId, estimate }: CallEntry): Promise<boolean> {
-    if (cost < IMPLAUSIBLE_FACTOR * this.price.current() || (await this.#balanceExplains(cost))) return true
+    if (await this.#costs.isPlausible(cost)) return true
     this.#implausible({ figure: 'cost', claimed: cost, expected: estimate, call: { day, callId } })
     return false
   }
 
-  /** Requests the balance now. Undefined if neither this nor an answer of the last minutes gives it. */
+  /** Requests the balance now. Undefined while it is in doubt, and if neither this nor an answer of the last minutes gives it. */
   async currentBalance(): Promise<Nanocredits | undefined> {
     await withDeadline(this.balance.refresh({ mustRequest: true }), BALANCE_WAIT_MS, () => undefined)
-    return this.balance.state === 'fresh' ? this.balance.latest?.remaining : undefined
+    const isKnown = this.balance.state === 'fresh' && !this.#plausibility.isInDoubt
+    return isKnown ? this.balance.latest?.remaining : undefined
   }
 
   /**
@@ -221,15 +227,27 @@ export class Account {
     }
   }
 
-  /** Compares the drop of the balance, as the endpoint states it now, with the cost of one call. */
-  async #balanceExplains(cost: Nanocredits): Promise<boolean> {
-    const { store, requestBalance } = this.#options
-    const anchor = this.reconciler.record?.anchor
-    if (!anchor) return false
-    const answers = Promise.all([requestBalance(), store.totals()]).catch(() => undefined)
-    const [balance, totals] = (await withDeadline(answers, BALANCE_WAIT_MS, () => undefined)) ?? []
-    if (!balance || !totals) return false
-    return explainsCost(cost, balance.remaining, { anchor, totals, maxCost: this.price.max })
+  #bounds(): CostBounds {
+    return { maxCost: this.price.max, estimate: this.price.current() }
+  }
+
+  async #isPlausibleHeader({ remaining, since, at, ended, overlap }: HeaderBalance): Promise<boolean> {
+    const { latest } = this.balance
+    // Without the ledger, the last balance is all there is to compare with.
+    if (!ended) return !latest || Math.abs(latest.remaining - remaining) <= UNKNOWN_OVERLAP * this.price.max
+    const atMost = overlap ?? UNKNOWN_OVERLAP + ended.reservedCalls
+    const reported = { source: 'header', remaining, totals: ended, overlap: atMost, since, at } as const
+    const verdict = await this.#plausibility.weigh(reported)
+    if (verdict === 'held') this.#confirm()
+    return verdict === 'plausible'
+  }
+
+  /** Requests the balance, so that it confirms or refutes what is held back; at most once in a while. */
+  #confirm(): void {
+    const now = this.#options.now()
+    if (now - this.#confirmedAt < CONFIRM_EVERY_MS) return
+    this.#confirmedAt = now
+    this.#inBackground(this.balance.refresh({ mustRequest: true }))
   }
 
   #implausible(figure: ImplausibleFigure): void {
@@ -240,7 +258,7 @@ export class Account {
   async #isPlausibleAnswer(answer: BalanceAnswer): Promise<boolean> {
     this.#reserved = answer.totals.reserved
     const verdict = await this.#plausibility.weigh({ source: 'endpoint', ...answer })
-    const { later = runLater } = this.#options
+    const { later = (work, ms) => void setTimeout(work, ms).unref() } = this.#options
     if (verdict === 'held') later(() => this.#inBackground(this.balance.refresh({ mustRequest: true })), CONFIRM_MS)
     return verdict === 'plausible'
   }
@@ -277,19 +295,4 @@ export class Account {
     this.#work.add(work)
     void work.finally(() => this.#work.delete(work))
   }
-}
-
-function runLater(work: () => void, ms: number): void {
-  setTimeout(work, ms).unref()
-}
-
-/** Counts the other calls in flight at any time between two totals. Undefined if unknown. */
-function overlapOf(
-  reserved: LedgerTotals | undefined,
-  ended: LedgerTotals | undefined,
-  notes: number,
-): number | undefined {
-  if (!reserved || !ended) return undefined
-  const stepsOfOthers = Math.max(0, ended.sequence - reserved.sequence - notes - 1)
-  return reserved.reservedCalls - 1 + stepsOfOthers + ended.reservedCalls
 }

@@ -12,6 +12,8 @@ export interface AccountBalance {
 
 /** An answer of the balance endpoint. */
 export interface BalanceAnswer extends AccountBalance {
+  /** Times of the request and of the answer. */
+  since: number
   at: number
   /** The totals after the answer. */
   totals: LedgerTotals
@@ -133,7 +135,7 @@ export class Balance {
     // Nothing was booked since the previous refresh, so Segmind has counted all earlier calls by
     // now.
     const overlap = wasQuiet && steps === 0 ? 0 : Math.max(1, before.reservedCalls + steps)
-    const answer = { ...balance, at: sample.at, totals, overlap }
+    const answer = { ...balance, since, at: sample.at, totals, overlap }
     if (!(await isPlausible(answer))) return
     await this.record(sample)
     await onAnswer(answer)

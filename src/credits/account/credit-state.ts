@@ -19,7 +19,7 @@ export type CreditEvidence =
   | { kind: 'accepted'; at: number }
   /** Segmind refused a call for lack of credits, and the balance does not contradict it. */
   | { kind: 'refused'; at: number; remaining?: Nanocredits }
-  /** The store refused a reservation that would use up the reserve. */
+  /** For some time, the store has refused reservations that would use up the reserve. */
   | { kind: 'floor'; at: number }
 
 /**
@@ -76,8 +76,10 @@ function nameOf(
 ): CreditStateName {
   if (remaining <= 0) return 'empty'
   if (reserve === 0) return 'normal'
-  const least = before === 'reserve' ? reserve * LEAVE_FACTOR : reserve
-  return sparesReserve({ remaining, reserved }, { reserve: least, price }) ? 'normal' : 'reserve'
+  // A burst of calls in flight that would use up the reserve is refused call by call. It is a state only
+  // if it lasts: see `floor`.
+  if (before !== 'reserve') return sparesReserve({ remaining, reserved: 0 }, { reserve, price }) ? 'normal' : 'reserve'
+  return sparesReserve({ remaining, reserved }, { reserve: reserve * LEAVE_FACTOR, price }) ? 'normal' : 'reserve'
 }
 
 /** `remaining`: the balance by which the account is empty. */

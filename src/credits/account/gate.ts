@@ -56,7 +56,7 @@ export class CreditGate {
     if (name === 'reserve' && !team.protected) return creditsReserved()
     const limited = this.#limited.get(team.id)
     const leftMs = limited && imageBytes >= limited.imageBytes ? limited.until - this.#options.now() : 0
-    return leftMs > 0 ? callRefused(team, Math.ceil(leftMs / 1000)) : undefined
+    return leftMs > 0 ? callRefused(Math.ceil(leftMs / 1000)) : undefined
   }
 
   /**
@@ -75,7 +75,7 @@ export class CreditGate {
     const before = this.#limited.get(team.id)
     const smallest = before && before.until > at ? Math.min(before.imageBytes, imageBytes) : imageBytes
     this.#limited.set(team.id, { imageBytes: smallest, until: at + LIMITED_MS })
-    return callRefused(team, LIMITED_MS / 1000)
+    return callRefused(LIMITED_MS / 1000)
   }
 
   /**
@@ -107,10 +107,10 @@ export function creditsReserved(): GatewayError {
   )
 }
 
-function callRefused({ id }: Team, retryAfterSeconds: number): GatewayError {
+function callRefused(retryAfterSeconds: number): GatewayError {
   const detail =
     'Segmind refused a call for lack of credits although the account has some: a spend limit, or a call that ' +
-    `costs more than is left. Only calls of team ${id} with images of that size or more are held back.`
+    'costs more than is left. Only calls of your team with images of that size or more are held back.'
   return new GatewayError('credits_exhausted', detail, { retryAfterSeconds })
 }
 

@@ -1,8 +1,8 @@
 import type { ImplausibleFigure } from '../../contracts/account.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { LedgerTotals } from '../../contracts/store.js'
-import { sinceAnchor } from './reconcile.js'
-import type { Anchor } from './record.js'
+import { type CostBounds, isBeforeMovement, slackOf } from './reconcile.js'
+import type { AccountRecord } from './record.js'
 
 /** A balance that Segmind reported: in a response header, or as the answer of the balance endpoint. */
 export interface ReportedBalance {
@@ -14,27 +14,32 @@ export interface ReportedBalance {
   totals: LedgerTotals
   /** Calls that only one of balance and totals may contain. */
   overlap: number
+  /** Times of the request and of the response, milliseconds since 1970. */
+  since: number
+  at: number
 }
 
 export interface PlausibilityOptions {
   /** The last reconciled balance, as this replica knows it. */
-  anchor(): Anchor | undefined
-  /** Reads the anchor that replicas share. Never rejects. */
-  refreshAnchor(): Promise<void>
-  /** Upper bound on the cost of one call. */
-  maxCost: Nanocredits
+  record(): Pick<AccountRecord, 'anchor' | 'movedAt'> | undefined
+  /** Reads the record that replicas share. Never rejects. */
+  refreshRecord(): Promise<void>
+  bounds(): CostBounds
   /** Called for a balance that the next one contradicts. */
   onRefuted(figure: ImplausibleFigure): void
 }
-
-/** Nanocredits by which two figures of Segmind may be rounded. */
-const ROUNDING = 2
 
 interface Held {
   reported: ReportedBalance
   expected: Nanocredits
   unexplained: Nanocredits
 }
+
+/**
+ * `plausible`: to be used. `held`: another response must confirm it. `ignored`: it says nothing about the
+ * balance as it is now.
+ */
+export type BalanceVerdict = 'plausible' | 'held' | 'ignored'
 
 /**
  * Weighs balances against the ledger. A balance that the booked calls do not explain is held back
@@ -46,7 +51,8 @@ interface Held {
 export class BalancePlausibility {
   readonly #options: PlausibilityOptions
   #held: Held | undefined
-  #free: Nanocredits = 0
+  /** Undefined until the endpoint has answered. */
+  #free: Nanocredits | undefined
   #headerOmitsFree: boolean | undefined
 
   constructor(options: PlausibilityOptions) {
@@ -58,32 +64,42 @@ export class BalancePlausibility {
     return this.#free === 0 || this.#headerOmitsFree === false
   }
 
-  /** Returns whether the balance is plausible or confirmed; `held` if another response must confirm it. */
-  async weigh(reported: ReportedBalance): Promise<'plausible' | 'held' | 'ignored'> {
-    if (reported.source === 'endpoint') this.#free = reported.free ?? 0
-    else if (this.#headerOmitsFree && this.#free > 0) return 'ignored'
-    if (this.#isExplained(reported)) return this.#accept(reported)
-    // Another replica may have confirmed the difference already.
-    await this.#options.refreshAnchor()
-    if (this.#isExplained(reported)) return this.#accept(reported)
-    if (this.#omitsFree(reported)) {
-      this.#headerOmitsFree = true
-      return 'ignored'
-    }
-    return this.#hold(reported)
+  /** True while a balance waits for another response that confirms or refutes it. */
+  get isInDoubt(): boolean {
+    return this.#held !== undefined
   }
 
-  #accept(reported: ReportedBalance): 'plausible' {
+  async weigh(reported: ReportedBalance): Promise<BalanceVerdict> {
+    if (reported.source === 'endpoint') this.#free = reported.free ?? 0
+    else if (this.#headerOmitsFree && this.#free !== 0) return 'ignored'
+    if (this.#isExplained(reported)) return this.#accept(reported)
+    // Another replica may have confirmed the difference already.
+    await this.#options.refreshRecord()
+    const record = this.#options.record()
+    if (record && isBeforeMovement(reported, record)) return 'ignored'
+    if (this.#isExplained(reported)) return this.#accept(reported)
+    // Whether free credits explain it is known only after the endpoint has answered.
+    if (reported.source === 'header' && this.#free === undefined) return 'held'
+    return this.#omitsFree(reported) ? 'ignored' : this.#hold(reported)
+  }
+
+  #accept(reported: ReportedBalance): BalanceVerdict {
     const { slack } = this.#expectedOf(reported)
-    if (reported.source === 'header' && this.#free > 2 * slack) this.#headerOmitsFree = false
+    const { source, since } = reported
+    if (source === 'header' && this.#free !== undefined && this.#free > 2 * slack) this.#headerOmitsFree = false
     const before = this.#held
+    if (!before) return 'plausible'
+    // A call that began before the balance moved does not show the movement.
+    if (since <= before.reported.at && source === 'header') return 'ignored'
+    // One that fits only because so much was in flight decides nothing.
+    if (Math.abs(before.unexplained) <= slack) return 'plausible'
     this.#held = undefined
     // The balance held back may be explained by now: another replica had it confirmed.
-    if (before && !this.#isExplained(before.reported, slack)) this.#refute(before)
+    if (!this.#isExplained(before.reported, slack)) this.#refute(before)
     return 'plausible'
   }
 
-  #hold(reported: ReportedBalance): 'plausible' | 'held' {
+  #hold(reported: ReportedBalance): BalanceVerdict {
     const { remaining: expected, slack } = this.#expectedOf(reported)
     const held = { reported, expected, unexplained: expected - reported.remaining }
     const before = this.#held
@@ -98,7 +114,8 @@ export class BalancePlausibility {
   #confirms(before: Held, now: Held, slack: Nanocredits): boolean {
     const [one, other] = [before.unexplained, now.unexplained]
     const smaller = Math.min(Math.abs(one), Math.abs(other))
-    return Math.sign(one) === Math.sign(other) && Math.abs(one - other) <= slack + this.#options.maxCost + smaller
+    const most = slack + this.#options.bounds().maxCost + smaller
+    return Math.sign(one) === Math.sign(other) && Math.abs(one - other) <= most
   }
 
   #refute({ reported, expected }: Held): void {
@@ -106,44 +123,25 @@ export class BalancePlausibility {
   }
 
   #isExplained(reported: ReportedBalance, moreSlack = 0): boolean {
-    if (!this.#options.anchor()) return true
     const { remaining, slack } = this.#expectedOf(reported)
     return Math.abs(remaining - reported.remaining) <= slack + moreSlack
   }
 
+  /** Tells whether a header lacks the free credits. */
   #omitsFree(reported: ReportedBalance): boolean {
+    if (reported.source === 'endpoint' || !this.#free) return false
     const { remaining, slack } = this.#expectedOf(reported)
     const missing = remaining - reported.remaining
-    return reported.source === 'header' && this.#free > 2 * slack && Math.abs(missing - this.#free) <= slack
+    if (Math.abs(missing - this.#free) > slack) return false
+    // Where calls in flight may explain it as well, nothing is learned.
+    if (this.#free > 2 * slack) this.#headerOmitsFree = true
+    return true
   }
 
   #expectedOf({ remaining, totals, overlap }: ReportedBalance): { remaining: Nanocredits; slack: Nanocredits } {
-    const anchor = this.#options.anchor()
-    return anchor
-      ? expectedBalance(anchor, totals, { overlap, maxCost: this.#options.maxCost })
-      : { remaining, slack: 0 }
+    const anchor = this.#options.record()?.anchor
+    if (!anchor) return { remaining, slack: 0 }
+    const slack = slackOf(anchor, totals, { overlap, ...this.#options.bounds() })
+    return { remaining: anchor.remaining - (totals.spent - anchor.spent), slack }
   }
-}
-
-/** Returns the balance that the booked calls let expect, and by how much it may differ. */
-function expectedBalance(
-  anchor: Anchor,
-  totals: LedgerTotals,
-  { overlap, maxCost }: { overlap: number; maxCost: Nanocredits },
-): { remaining: Nanocredits; slack: Nanocredits } {
-  const { estimated, rounding } = sinceAnchor(anchor, totals)
-  const slack = rounding + (overlap + estimated) * maxCost + (anchor.loose?.slack ?? 0)
-  return { remaining: anchor.remaining - (totals.spent - anchor.spent), slack }
-}
-
-/** Tells whether a balance has dropped by the cost of a call that is not booked yet. */
-export function explainsCost(
-  cost: Nanocredits,
-  remaining: Nanocredits,
-  { anchor, totals, maxCost }: { anchor: Anchor; totals: LedgerTotals; maxCost: Nanocredits },
-): boolean {
-  // Other calls in flight may be in the balance already.
-  const expected = expectedBalance(anchor, totals, { overlap: totals.reservedCalls, maxCost })
-  const dropped = expected.remaining - remaining
-  return dropped >= cost - ROUNDING && dropped <= cost + expected.slack
 }

@@ -3,7 +3,7 @@ import { defined } from '../../contracts/defined.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { MonthSums } from '../../contracts/statements.js'
 import type { LedgerEntry, LedgerTotals } from '../../contracts/store.js'
-import { type AccountRecord, type Anchor, MAX_EVENTS, MAX_MONTHS } from './record.js'
+import { type AccountRecord, type Anchor, MAX_MONTHS, withEvent } from './record.js'
 
 /** The account's balance, observed together with the ledger's totals. */
 export interface Observation {
@@ -14,9 +14,11 @@ export interface Observation {
   totals: LedgerTotals
   /** Calls that only one of balance and totals may contain. 0 if no other call was in flight. */
   overlap: number
+  /** Time of the request, if it differs from `at` by more than a moment. */
+  since?: number
   /** Calls that ended as unknown since the anchor and still are. Empty if `overlap` is not 0. */
   unknown: readonly LedgerEntry[]
-  /** Calls since the anchor whose stated cost was not believed. Empty if `overlap` is not 0. */
+  /** Calls since the anchor whose stated cost was not believed, with that cost. */
   claims: readonly Resolution[]
 }
 
@@ -37,9 +39,14 @@ export interface Reconciled {
   meanCost?: Nanocredits
 }
 
-export interface ReconcileTerms {
+export interface CostBounds {
   /** Upper bound on the cost of one call. */
   maxCost: Nanocredits
+  /** Expected cost of a call. */
+  estimate: Nanocredits
+}
+
+export interface ReconcileTerms extends CostBounds {
   newId(): string
 }
 
@@ -51,26 +58,28 @@ export interface ReconcileTerms {
 export function reconcile(
   before: AccountRecord | undefined,
   seen: Observation,
-  { maxCost, newId }: ReconcileTerms,
+  { maxCost, estimate, newId }: ReconcileTerms,
 ): Reconciled {
   if (!before) return seen.overlap === 0 ? { record: firstRecord(seen), resolutions: [] } : { resolutions: [] }
   const { anchor } = before
   const { totals } = seen
   if (isOlder(seen, anchor)) return { resolutions: [] }
+  // It says nothing about the movement of the balance that was recorded meanwhile.
+  if (isBeforeMovement(seen, before)) return { resolutions: [] }
   const unexplained = anchor.remaining - seen.remaining - (totals.spent - anchor.spent)
   const { calls, estimated, rounding } = sinceAnchor(anchor, totals)
   if (seen.overlap > 0) {
-    const slack = rounding + (seen.overlap + estimated) * maxCost
+    const slack = slackOf(anchor, totals, { overlap: seen.overlap, maxCost, estimate })
+    // The next observation without calls in flight tells which of the claims are true.
+    const claimed = seen.claims.reduce((sum, claim) => sum + moreThanBooked(claim), 0)
+    if (unexplained > 0 && unexplained <= claimed + slack) return { resolutions: [] }
     return reconcileInFlight(before, seen, unexplained, { slack, newId })
   }
   if (Math.abs(unexplained) <= rounding) return accept(before, seen, unexplained, undefined)
   const { loose } = anchor
   if (loose && Math.abs(unexplained) <= loose.slack) return correct(before, seen, unexplained, loose.eventId)
-  const claim = seen.claims.find(({ entry, cost }) => {
-    const more = cost - (entry.settled?.cost ?? 0)
-    return Math.abs(unexplained - more) <= rounding
-  })
-  if (claim) return { resolutions: [claim] }
+  const shown = claimsShownBy(unexplained, seen.claims, rounding)
+  if (shown.length > 0) return { resolutions: shown }
   const isSure = estimated <= seen.unknown.length
   const resolutions = resolve(seen.unknown, unexplained, { rounding, maxCost, isSure })
   if (resolutions.length > 0) return { resolutions }
@@ -79,6 +88,42 @@ export function reconcile(
   const accepted = accept(before, seen, unexplained, event)
   if (kind !== 'estimate' || calls === 0 || calls !== estimated || seen.unknown.length > 0) return accepted
   return { ...accepted, meanCost: Math.round((totals.spent - anchor.spent + unexplained) / calls) }
+}
+
+/** Finds one claim, or all together, that the difference shows to be true. */
+function claimsShownBy(unexplained: Nanocredits, claims: readonly Resolution[], rounding: Nanocredits): Resolution[] {
+  const sum = (some: readonly Resolution[]) => some.reduce((total, claim) => total + moreThanBooked(claim), 0)
+  const isShown = (some: readonly Resolution[]) => Math.abs(unexplained - sum(some)) <= rounding
+  const one = claims.find(claim => isShown([claim]))
+  if (one) return [one]
+  return claims.length > 1 && isShown(claims) ? [...claims] : []
+}
+
+function moreThanBooked({ entry, cost }: Resolution): Nanocredits {
+  return cost - (entry.settled?.cost ?? 0)
+}
+
+/** Tells whether a sample was requested before the last recorded movement of the balance. */
+export function isBeforeMovement(
+  { since }: Pick<Observation, 'since'>,
+  { movedAt }: Pick<AccountRecord, 'movedAt'>,
+): boolean {
+  return since !== undefined && movedAt !== undefined && since <= movedAt
+}
+
+/** Calls without a known cost of which each may have cost the most. Of many, not all do. */
+const FEW_ESTIMATED = 8
+
+/** Returns by how much a balance may differ from what the booked calls let expect. */
+export function slackOf(
+  anchor: Anchor,
+  totals: LedgerTotals,
+  { overlap, maxCost, estimate }: CostBounds & { overlap: number },
+): Nanocredits {
+  const { estimated, rounding } = sinceAnchor(anchor, totals)
+  const few = Math.min(estimated, FEW_ESTIMATED)
+  const forEstimates = few * maxCost + (estimated - few) * 2 * estimate
+  return rounding + overlap * maxCost + forEstimates + (anchor.loose?.slack ?? 0)
 }
 
 /** Counts the calls that ended since the anchor, those whose cost is an estimate, and the rounding. */
@@ -141,10 +186,10 @@ function reconcileInFlight(
   const anchor = {
     ...before.anchor,
     remaining: before.anchor.remaining - unexplained,
-    loose: { eventId: event.id, slack: slack + (before.anchor.loose?.slack ?? 0) },
+    loose: { eventId: event.id, slack },
   }
   const movement = { anchor, unexplained, event, at: before.anchor.at, spent: 0, month: seen.month }
-  return { record: move(before, movement), event, resolutions: [] }
+  return { record: { ...move(before, movement), movedAt: seen.at }, event, resolutions: [] }
 }
 
 /**
@@ -169,8 +214,9 @@ function accept(
 ): Reconciled {
   const anchor = anchorOf(seen)
   const spent = seen.totals.spent - before.anchor.spent
-  const record = move(before, { anchor, unexplained, event, at: seen.at, spent, month: seen.month })
-  return { record, ...defined({ event }), resolutions: [] }
+  const moved = move(before, { anchor, unexplained, event, at: seen.at, spent, month: seen.month })
+  const movedAt = event ? seen.at : before.movedAt
+  return { record: { ...moved, ...defined({ movedAt }) }, ...defined({ event }), resolutions: [] }
 }
 
 interface Movement {
@@ -204,7 +250,7 @@ function move(before: AccountRecord, { anchor, unexplained, event, at, spent, mo
     topUps: before.topUps + topUps,
     drift: before.drift + drift,
     months: Object.fromEntries(months.sort().slice(-MAX_MONTHS)),
-    events: event ? [...before.events, event].slice(-MAX_EVENTS) : before.events,
+    events: event ? withEvent(before.events, event) : before.events,
   }
 }
 
@@ -216,4 +262,15 @@ function firstRecord(seen: Observation): AccountRecord {
 
 function anchorOf({ remaining, at, totals: { sequence, spent, calls, estimatedCalls } }: Observation): Anchor {
   return { remaining, at, sequence, spent, calls, estimatedCalls }
+}
+
+/** Counts the other calls in flight at any time between two totals. Undefined if unknown. */
+export function overlapOf(
+  reserved: LedgerTotals | undefined,
+  ended: LedgerTotals | undefined,
+  notes: number,
+): number | undefined {
+  if (!reserved || !ended) return undefined
+  const stepsOfOthers = Math.max(0, ended.sequence - reserved.sequence - notes - 1)
+  return reserved.reservedCalls - 1 + stepsOfOthers + ended.reservedCalls
 }

@@ -7,7 +7,7 @@ import type { CreditsObserver } from '../observer.js'
 import type { BudgetCalendar } from '../windows.js'
 import type { PriceEstimate } from './price.js'
 import { type Observation, type Resolution, reconcile } from './reconcile.js'
-import { ACCOUNT_KEY, type AccountRecord, MAX_EVENTS, readAccount } from './record.js'
+import { ACCOUNT_KEY, type AccountRecord, readAccount, withEvent } from './record.js'
 
 export interface ReconcilerOptions {
   records: RecordStore
@@ -16,7 +16,7 @@ export interface ReconcilerOptions {
   /**
    * Bounds the cost of a call, and learns the mean cost of calls that Segmind reported no cost for.
    */
-  price: Pick<PriceEstimate, 'max' | 'learn'>
+  price: Pick<PriceEstimate, 'max' | 'learn' | 'current'>
   now: Clock
   /**
    * False while the ledger may lack steps: some wait on this machine, or the store failed a moment
@@ -33,7 +33,11 @@ export interface SampleWithTotals {
   totals: LedgerTotals
   /** Other calls that were in flight or ended in the meantime. */
   overlap: number
+  /** Time of the request. */
+  since?: number
 }
+
+type RecordChange = (record: AccountRecord) => { record: AccountRecord; event: AccountEvent } | undefined
 
 /** Time during which an unknown call may still be billed. Segmind itself ends calls sooner. */
 const UNKNOWN_SETTLES_MS = 180_000
@@ -52,6 +56,7 @@ export class Reconciler {
   #record: AccountRecord | undefined
   #running: Promise<void> | undefined
   #next: SampleWithTotals | undefined
+  #replacing: Promise<void> = Promise.resolve()
 
   constructor(options: ReconcilerOptions) {
     this.#options = options
@@ -90,7 +95,7 @@ export class Reconciler {
       if (isSame && at - last.at < PRICE_AGAIN_MS) return undefined
       const { month } = this.#options.calendar.windows(at)
       const event = { id: randomUUID(), at, month, kind: 'price', amount: to - from } as const
-      return { record: { ...record, events: [...record.events, event].slice(-MAX_EVENTS) }, event }
+      return { record: { ...record, events: withEvent(record.events, event) }, event }
     })
   }
 
@@ -100,10 +105,7 @@ export class Reconciler {
     const { month } = this.#options.calendar.windows(at)
     const amount = implausible.claimed - implausible.expected
     const event: AccountEvent = { id: randomUUID(), at, month, kind: 'implausible', amount, implausible }
-    await this.#replace(record => ({
-      record: { ...record, events: [...record.events, event].slice(-MAX_EVENTS) },
-      event,
-    }))
+    await this.#replace(record => ({ record: { ...record, events: withEvent(record.events, event) }, event }))
   }
 
   async #run(): Promise<void> {
@@ -126,9 +128,9 @@ export class Reconciler {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const { record, version } = await readAccount(records)
       const { month } = calendar.windows(sample.at)
-      const claims = sample.overlap === 0 ? await this.#claimsSince(record) : []
+      const claims = await this.#claimsSince(record)
       const seen = { ...sample, month, claims, ...(await this.#unknownsOf(sample, record)) }
-      const next = reconcile(record, seen, { maxCost: price.max, newId: randomUUID })
+      const next = reconcile(record, seen, { maxCost: price.max, estimate: price.current(), newId: randomUUID })
       for (const resolution of next.resolutions) await this.#resolve(resolution)
       if (!next.record) {
         this.#record = record
@@ -173,13 +175,21 @@ export class Reconciler {
     const { ledger, now, observer } = this.#options
     const { state, settled, ...call } = entry
     if (cost === 0) return ledger.release(call)
-    await ledger.settle(call, { ...settled, outcome: 'charged', cost, costSource: 'balance', settledAt: now() })
+    const settledAt = now()
+    await ledger.settle(call, { ...settled, outcome: 'charged', cost, costSource: 'balance', settledAt })
+    // Another replica may have settled it at the same time. Only one of them counts it.
+    const ended = await ledger.entry(call.day, call.callId)
+    if (ended?.settled?.settledAt !== settledAt) return
     observer.callBooked(call.team, 'charged', state === 'charged' ? cost - (settled?.cost ?? 0) : cost)
   }
 
-  async #replace(
-    change: (record: AccountRecord) => { record: AccountRecord; event: AccountEvent } | undefined,
-  ): Promise<void> {
+  /** Changes the record, after the changes of this process that are in progress. Never rejects. */
+  #replace(change: RecordChange): Promise<void> {
+    this.#replacing = this.#replacing.then(() => this.#replaceNow(change))
+    return this.#replacing
+  }
+
+  async #replaceNow(change: RecordChange): Promise<void> {
     const { records, observer } = this.#options
     try {
       for (let tries = 0; tries < MAX_TRIES; tries++) {

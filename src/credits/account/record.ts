@@ -20,6 +20,8 @@ export interface Anchor extends BalanceReading {
 /** The reconciliation state that all replicas share. */
 export interface AccountRecord {
   anchor: Anchor
+  /** When the balance last moved by more than was booked. Calls that began before do not show it. */
+  movedAt?: number
   /** Sums since the first balance. */
   topUps: Nanocredits
   drift: Nanocredits
@@ -30,7 +32,17 @@ export interface AccountRecord {
 
 export const ACCOUNT_KEY = 'account'
 export const MAX_EVENTS = 200
+/** Of the events, those that explain nothing must not displace the others. */
+const MAX_IMPLAUSIBLE = 20
 export const MAX_MONTHS = 60
+
+/** Adds an event, and drops the oldest ones. */
+export function withEvent(events: readonly AccountEvent[], event: AccountEvent): AccountEvent[] {
+  const implausible = events.filter(({ kind }) => kind === 'implausible')
+  const isFull = event.kind === 'implausible' && implausible.length >= MAX_IMPLAUSIBLE
+  const kept = isFull ? events.filter(each => each !== implausible[0]) : events
+  return [...kept, event].slice(-MAX_EVENTS)
+}
 
 /**
  * Reads the shared state; `record` is undefined before the first balance. Rejects with

@@ -27,8 +27,7 @@ const ROWS: [
 ][] = [
   ['a balance that covers the reserve and one call is normal', undefined, balance(102), 'normal'],
   ['a balance that covers only the reserve', state('normal'), balance(101), 'reserve'],
-  ['calls in flight count as spent', state('normal'), balance(150, 10, 49), 'reserve'],
-  ['calls in flight that leave enough', state('normal'), balance(150, 10, 48), 'normal'],
+  ['calls in flight alone do not begin it', state('normal'), balance(150, 10, 49), 'normal'],
   ['a balance slightly above the reserve does not leave it', state('reserve'), balance(106), 'reserve'],
   ['a balance clearly above the reserve leaves it', state('reserve'), balance(107), 'normal'],
   ['calls in flight keep it in the reserve', state('reserve'), balance(150, 10, 44), 'reserve'],

@@ -2,8 +2,12 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { ImplausibleFigure } from '../../../src/contracts/account.js'
 import type { LedgerTotals } from '../../../src/contracts/store.js'
-import { BalancePlausibility, type ReportedBalance } from '../../../src/credits/account/plausibility.js'
-import type { Anchor } from '../../../src/credits/account/record.js'
+import {
+  BalancePlausibility,
+  type BalanceVerdict,
+  type ReportedBalance,
+} from '../../../src/credits/account/plausibility.js'
+import type { AccountRecord, Anchor } from '../../../src/credits/account/record.js'
 import { NO_TOTALS } from '../../store/suite/samples.js'
 
 const MAX_COST = 20_000_000
@@ -16,18 +20,35 @@ function totals(changes: Partial<LedgerTotals> = {}): LedgerTotals {
 /** Weighs balances against an account of 10 credits, of which nothing is booked. */
 function weigher(remaining = 10 * CREDIT) {
   const refuted: ImplausibleFigure[] = []
-  const shared = { anchor: { remaining, at: 0, sequence: 0, spent: 0, calls: 0, estimatedCalls: 0 } as Anchor }
-  let { anchor } = shared
+  const anchor: Anchor = { remaining, at: 0, sequence: 0, spent: 0, calls: 0, estimatedCalls: 0 }
+  const shared: Pick<AccountRecord, 'anchor' | 'movedAt'> = { anchor }
+  let known = { ...shared }
+  let now = 0
   const weights = new BalancePlausibility({
-    anchor: () => anchor,
-    refreshAnchor: async () => {
-      anchor = shared.anchor
+    record: () => known,
+    refreshRecord: async () => {
+      known = { ...shared }
     },
-    maxCost: MAX_COST,
+    bounds: () => ({ maxCost: MAX_COST, estimate: 2_000_000 }),
     onRefuted: figure => refuted.push(figure),
   })
-  const weigh = (reported: Partial<ReportedBalance>) =>
-    weights.weigh({ source: 'header', remaining, totals: totals(), overlap: 0, ...reported })
+  /** Each response belongs to a request that began after the one before it had arrived. */
+  const weigh = async (reported: Partial<ReportedBalance>): Promise<BalanceVerdict> => {
+    if (now === 0) {
+      now += 10
+      await weigh({ source: 'endpoint', free: 0 })
+    }
+    now += 10
+    return weights.weigh({
+      source: 'header',
+      remaining,
+      totals: totals(),
+      overlap: 0,
+      since: now - 5,
+      at: now,
+      ...reported,
+    })
+  }
   return { weights, weigh, refuted, shared }
 }
 
@@ -111,6 +132,40 @@ t.test('a header that includes free credits is compared as usual', async t => {
   t.equal(await weigh({ source: 'endpoint', free: 0.4 * CREDIT }), 'plausible')
   t.equal(await weigh({}), 'plausible')
   t.ok(weights.isHeaderComparable)
+})
+
+t.test('a header before the first answer of the endpoint is held, and decides nothing', async t => {
+  const { weights, refuted } = weigher()
+  const reported = { totals: totals(), overlap: 0, since: 5, at: 10 }
+  t.equal(await weights.weigh({ ...reported, source: 'header', remaining: 9 * CREDIT }), 'held')
+  t.notOk(weights.isHeaderComparable)
+  t.equal(await weights.weigh({ ...reported, source: 'endpoint', remaining: 10 * CREDIT, free: CREDIT }), 'plausible')
+  t.same(refuted, [])
+  t.equal(await weights.weigh({ ...reported, source: 'header', remaining: 9 * CREDIT }), 'ignored', 'free credits')
+})
+
+t.test('a call that began before the balance moved neither refutes nor repeats the movement', async t => {
+  const { weights, weigh, refuted, shared } = weigher()
+  t.equal(await weigh({ remaining: 15 * CREDIT }), 'held')
+  const late = { totals: totals(), overlap: 1, since: 1, at: 1_000 }
+  const before = { ...late, source: 'header', remaining: 10 * CREDIT } as const
+  t.equal(await weights.weigh(before), 'ignored', 'it was billed before the top-up')
+  t.ok(weights.isInDoubt)
+  t.equal(await weigh({ remaining: 15 * CREDIT }), 'plausible')
+  shared.anchor = { ...shared.anchor, remaining: 15 * CREDIT }
+  shared.movedAt = 40
+  t.equal(await weigh({ remaining: 15 * CREDIT }), 'plausible')
+  t.equal(await weights.weigh(before), 'ignored', 'also after the movement was recorded')
+  t.same(refuted, [])
+})
+
+t.test('an answer that fits only because calls were in flight does not refute an exact one', async t => {
+  const { weigh, refuted } = weigher()
+  const drained = { remaining: 10 * CREDIT - 10_000_000 }
+  t.equal(await weigh(drained), 'held')
+  t.equal(await weigh({ ...drained, source: 'endpoint', free: 0, overlap: 1 }), 'plausible')
+  t.equal(await weigh(drained), 'plausible', 'the next call confirms it')
+  t.same(refuted, [])
 })
 
 t.test('whatever one response claims, the balance stays, and the claim is reported once', async () => {
