@@ -1,8 +1,9 @@
 import { parseArgs } from 'node:util'
 import { loadSlices } from '../config/index.js'
 import type { Clock } from '../contracts/clock.js'
+import { defined } from '../contracts/defined.js'
 import { formatCredits } from '../contracts/nanocredits.js'
-import type { LedgerTotals, LedgerWitness, RecordStore, Store } from '../contracts/store.js'
+import type { LedgerEntry, LedgerTotals, LedgerWitness, RecordStore, Store } from '../contracts/store.js'
 import { Closings } from '../credits/closing.js'
 import { daysOf, type Mismatch, verifyDay, verifyMonth, verifyTotals } from '../credits/wholeness/verify.js'
 import { type WitnessFile, witnessFile } from '../credits/wholeness/witness-file.js'
@@ -10,7 +11,7 @@ import { readAuditChain } from '../operations/audit-chain.js'
 import { recordAudit } from './audit-trail.js'
 import { type CliIo, type OpenStore, refuseMore, usageError } from './io.js'
 
-export const help = `Verifies the ledger, and accepts one that was lost
+export const help = `Verifies and exports the ledger, and accepts one that was lost
 
 segmind-gateway ledger verify
     Compares the sums of all days, months and of the ledger with its entries, and verifies the chain of the audit
@@ -18,20 +19,30 @@ segmind-gateway ledger verify
     differs, else with 1. May run beside a gateway.
 segmind-gateway ledger accept
     After the ledger was lost or rolled back: prints what was known before and what is there now, and opens the
-    budgets again. Spending that the ledger has lost no longer counts. Does nothing if the ledger is whole.`
+    budgets again. Spending that the ledger has lost no longer counts. Does nothing if the ledger is whole.
+segmind-gateway ledger export [--month 2026-11]
+    Prints every call as a line of JSON (NDJSON), day by day. Amounts are Segmind credits as decimal strings.
+    --month  default: every month`
+
+const VERBS = 'verify, accept or export'
+const MONTH = /^\d{4}-(?:0[1-9]|1[0-2])$/
 
 /** `segmind-gateway ledger …`. Rejects with an `Error` for the operator. `now` is for tests. */
 export async function run(args: string[], io: CliIo, openStore: OpenStore, now = Date.now): Promise<number> {
-  const { positionals } = parseArgs({ args, allowPositionals: true, options: {} })
+  const { positionals, values } = parseArgs({ args, allowPositionals: true, options: { month: { type: 'string' } } })
   const [verb, ...more] = positionals
+  const { month } = values
   refuseMore(more)
-  if (verb !== 'verify' && verb !== 'accept')
-    throw usageError(verb === undefined ? 'give verify or accept' : `unknown subcommand ${verb}; use verify or accept`)
+  if (verb !== 'verify' && verb !== 'accept' && verb !== 'export')
+    throw usageError(`give ${VERBS}, not ${verb ?? 'nothing'}`)
+  if (month !== undefined && verb !== 'export') throw usageError('--month is an option of export')
+  if (month !== undefined && !MONTH.test(month)) throw usageError('--month takes a month, such as 2026-11')
   const settings = loadSlices(io.env, ['store'])
   const { folderOf } = await import('../store/open-store.js')
   const file = witnessFile(folderOf(settings.store))
   const store = await openStore(settings)
   try {
+    if (verb === 'export') return await exportEntries(store.ledger, month, io)
     return verb === 'verify' ? await verify(store, file, io) : await accept(store, file, { io, now })
   } finally {
     await store.close()
@@ -78,6 +89,28 @@ async function accept(store: Store, file: WitnessFile, { io, now }: { io: CliIo;
   const details = { reason: loss.reason, expected: loss.expected, found: loss.found }
   await recordAudit({ action: 'ledger.accepted', subject: accepted.epoch, details }, store, io, now)
   return 0
+}
+
+/** Prints the entries, one day in memory at a time, in the order of their reservations within a day. */
+async function exportEntries(ledger: Store['ledger'], month: string | undefined, io: CliIo): Promise<number> {
+  for (const each of month === undefined ? await ledger.months() : [month])
+    for (const day of await daysOf(ledger, each)) {
+      const entries = await ledger.entries(day)
+      for (const entry of entries.sort((one, other) => one.at - other.at)) io.stdout(JSON.stringify(toExport(entry)))
+    }
+  return 0
+}
+
+function toExport({ at, estimate, settled, ...entry }: LedgerEntry) {
+  const { cost, settledAt, outcome: _state, ...known } = settled ?? {}
+  return {
+    ...entry,
+    at: new Date(at).toISOString(),
+    estimateCredits: formatCredits(estimate),
+    ...known,
+    ...defined({ costCredits: cost === undefined ? undefined : formatCredits(cost) }),
+    ...defined({ settledAt: settledAt === undefined ? undefined : new Date(settledAt).toISOString() }),
+  }
 }
 
 /** Verifies the chain of the audit log, and the closed months by the digests in it. */

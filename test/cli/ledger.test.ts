@@ -58,3 +58,32 @@ t.test('wrong usage is reported', async t => {
   for (const args of [[], ['repair'], ['verify', 'more']])
     await t.rejects(command.run(args, recorder(), opened), { name: 'UsageError' })
 })
+
+t.test('export prints every call of the ledger, or of a month, as JSON with exact amounts', async t => {
+  const { store, ran } = await world(t)
+  await store.ledger.reserve(call('late', { at: call('x').at + 5 }), {})
+  await store.ledger.settle(call('early'), { ...charged(1_700_001), upstreamRequestId: 'u' })
+  await store.ledger.settle(call('old', { day: '2026-10-01', month: '2026-10' }), charged(9_000_000_000_000))
+  const all = await ran(command, 'export')
+  t.equal(all.code, 0)
+  const lines = all.out.map(line => JSON.parse(line))
+  t.same(lines.map(({ callId }) => callId).sort(), ['early', 'late', 'old'])
+  t.match(
+    lines.find(({ callId }) => callId === 'early'),
+    {
+      state: 'charged',
+      team: 'vision',
+      at: /^\d{4}-\d\d-\d\dT.*Z$/,
+      estimateCredits: '0.0000001',
+      costCredits: '0.001700001',
+      upstreamRequestId: 'u',
+      settledAt: /Z$/,
+    },
+  )
+  t.equal(lines.find(({ callId }) => callId === 'late').costCredits, undefined, 'a call in flight has no cost yet')
+  const october = await ran(command, 'export', '--month', '2026-10')
+  t.match(october.out, [/"callId":"old".*"costCredits":"9000"/])
+  t.equal(october.out.length, 1)
+  for (const args of [['export', '--month', '2026'], ['verify', '--month', '2026-10'], ['burn'], []])
+    await t.rejects(ran(command, ...args), /month|verify, accept or export/)
+})
