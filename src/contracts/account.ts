@@ -1,5 +1,6 @@
 import type { BalanceReading, BudgetWindow } from './ledger.js'
 import type { Nanocredits } from './nanocredits.js'
+import type { HistoryStatus } from './request-history.js'
 
 /** Certainty of the balance: never read, read in the last minutes, or older. */
 export type BalanceState = 'unknown' | 'fresh' | 'stale'
@@ -93,6 +94,7 @@ export interface AccountStatus {
   price: { estimate: Nanocredits; change?: PriceChange }
   /** The newest last. */
   events: readonly AccountEvent[]
+  history: HistoryStatus
 }
 
 /** Segmind's last verdict on the shared key. */

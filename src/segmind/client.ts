@@ -22,6 +22,8 @@ export type { SegmindClientOptions, SegmindObserver } from './options.js'
 export interface SegmindClient extends Upstream {
   /** Requests the account balance once; free of charge. Throws `upstream_*`. */
   balance(): Promise<ReportedBalance>
+  /** Fetches a picture at an address of Segmind's choice, without the key. Rejects if that fails. */
+  fetchOutput(url: string): Promise<Buffer>
   /** Calls of `segment` and `resume` that have not ended. */
   readonly inFlight: number
   readonly breaker: BreakerState
@@ -36,6 +38,7 @@ export interface SegmindClient extends Upstream {
 
 /** Timeout of one status or result request of a job. */
 const POLL_TIMEOUT_MS = 15_000
+const OUTPUT_TIMEOUT_MS = 60_000
 
 /**
  * Creates the client of Segmind's `sam-v2-image` (docs/segmind.md). It resends a call only where
@@ -76,6 +79,7 @@ export function createSegmindClient(options: SegmindClientOptions): SegmindClien
       return track(breaker.run(terms.question, () => send(connection, { image, params, terms }, settings)))
     },
     resume: jobId => track(resumeJob(connection, jobId, settings)),
+    fetchOutput: url => jobsOptions(connection, settings).fetchOutput(url, settings.deadline(OUTPUT_TIMEOUT_MS)),
     async balance() {
       try {
         const balance = balanceFrom(await connection.balance(), context())

@@ -60,12 +60,14 @@ export function openConnection(settings: SegmindClientSettings): SegmindConnecti
   }
 }
 
-function addressOf(baseUrl: string): { origin: string; prefix: string } {
+/** Splits a base URL into origin and path prefix. */
+export function addressOf(baseUrl: string): { origin: string; prefix: string } {
   const { origin, pathname } = new URL(baseUrl)
   return { origin, prefix: pathname.replace(/\/+$/, '') }
 }
 
-function headersOf(apiKey: string): Record<string, string> {
+/** Returns the headers of every request. Throws for a key that a header cannot carry. */
+export function headersOf(apiKey: string): Record<string, string> {
   // Checked once, here, with an error that does not contain the key. undici would throw at every
   // call.
   if (!/^[\x21-\x7e]+$/.test(apiKey)) throw new TypeError('The Segmind key has characters that a header cannot carry.')

@@ -16,6 +16,9 @@ export interface FakeCall {
   connection: number
 }
 
+/** A row of the request history, as Segmind sends it. */
+export type FakeRow = Record<string, unknown> & { request_id: string }
+
 export interface FakeAnswer {
   /** Default 200. */
   status?: number
@@ -33,6 +36,8 @@ export interface FakeAnswer {
   how?: 'answer' | 'reset' | 'cut' | 'stall' | 'hang'
   /** Delays the response until it resolves. */
   after?: Promise<unknown>
+  /** Changes its rows in the request history; no rows for a missing one. Default: one row. */
+  rows?: (row: FakeRow) => FakeRow[]
   /** Course of the job that a v2 call starts. Its picture is `body`, its cost `cost`. */
   job?: FakeJobScript
 }
@@ -60,6 +65,8 @@ interface FakeJob {
 export type FakeScript = (call: FakeCall, index: number) => FakeAnswer | Promise<FakeAnswer>
 
 export const FAKE_COST: Nanocredits = 1_700_000
+const HISTORY = '/inference-request/request-history'
+const SMALL_BODY = 64 * 1024
 const TINY_JPEG = Buffer.from(
   '/9j/2wBDABQODxIPDRQSEBIXFRQYHjIhHhwcHj0sLiQySUBMS0dARkVQWnNiUFVtVkVGZIhlbXd7gYKBTmCNl4x9lnN+gXz/2wBDARUXFx4aHjsh' +
     'ITt8U0ZTfHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHz/wAARCAAIAAgDASIAAhEBAxEB/8QAFQAB' +
@@ -87,6 +94,9 @@ export class FakeSegmind {
   readonly outputs: { key: string | undefined }[] = []
   /** Balance requests with the right key. */
   balanceCalls = 0
+  /** The request history, oldest first, and the paths that were requested. */
+  rows: FakeRow[] = []
+  readonly historyCalls: string[] = []
   /** Requests with another key. */
   unauthorized = 0
   /** Calls in flight, and their maximum so far. */
@@ -108,6 +118,10 @@ export class FakeSegmind {
   #always: FakeScript = () => ({})
   #next: FakeAnswer[] = []
   #nextBalance: FakeAnswer[] = []
+  #nextHistory: FakeAnswer[] = []
+  #pictures = new Map<string, Buffer>()
+  /** Small images that were sent, as base64, by digest. */
+  readonly #images = new Map<string, string>()
   #gate: Promise<void> = Promise.resolve()
   #waiting: { count: number; done: () => void }[] = []
 
@@ -137,6 +151,11 @@ export class FakeSegmind {
   /** Scripts the next balance requests, one reply per request. */
   scriptBalance(...answers: FakeAnswer[]): void {
     this.#nextBalance.push(...answers)
+  }
+
+  /** Scripts the next requests for the history, one reply per request. */
+  scriptHistory(...answers: FakeAnswer[]): void {
+    this.#nextHistory.push(...answers)
   }
 
   /** Holds every later call until the gate is opened. */
@@ -193,11 +212,15 @@ export class FakeSegmind {
       return refuse(request, response, 401, 'Missing Authorization or x-api-key in header')
     }
     if (request.method === 'GET' && request.url?.endsWith('/v1/get-user-credits')) return this.#answerBalance(response)
+    if (request.url?.startsWith(HISTORY)) return this.#answerHistory(request, response)
     if (request.url?.startsWith('/v2/requests/')) return this.#answerPoll(request, response)
     if (!request.url?.match(/\/v[12]\/sam-v2-image$/)) return refuse(request, response, 404, 'Model not found')
     if (request.method !== 'POST') return refuse(request, response, 405, 'Method not allowed')
-    const call = readCall(request, await bytesOf(request), this.#sockets.get(request.socket) ?? 0)
+    const body = await bytesOf(request)
+    const call = readCall(request, body, this.#sockets.get(request.socket) ?? 0)
     if (typeof call === 'string') return refuse(request, response, call === 'Invalid content type' ? 406 : 400, call)
+    if (body.length <= SMALL_BODY)
+      this.#images.set(call.image.digest, (parseJson(body.toString()) as { image: string }).image)
     await this.#answerCall(call, request, response)
   }
 
@@ -216,6 +239,7 @@ export class FakeSegmind {
     const cost = answer.cost ?? (paid ? FAKE_COST : 0)
     this.billed += cost
     this.remaining -= cost
+    this.#addRow(`fake-${index + 1}`, call, answer, cost)
     const usual = {
       'x-remaining-credits': formatCredits(this.remaining),
       'x-request-id': `fake-${index + 1}`,
@@ -251,6 +275,7 @@ export class FakeSegmind {
       job.isBilled = true
       this.billed += cost
       this.remaining -= cost
+      this.#addRow(job.id, job.call, job.answer, cost)
     }
     const { job: script = {} } = job.answer
     const output = 'output' in script ? script.output : `${this.url}/outputs/${job.id}.jpg`
@@ -258,10 +283,49 @@ export class FakeSegmind {
     return { status: 'COMPLETED', output, metrics: money }
   }
 
+  #addRow(id: string, call: FakeCall, answer: FakeAnswer, cost: Nanocredits): void {
+    const row = {
+      request_id: id,
+      model_name: 'sam-v2-image',
+      model_status: cost > 0 ? 'COMPLETED' : 'FAILED',
+      credits_deduction: Number(formatCredits(cost)),
+      request_body: { image: this.#images.get(call.image.digest) ?? 'https://fake.invalid/in.jpg', ...call.fields },
+      generation_url: cost > 0 ? `${this.url}/outputs/${id}.jpg` : null,
+      latency_ms: 1700,
+      model_created: new Date(call.at).toISOString(),
+    }
+    this.#pictures.set(id, (answer.body as Buffer | undefined) ?? fakePicture(call))
+    this.rows.push(...(answer.rows?.(row) ?? [row]))
+  }
+
+  #answerHistory(request: IncomingMessage, response: ServerResponse): void {
+    const path = request.url ?? ''
+    this.historyCalls.push(path)
+    const scripted = this.#nextHistory.shift()
+    if (scripted) {
+      perform(scripted, {}, scripted.body ?? '', request, response)
+      return
+    }
+    const { pathname, searchParams } = new URL(path, this.url)
+    const id = pathname.slice(HISTORY.length + 1)
+    const found = this.rows.filter(row => row.request_id === id)
+    if (id) {
+      if (found.length > 0) sendJson(response, 200, { data: found })
+      else refuse(request, response, 404, 'Request not found')
+      return
+    }
+    const [page, size] = [Number(searchParams.get('page')), Number(searchParams.get('per_page'))]
+    const data = this.rows.toReversed().slice((page - 1) * size, page * size)
+    sendJson(response, 200, { total: this.rows.length, page, data })
+  }
+
   #answerOutput(request: IncomingMessage, response: ServerResponse): void {
     this.outputs.push({ key: request.headers['x-api-key'] as string | undefined })
-    const job = this.#jobs.get(/([\w-]+)\.jpg$/.exec(request.url ?? '')?.[1] ?? '')
-    if (!job) refuse(request, response, 404, 'no such output')
+    const id = /([\w-]+)\.jpg$/.exec(request.url ?? '')?.[1] ?? ''
+    const job = this.#jobs.get(id)
+    const picture = this.#pictures.get(id)
+    if (picture) response.end(picture)
+    else if (!job) refuse(request, response, 404, 'no such output')
     else response.end((job.answer.body as Buffer | undefined) ?? fakePicture(job.call))
   }
 

@@ -40,6 +40,8 @@ export interface TestGatewayOptions {
   tracing?: Pick<Tracing, 'finished'> | undefined
   /** The clock of the machine. */
   now?: Clock
+  /** Reads the request history of the upstream, as often as this. Default: not at all. */
+  historyTimes?: { everyMs: number; spacingMs: number }
   /** Data folder that is kept. Default: a new folder that is removed with the gateway. */
   dataDir?: string
 }
@@ -103,6 +105,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
     SEGMIND_API_KEY: upstream.apiKey,
     SHUTDOWN_TIMEOUT_MS: '10000',
     LOG_LEVEL: 'debug',
+    ...(options.historyTimes && { SEGMIND_HISTORY_URL: upstream.url }),
     ...(options.redisUrl ? { REDIS_URL: options.redisUrl } : {}),
     ...options.env,
   })
@@ -115,6 +118,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
     log: createLog(settings.log.level, log),
     upstream: { baseUrl: upstream.url, apiKey: upstream.apiKey },
     tracing: options.tracing,
+    historyTimes: options.historyTimes,
     segmenter: options.segmenter ?? createPlainSegmenter(),
     site,
     ...defined({ now: options.now }),
