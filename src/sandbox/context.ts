@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Clock } from '../contracts/clock.js'
 import { defined } from '../contracts/defined.js'
 import type { Account } from './account.js'
+import type { RequestLog } from './request-log.js'
 import { collectParts, type Fields, parseInput, type Rejection, type SegmentInput } from './segment-input.js'
 import type { Outcome, Segmenter } from './segmenter.js'
 import { type Api, SIMULATED_ERRORS, type Triggers } from './triggers.js'
@@ -9,6 +10,7 @@ import { type Api, SIMULATED_ERRORS, type Triggers } from './triggers.js'
 /** Dependencies of the image routes and of v2 jobs. */
 export interface SandboxContext {
   account: Account
+  requests: RequestLog
   segmenter: Segmenter
   /** Added to the duration of each segmentation. */
   latencyMs: number

@@ -41,6 +41,12 @@ export class ExpiringMap<Value> {
     return this.#entries.get(key)?.value
   }
 
+  /** Returns all values, the oldest first. */
+  values(): Value[] {
+    this.#evict()
+    return [...this.#entries.values()].map(({ value }) => value)
+  }
+
   #evict(): void {
     for (const [key, { bytes, expiresAt }] of this.#entries) {
       const fits = this.#entries.size <= this.#limits.maxEntries && this.#bytes <= this.#limits.maxBytes

@@ -31,28 +31,32 @@ export async function handleImage(
   if (status !== undefined) return sendSimulatedError(context, reply, status)
   if (!context.account.reserve()) return reply.code(406).send({ error: 'Insufficient credits' })
   const outcome = await segment(context, input)
+  const id = randomUUID()
+  const { row } = input.triggers
   if (outcome.kind !== 'answered') {
     context.account.release()
+    context.requests.add({ id, startedAt, row })
     return outcome.kind === 'refused'
       ? reply.code(422).send({ error: outcome.message })
       : reply.code(500).send({ error: 'Internal Polling Error' })
   }
   const cost = costOf(input.image, input.question)
   context.account.charge(cost)
+  context.requests.add({ id, startedAt, cost, outputId: id, row }, Buffer.from(outcome.jpeg))
   const seconds = (context.now() - startedAt) / 1000
-  addBillHeaders(reply, { cost, remaining: context.account.balance, seconds })
+  addBillHeaders(reply, { id, cost, remaining: context.account.balance, seconds })
   const body = encodeBody(reply, Buffer.from(outcome.jpeg), input)
   return disruption ? breakConnection(disruption, reply, body) : reply.send(body)
 }
 
 function addBillHeaders(
   reply: FastifyReply,
-  bill: { cost: Nanocredits; remaining: Nanocredits; seconds: number },
+  bill: { id: string; cost: Nanocredits; remaining: Nanocredits; seconds: number },
 ): void {
   reply.headers({
     'x-cost': formatCredits(bill.cost),
     'x-remaining-credits': formatCredits(bill.remaining),
-    'x-request-id': randomUUID(),
+    'x-request-id': bill.id,
     'x-generation-time': bill.seconds.toFixed(3),
   })
 }

@@ -143,7 +143,10 @@ export class JobQueue {
     const times = { queuedMs: startedAt - job.queuedAt, inferenceMs: this.#context.now() - startedAt }
     this.#open.delete(job.id)
     this.#openBytes -= job.input.image.length
-    this.#finished.set(job.id, { ...this.#finish(job.input, outcome), times })
+    const end = this.#finish(job.input, outcome)
+    this.#finished.set(job.id, { ...end, times })
+    const bill = end.status === 'COMPLETED' ? { cost: end.cost, outputId: end.outputId } : {}
+    this.#context.requests.add({ id: job.id, startedAt, row: job.input.triggers.row, ...bill })
   }
 
   async #segment(input: SegmentInput): Promise<Outcome> {

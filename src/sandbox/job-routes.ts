@@ -6,7 +6,7 @@ import type { CompletedJob, FailedJob, JobQueue, JobTimes } from './job-queue.js
 /** Path of the outputs. Requests need no key. */
 export const OUTPUTS_PATH = '/outputs'
 
-const EXTENSION = '.jpg'
+export const EXTENSION = '.jpg'
 
 /** Response form of a polling route: v1 has one route for status and result, v2 has two. */
 export type JobView = 'v1' | 'status' | 'result'
@@ -55,12 +55,12 @@ export async function handleJob(
 
 /** Sends the picture of a job. */
 export async function handleOutput(
-  jobs: JobQueue,
+  outputs: Pick<JobQueue, 'output'>,
   request: FastifyRequest<{ Params: { name: string } }>,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const { name } = request.params
-  const output = name.endsWith(EXTENSION) ? jobs.output(name.slice(0, -EXTENSION.length)) : undefined
+  const output = name.endsWith(EXTENSION) ? outputs.output(name.slice(0, -EXTENSION.length)) : undefined
   if (!output) return reply.code(404).send({ error: 'Output not found' })
   reply.type('image/jpeg')
   return output.isCut ? breakConnection('cut', reply, output.jpeg) : reply.send(output.jpeg)
@@ -102,7 +102,7 @@ function timeMetrics({ queuedMs, inferenceMs }: JobTimes) {
 }
 
 /** Returns the origin that the client used. An HTTP/1.0 request may have no `Host`. */
-function originOf(request: FastifyRequest): string {
+export function originOf(request: FastifyRequest): string {
   const { host } = request.headers
   return host !== undefined && /^[\w.:[\]-]+$/.test(host) ? `http://${host}` : request.server.listeningOrigin
 }

@@ -8,9 +8,11 @@ import type { Clock } from '../contracts/clock.js'
 import { fromCredits, type Nanocredits, toCredits } from '../contracts/nanocredits.js'
 import { Account } from './account.js'
 import type { SandboxContext } from './context.js'
+import { HISTORY_PATH, handleHistory, handleHistoryOf } from './history-routes.js'
 import { handleImage } from './image-route.js'
 import { JobQueue } from './job-queue.js'
 import { handleJob, handleOutput, handleSubmission, type JobView, OUTPUTS_PATH } from './job-routes.js'
+import { RequestLog } from './request-log.js'
 import { type Segmenter, WorkerSegmenter } from './segmenter.js'
 
 export interface SandboxOptions {
@@ -65,6 +67,7 @@ const ALLOWED_METHODS: readonly (readonly [path: RegExp, methods: string])[] = [
   [/^\/v[12]\/requests\/[^/]+$/, 'GET, HEAD'],
   [/^\/v2\/requests\/[^/]+\/status$/, 'GET, HEAD'],
   [/^\/outputs\/[^/]+$/, 'GET, HEAD'],
+  [/^\/inference-request\/request-history(\/[^/]+)?$/, 'GET, HEAD'],
 ]
 
 /**
@@ -77,7 +80,8 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const closing = new AbortController()
   setMaxListeners(0, closing.signal) // each wait adds a listener
   const account = new Account(fromCredits(credits))
-  const context: SandboxContext = { account, segmenter, latencyMs, now, wait, closing: closing.signal }
+  const requests = new RequestLog(now)
+  const context: SandboxContext = { account, requests, segmenter, latencyMs, now, wait, closing: closing.signal }
   const jobs = new JobQueue(context)
   const counters = { requests: 0 }
   const app = buildApp({ context, jobs, apiKey, counters })
@@ -165,7 +169,12 @@ function addReadRoutes(app: FastifyInstance, { context, jobs }: AppParts, onRequ
   for (const [path, view] of views) {
     app.get<{ Params: { id: string } }>(path, { onRequest }, (request, reply) => handleJob(jobs, view, request, reply))
   }
-  app.get<{ Params: { name: string } }>(`${OUTPUTS_PATH}/:name`, (request, reply) => handleOutput(jobs, request, reply))
+  app.get(HISTORY_PATH, { onRequest }, (request, reply) => handleHistory(context.requests, request, reply))
+  app.get(`${HISTORY_PATH}/:id`, { onRequest }, (request, reply) => handleHistoryOf(context.requests, request, reply))
+  const outputs = { output: (id: string) => jobs.output(id) ?? context.requests.output(id) }
+  app.get<{ Params: { name: string } }>(`${OUTPUTS_PATH}/:name`, (request, reply) =>
+    handleOutput(outputs, request, reply),
+  )
 }
 
 type KeyCheck = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply | undefined>

@@ -13,6 +13,8 @@ export interface Triggers {
   format?: 'garbage' | 'base64-text' | 'data-uri'
   /** Fails the job. */
   fails?: true
+  /** Course of its row in the request history. `null`: its cost is null for a minute. */
+  row?: 'late' | 'missing' | 'doubled' | 'null'
 }
 
 export interface SimulatedError {
@@ -74,6 +76,10 @@ function readTrigger(name: string, value: string | undefined): Triggers | undefi
   if (name === 'delay') {
     const delayMs = /^\d{1,6}$/.test(value ?? '') ? Number(value) : Number.NaN
     return delayMs <= MAX_DELAY_MS ? { delayMs } : undefined
+  }
+  if (name === 'row') {
+    const row = (['late', 'missing', 'doubled', 'null'] as const).find(each => each === value)
+    return row && { row }
   }
   if (value !== undefined) return undefined
   if (name === 'cut' || name === 'hang' || name === 'reset') return { disruption: name }

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { Account, costOf, ESTIMATE } from '../../src/sandbox/account.js'
 import type { SandboxContext } from '../../src/sandbox/context.js'
 import { type CompletedJob, type JobLimits, JobQueue } from '../../src/sandbox/job-queue.js'
+import { RequestLog } from '../../src/sandbox/request-log.js'
 import { parseInput, type SegmentInput } from '../../src/sandbox/segment-input.js'
 import { WorkerSegmenter } from '../../src/sandbox/segmenter.js'
 import { eventually } from '../support/eventually.js'
@@ -16,6 +17,7 @@ function start(t: Test, { credits = INITIAL_BALANCE, latencyMs = 0, ...limits }:
   const clock = { now: 10_000 }
   const waits: { milliseconds: number; end: () => void }[] = []
   const context: SandboxContext = {
+    requests: new RequestLog(Date.now),
     account: new Account(credits),
     segmenter: new WorkerSegmenter(crashingWorker),
     latencyMs,

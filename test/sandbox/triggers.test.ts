@@ -3,6 +3,7 @@ import { readTriggers } from '../../src/sandbox/triggers.js'
 
 const accepted = [
   { text: 'a cat', prompt: 'a cat', triggers: {} },
+  { text: 'sandbox:row=late a cat', prompt: 'a cat', triggers: { row: 'late' } },
   { text: 'sandbox:cut', prompt: undefined, triggers: { disruption: 'cut' } },
   { text: 'sandbox:status=429 a cat', prompt: 'a cat', triggers: { status: '429' } },
   { text: 'a sandbox:delay=50; cat', prompt: 'a cat', triggers: { delayMs: 50 } },
@@ -26,6 +27,7 @@ for (const text of [
   'sandbox:delay=x',
   'sandbox:delay=900000',
   'sandbox:cut=1',
+  'sandbox:row=never',
   'sandbox:status=constructor',
 ]) {
   t.test(`"${text}" is an unknown trigger`, async t => {
