@@ -1,13 +1,14 @@
 import type { AccountStatus } from '../contracts/account.js'
 import { defined } from '../contracts/defined.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
+import type { HistoryStatus } from '../contracts/request-history.js'
 import { timeOfDay } from '../credits/account/runway.js'
 import type { Accounts } from '../credits/accounts.js'
 
 /** Collects the account facts that operators see. */
 export function accountStatusOf(
   { account }: Accounts,
-  { reserve, timeZone }: { reserve: Nanocredits; timeZone: string },
+  { reserve, timeZone, history }: { reserve: Nanocredits; timeZone: string; history: HistoryStatus },
 ): AccountStatus {
   const { balance, state, price, burn, runway, reconciler } = account
   const { record } = reconciler
@@ -21,5 +22,6 @@ export function accountStatusOf(
     ...(record && { agreed: { at: record.anchor.at, drift: record.drift, topUps: record.topUps } }),
     price: { estimate: price.current(), ...defined({ change: price.change }) },
     events: record?.events ?? [],
+    history,
   }
 }

@@ -17,17 +17,20 @@ import type { QuoteParts } from '../segment/quote.js'
 import { createOperatorCheck } from '../teams/operator-key.js'
 import type { Gauges } from '../telemetry/metrics.js'
 import { accountStatusOf } from './account-status.js'
-import type { GatewayParts } from './build.js'
+import type { GatewayParts as BuiltParts } from './build.js'
 import { createAuditRecorder, purgeAllResults, purgeResult } from './operator-actions.js'
 import { cacheTiers, createOverview } from './operator-overview.js'
 import { createTeamsAdmin } from './operator-teams.js'
+import type { OpenHistory } from './request-history.js'
+
+type GatewayParts = BuiltParts & { requestHistory: OpenHistory }
 
 /** Collects the parts that the HTTP shell uses. */
 export function appPartsOf(parts: GatewayParts): Omit<AppParts, 'site'> {
   const { settings, accounts, teams, testMode, observer, lifecycle, store, client, now } = parts
   const signedUrls = createSignedUrls(parts)
   const statements = createStatements(parts)
-  const credits = () => accountStatusOf(accounts, settings.credits)
+  const credits = () => accountStatusOf(accounts, { ...settings.credits, history: parts.requestHistory.status })
   const statement = (month: string, team?: string) => statements.read(month, team)
   const currentMonth = () => accounts.calendar.windows(now()).month
   return {
@@ -185,13 +188,14 @@ export function gaugesOf(parts: GatewayParts): Gauges {
     unsavedSteps: () => accounts.unsaved.size,
     unsavedResults: () => ({ results: results.unsaved.size, bytes: results.unsaved.bytes }),
     breakerOpen: () => client.breaker !== 'closed',
+    historyState: () => parts.requestHistory.status.state,
   }
 }
 
 /**
  * Builds the recovery of a job whose process died: it polls the job, books it and keeps its result.
  */
-export function createResume(parts: GatewayParts): (entry: LedgerEntry) => Promise<void> {
+export function createResume(parts: BuiltParts): (entry: LedgerEntry) => Promise<void> {
   const pipeline = pipelinePartsOf(parts)
   return async ({ callId, at, resultId, purchase }) => {
     const call = await parts.accounts.ledger.find(callId, at)
@@ -199,7 +203,7 @@ export function createResume(parts: GatewayParts): (entry: LedgerEntry) => Promi
   }
 }
 
-function pipelinePartsOf(parts: GatewayParts): QuoteParts {
+function pipelinePartsOf(parts: BuiltParts): QuoteParts {
   const { settings, accounts, slots } = parts
   const { maxPixels, pixelDigest } = settings.images
   return {

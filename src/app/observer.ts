@@ -8,7 +8,9 @@ import type { LedgerEntry, LedgerLoss, LedgerState, LedgerStep, SettledCall } fr
 import { formatCredits, type Nanocredits, toCredits } from '../contracts/nanocredits.js'
 import type { ResultLossReason, RetryReason, SharedFlightRole } from '../contracts/observer.js'
 import type { FinishedRequest } from '../contracts/records.js'
+import type { HistoryStatus } from '../contracts/request-history.js'
 import type { CacheKey, Result } from '../contracts/types.js'
+import type { HistoryObserver } from '../credits/history/ports.js'
 import type { CreditsObserver } from '../credits/observer.js'
 import type { Mismatch } from '../credits/wholeness/verify.js'
 import type { WholenessObserver } from '../credits/wholeness/wholeness.js'
@@ -40,6 +42,7 @@ export class GatewayObserver
     AlertObserver,
     CreditsObserver,
     FlightObserver,
+    HistoryObserver,
     RequestObserver,
     ResultObserver,
     SegmindObserver,
@@ -211,6 +214,21 @@ export class GatewayObserver
   orphanSettled({ callId, team, requestId, resultId, jobId }: LedgerEntry, fate: string): void {
     this.#options.metrics.counters.orphans.inc({ fate })
     this.#options.log.warn({ callId, team, requestId, resultId, jobId, fate }, 'settled a call of a dead process')
+  }
+
+  historyStateChanged({ state, lastError }: Pick<HistoryStatus, 'state' | 'lastError'>): void {
+    const { log } = this.#options
+    if (state === 'off') log.warn({ error: lastError?.text }, "Segmind's request history refuses; not used for a day")
+    else log.info({ requestHistory: state, error: lastError?.text }, "state of Segmind's request history changed")
+  }
+
+  callLearned({ callId, team, requestId, resultId, state }: LedgerEntry, cost: Nanocredits): void {
+    const fields = { callId, team, requestId, resultId, before: state, cost: formatCredits(cost) }
+    this.#options.log.info(fields, "learned the cost of a call from Segmind's request history")
+  }
+
+  pictureNotFetched({ callId, resultId }: LedgerEntry, error: unknown): void {
+    this.#options.log.warn({ callId, resultId, err: error }, 'a lost picture could not be fetched')
   }
 
   alertDelivered(note: AlertNote): void {

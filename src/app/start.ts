@@ -6,6 +6,7 @@ import { readSite } from '../http/site/site.js'
 import { buildGateway, type Closers, type GatewayOptions } from './build.js'
 import { drain, type Unfinished, unfinishedOf } from './drain.js'
 import { appPartsOf, createResume, gaugesOf } from './expose.js'
+import { type HistoryTimes, openRequestHistory } from './request-history.js'
 
 /**
  * Connections that wait to be accepted. Beyond it the kernel drops them, and clients try again after
@@ -32,10 +33,13 @@ const CLOSE_TIMEOUT_MS = 3_000
  * Starts the gateway; resolves once it accepts requests. When it cannot start, closes what was
  * opened and rejects.
  */
-export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+export async function startGateway(
+  options: GatewayOptions & { historyTimes?: HistoryTimes | undefined },
+): Promise<Gateway> {
   const closers: Closers = []
   try {
-    const parts = await buildGateway(options, closers)
+    const built = await buildGateway(options, closers)
+    const parts = { ...built, requestHistory: openRequestHistory(options, built, closers) }
     parts.metrics.observe(gaugesOf(parts))
     const { host, port, metricsHost, metricsPort } = options.settings.server
     const site = options.site ?? (await readSite())

@@ -79,6 +79,18 @@ export const SETTINGS = {
       'v1',
       'API of Segmind: v1 waits for the response, v2 submits a job and polls it.',
     ),
+    history: setting(
+      'SEGMIND_HISTORY',
+      oneOf('auto', 'off'),
+      'auto',
+      "Read Segmind's request history: exact costs of unknown calls, spending by others, lost pictures.",
+    ),
+    historyUrl: setting(
+      'SEGMIND_HISTORY_URL',
+      httpUrl,
+      'https://api.spotprod.segmind.com',
+      'Base URL of the request history. With another SEGMIND_BASE_URL it is read only where this is set too.',
+    ),
     timeoutMs: setting(
       'SEGMIND_TIMEOUT_MS',
       wholeNumber(1, HOUR_MS),

@@ -228,7 +228,7 @@ async function bookFailure({ error, bill }: UpstreamFailure, reservation: Reserv
 }
 
 /** Builds the cached form of Segmind's picture. */
-function toResult(
+export function toResult(
   { body, contentType, bill }: { body: Buffer; contentType: string; bill: Bill },
   known: Pick<Result, 'cost' | 'storedAt' | 'boughtBy' | 'image' | 'overlayMask' | 'scope' | 'answers'>,
 ): Result {

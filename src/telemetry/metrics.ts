@@ -3,6 +3,7 @@ import type { BudgetStanding, Burn, CreditStateName, SharedKeyState } from '../c
 import type { BalanceReading, LedgerState } from '../contracts/ledger.js'
 import { type Nanocredits, toCredits } from '../contracts/nanocredits.js'
 import type { CacheTier } from '../contracts/overview.js'
+import type { HistoryState } from '../contracts/request-history.js'
 import { counters, PREFIX, startTeamsAtZero } from './counters.js'
 
 /** Buckets: cache hits take milliseconds, purchases seconds, cold starts minutes. */
@@ -33,6 +34,7 @@ export interface Gauges {
   unsavedSteps(): number
   unsavedResults(): { results: number; bytes: number }
   breakerOpen(): boolean
+  historyState(): HistoryState
 }
 
 /**
@@ -72,6 +74,7 @@ function histograms(register: Registry) {
 
 const LEDGER_STATES = ['ok', 'lost', 'evictable'] as const
 const STATES = ['normal', 'reserve', 'empty'] as const
+const HISTORY_STATES = ['on', 'off', 'probing'] as const
 
 type GaugeValue = [labels: Record<string, string>, value: number | undefined]
 
@@ -174,6 +177,9 @@ function registerCredits({ gauge, single }: Makers, gauges: Gauges): void {
     const state = gauges.sharedKey()
     return state && Number(state === 'accepted')
   })
+  gauge(`${PREFIX}_request_history_state`, "1 for the current state of Segmind's request history.", ['state'], () =>
+    HISTORY_STATES.map(state => [{ state }, Number(state === gauges.historyState())]),
+  )
   gauge('segmind_credit_burn_credits_per_second', 'Credits spent per second, by window.', ['window'], () =>
     Object.entries(gauges.burn()).map(([window, rate]) => [{ window }, rate === undefined ? undefined : rate / 1e9]),
   )

@@ -64,6 +64,8 @@ t.test('an empty environment gives the documented defaults and the sandbox', asy
     segmind: {
       apiKey: undefined,
       baseUrl: 'https://api.segmind.com',
+      history: 'auto',
+      historyUrl: 'https://api.spotprod.segmind.com',
       api: 'v1',
       timeoutMs: 120_000,
       retryServerErrors: true,

@@ -144,6 +144,7 @@ t.test('gauges of one scrape share a read, and the next scrape reads again', asy
     unsavedSteps: () => 0,
     unsavedResults: () => ({ results: 0, bytes: 0 }),
     breakerOpen: () => false,
+    historyState: () => 'on',
     cache: async () => {
       reads.cache++
       return []

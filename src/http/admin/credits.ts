@@ -1,8 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import type { AccountStatus, ImplausibleFigure } from '../../contracts/account.js'
 import { toCredits } from '../../contracts/nanocredits.js'
+import type { HistoryStatus } from '../../contracts/request-history.js'
 
 const EVENTS_SHOWN = 50
+const FOREIGN_SHOWN = 20
 const HOUR_SECONDS = 3_600
 
 /** Adds `GET /admin/credits`: the shared account, with amounts in credits and times in ISO 8601. */
@@ -10,7 +12,17 @@ export function addCreditsRoute(admin: FastifyInstance, credits: () => AccountSt
   admin.get('/credits', async () => accountToJson(credits()))
 }
 
-export function accountToJson({ balance, state, reserve, burn, runway, agreed, price, events }: AccountStatus) {
+export function accountToJson({
+  balance,
+  state,
+  reserve,
+  burn,
+  runway,
+  agreed,
+  price,
+  events,
+  history,
+}: AccountStatus) {
   const { remaining, at } = balance
   return {
     balance: {
@@ -47,6 +59,18 @@ export function accountToJson({ balance, state, reserve, burn, runway, agreed, p
         credits: toCredits(amount),
         ...(implausible && { implausible: figureToJson(implausible) }),
       })),
+    history: historyToJson(history),
+  }
+}
+
+function historyToJson({ state, since, lastError, foreign }: HistoryStatus) {
+  return {
+    state,
+    ...(since !== undefined && { since: toTime(since) }),
+    ...(lastError && { lastError: { at: toTime(lastError.at), text: lastError.text } }),
+    foreign: foreign
+      .slice(0, FOREIGN_SHOWN)
+      .map(({ at, cost, ...spend }) => ({ at: toTime(at), ...spend, credits: toCredits(cost) })),
   }
 }
 
