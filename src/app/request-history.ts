@@ -45,6 +45,7 @@ export function openRequestHistory(
       historyStateChanged: status => observer.historyStateChanged(status),
       callLearned: (entry, cost) => {
         accounts.allowance.forget(entry.team)
+        void accounts.account.reconciler.refresh()
         observer.callLearned(entry, cost)
       },
       pictureNotFetched: (entry, error) => observer.pictureNotFetched(entry, error),

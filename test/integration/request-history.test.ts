@@ -182,6 +182,38 @@ t.test('late, unfinished and doubled rows are waited for and counted once', asyn
   await booked(gateway, { chargedCredits: 0.001580093, unknownCalls: 0, paidCalls: 1 })
 })
 
+t.test('rows that land after the balance was compared move the drift back', async t => {
+  const { gateway, later } = await start(t)
+  const { upstream } = gateway
+  const hidden: FakeRow[] = []
+  const rows = (row: FakeRow) => {
+    hidden.push(row)
+    return []
+  }
+  const drift = (expected: number) =>
+    eventually(`the drift is not ${expected}`, async () => {
+      return (await credits(gateway)).reconciled?.driftCredits === expected
+    })
+  await gateway.segment({ prompt: 'first' })
+  await drift(0)
+  upstream.script({ ...CUT, rows }, { ...CUT, rows })
+  for (const prompt of ['lost', 'lost too']) await gateway.segment({ prompt })
+  later(4 * MINUTE_MS)
+  await gateway.segment({ prompt: 'fourth' })
+  await drift(-0.000839814)
+  upstream.rows.push(...hidden)
+  await booked(gateway, { chargedCredits: 0.006560186, unknownCalls: 0 })
+  await drift(0)
+  await gateway.segment({ prompt: 'fifth' })
+  await booked(gateway, { chargedCredits: 0.008260186 })
+  await drift(0)
+  const { events } = await credits(gateway)
+  t.same(
+    events.map(({ kind }) => kind),
+    ['unknown', 'unknown', 'unknown'],
+  )
+})
+
 t.test('a call charged by estimate gets its exact cost', async t => {
   const { gateway } = await start(t)
   await gateway.segment({ prompt: 'first' })
@@ -236,10 +268,14 @@ t.test('a history that refuses is switched off for a day, once, and tried again 
   t.equal(upstream.historyCalls.length, 5)
   t.match(await credits(gateway), { history: { lastError: { text: /403/ } } })
   t.match(await gateway.metrics(), /segmind_gateway_request_history_state\{state="off"\} 1/)
-  later(25 * HOUR_MS)
-  await eventually('it is not tried again', () => upstream.historyCalls.length === 6)
-  later(25 * HOUR_MS)
-  await isOn(gateway)
+  later(23 * HOUR_MS)
+  t.match(await credits(gateway), { history: { state: 'off' } })
+  t.equal(upstream.historyCalls.length, 5)
+  await eventually('it is not on', async () => {
+    later(HOUR_MS)
+    return (await credits(gateway)).history.state === 'on'
+  })
+  t.equal(upstream.historyCalls.length, 7)
   t.equal(gateway.log().filter(({ msg }) => /refuses; not used for a day/.test(msg)).length, 1)
 })
 

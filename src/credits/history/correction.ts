@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { LedgerEntry, RecordStore } from '../../contracts/store.js'
-import { ACCOUNT_KEY, type AccountRecord, MAX_EVENTS, readAccount } from '../account/record.js'
+import { ACCOUNT_KEY, type AccountRecord, readAccount, withEvent } from '../account/record.js'
 
 /** A call whose end was changed after the balance may have been reconciled with its former end. */
 export interface Correction {
@@ -9,6 +9,8 @@ export interface Correction {
   /** 0 for an unknown call: it was removed. */
   cost: number
   at: number
+  /** The sequence of the ledger after the change. */
+  sequence: number
   /** The month of `at` in `BUDGET_TIMEZONE`. */
   month: string
 }
@@ -28,11 +30,14 @@ export async function recordCorrection(records: RecordStore, correction: Correct
   }
 }
 
-/** Returns undefined if the call ended after the last reconciliation, which therefore lacks it. */
-export function corrected(record: AccountRecord, { entry, cost, at, month }: Correction): AccountRecord | undefined {
+/** Returns undefined if the last reconciliation lacks the call, or has its exact cost already. */
+export function corrected(
+  record: AccountRecord,
+  { entry, cost, at, sequence, month }: Correction,
+): AccountRecord | undefined {
   const { anchor } = record
   const { settled, state } = entry
-  if (!settled || settled.settledAt > anchor.at) return undefined
+  if (!settled || settled.settledAt > anchor.at || anchor.sequence >= sequence) return undefined
   const more = cost - settled.cost
   const reading = { remaining: anchor.remaining, at: anchor.at }
   const sums = record.months[month] ?? { opening: reading, closing: reading, topUps: 0, booked: 0, drift: 0 }
@@ -40,6 +45,8 @@ export function corrected(record: AccountRecord, { entry, cost, at, month }: Cor
   const event = { id: randomUUID(), at, month, kind, amount: -more } as const
   return {
     ...record,
+    // A balance that was requested before is compared with the former amounts, so it is not used.
+    movedAt: at,
     anchor: {
       ...anchor,
       spent: anchor.spent + more,
@@ -48,6 +55,6 @@ export function corrected(record: AccountRecord, { entry, cost, at, month }: Cor
     },
     drift: record.drift - more,
     months: { ...record.months, [month]: { ...sums, booked: sums.booked + more, drift: sums.drift - more } },
-    events: more === 0 ? record.events : [...record.events, event].slice(-MAX_EVENTS),
+    events: more === 0 ? record.events : withEvent(record.events, event),
   }
 }

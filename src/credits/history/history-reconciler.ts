@@ -200,21 +200,29 @@ export class HistoryReconciler {
     if (cost === undefined || !current || (current.state !== 'unknown' && !isEstimatedWithId(current))) return false
     if (current.state === 'unknown') await this.#rescue(current, row, cost)
     const at = now()
-    await this.#end(current, row, { cost, at })
-    await recordCorrection(records, { entry: current, cost, at, month: calendar.windows(at).month })
+    const sequence = await this.#end(current, row, { cost, at })
+    if (sequence === undefined) return false
+    await recordCorrection(records, { entry: current, cost, at, sequence, month: calendar.windows(at).month })
     observer.callLearned(current, cost)
     return true
   }
 
-  /** The ledger keeps a charged call, so a call that was charged by estimate and cost nothing gets the cost 0. */
+  /**
+   * Returns the sequence of the ledger afterwards; undefined if another process ended the call first. The
+   * ledger keeps charged calls, so one that was charged by estimate and cost nothing gets the cost 0.
+   */
   async #end(
     entry: LedgerEntry,
     { requestId }: HistoryRow,
     { cost, at }: { cost: Nanocredits; at: number },
-  ): Promise<void> {
+  ): Promise<number | undefined> {
     const { ledger, observer } = this.#options
     const { state, settled, ...call } = entry
-    if (state === 'unknown' && cost === 0) return ledger.release(call)
+    if (state === 'unknown' && cost === 0) {
+      await ledger.release(call)
+      const [left, { sequence }] = await Promise.all([ledger.entry(call.day, call.callId), ledger.totals()])
+      return left ? undefined : sequence
+    }
     const end = {
       outcome: 'charged',
       cost,
@@ -222,10 +230,13 @@ export class HistoryReconciler {
       settledAt: at,
       upstreamRequestId: requestId,
     } as const
-    await ledger.settle(call, end)
+    const { sequence } = await ledger.settle(call, end)
+    const ended = await ledger.entry(call.day, call.callId)
+    if (ended?.settled?.costSource !== 'history' || ended.settled.settledAt !== at) return undefined
     const more = state === 'unknown' ? cost : cost - (settled?.cost ?? 0)
     // Counters cannot fall.
     if (more > 0) observer.callBooked(call.team, 'charged', more)
+    return sequence
   }
 
   /** Only a picture that is certainly the call's own may enter the cache: a wrong one would stay there. */

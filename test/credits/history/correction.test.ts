@@ -31,7 +31,7 @@ const see = (before: AccountRecord | undefined, remaining: number, at: number, s
   reconcile(
     before,
     { remaining, at, month: MONTH, totals: seen, overlap: 0, unknown: [], claims: [] },
-    { maxCost: 1000, newId: () => `${at}` },
+    { maxCost: 1000, estimate: 100, newId: () => `${at}` },
   )
 
 t.test('a corrected cost moves drift to the booked amounts, and the next comparison agrees', async t => {
@@ -39,7 +39,13 @@ t.test('a corrected cost moves drift to the booked amounts, and the next compari
   // Booked 200, while the balance fell by 170.
   const before = see(first, 9_830, 100, totals(200, 1, 1, 2)).record as AccountRecord
   t.equal(before.drift, -30)
-  const after = corrected(before, { entry: entry(200, 50), cost: 170, at: 200, month: MONTH }) as AccountRecord
+  const after = corrected(before, {
+    entry: entry(200, 50),
+    cost: 170,
+    at: 200,
+    sequence: 3,
+    month: MONTH,
+  }) as AccountRecord
   t.equal(after.drift, 0)
   const next = see(after, 9_830, 300, totals(170, 1, 0, 3))
   t.notOk(next.event)
@@ -52,12 +58,20 @@ t.test('a corrected cost moves drift to the booked amounts, and the next compari
 t.test('a call that was removed leaves the counts', async t => {
   const first = see(undefined, 10_000, 0, totals(0, 0, 0, 0)).record
   const before = see(first, 10_000, 100, totals(200, 1, 1, 2)).record as AccountRecord
-  const after = corrected(before, { entry: entry(200, 50), cost: 0, at: 200, month: MONTH }) as AccountRecord
+  const after = corrected(before, {
+    entry: entry(200, 50),
+    cost: 0,
+    at: 200,
+    sequence: 3,
+    month: MONTH,
+  }) as AccountRecord
   t.match(after, { drift: 0, anchor: { calls: 0, estimatedCalls: 0, spent: 0 } })
   t.notOk(see(after, 10_000, 300, totals(0, 0, 0, 3)).event)
 })
 
 t.test('a call after the last comparison needs no correction', async t => {
   const first = see(undefined, 10_000, 0, totals(0, 0, 0, 0)).record as AccountRecord
-  t.equal(corrected(first, { entry: entry(200, 50), cost: 170, at: 200, month: MONTH }), undefined)
+  t.equal(corrected(first, { entry: entry(200, 50), cost: 170, at: 200, sequence: 3, month: MONTH }), undefined)
+  const exact = see(first, 9_830, 100, totals(170, 1, 0, 3)).record as AccountRecord
+  t.equal(corrected(exact, { entry: entry(200, 50), cost: 170, at: 90, sequence: 3, month: MONTH }), undefined)
 })
