@@ -27,18 +27,32 @@ const ROOT = 40
 const NO_PAGE = 0xffff_ffff_ffff_ffffn
 const MIN_PAGE_BYTES = 512
 
+/** Another process that writes to the file may make it look damaged for a moment. */
+const CHECKS = 10
+const PAUSE_MS = 30
+
 /**
  * Checks that a file is an LMDB database whose every page in use is inside the file. Pages that are
- * not in use may lie beyond its end. Throws if the file cannot be read.
+ * not in use may lie beyond its end. A file counts as damaged only if it stays so for 0.3 s, during
+ * which the thread sleeps. Throws if the file cannot be read.
  */
 export function checkFile(path: string): FileState {
+  for (let check = 1; ; check++) {
+    const state = checkOnce(path)
+    if (state === 'absent' || state === 'whole' || check === CHECKS) return state
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS)
+  }
+}
+
+function checkOnce(path: string): FileState {
   const file = openIfPresent(path)
   if (file === undefined) return 'absent'
   try {
-    const { size } = fstatSync(file)
-    if (size === 0) return 'absent'
+    if (fstatSync(file).size === 0) return 'absent'
     const meta = newestMeta(file)
     if (meta === undefined) return 'foreign'
+    // After the meta page: a writer makes the file longer before it writes the page that says so.
+    const { size } = fstatSync(file)
     if (size >= (meta.last + 1) * meta.pageBytes) return 'whole'
     const reachesBeyond = createWalk(file, meta.pageBytes, size)
     return meta.roots.some(root => reachesBeyond(root)) ? 'truncated' : 'whole'
