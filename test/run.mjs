@@ -20,6 +20,8 @@ const LONGEST = [
 const GROUP_SIZE = 12
 /** Files that need a process of their own, because they measure its memory or change it. */
 const ALONE = /^test\/(faults\/faults|fuzz\/|monitoring\/)|upload-memory|concurrent-uploads|browser/
+/** Files that share no process with others: the gateway blocks image formats that they draw with. */
+const APART = /^test\/sandbox\//
 /** Imports that a unit test does not have, directly or through other files of test/. */
 const NOT_UNIT =
   /^(node:(child_process|http|net)|playwright-core|src\/sandbox\/server\.ts)$|^test\/support\/(programs|pages)\/|^test\/support\/gateway\/gateway/
@@ -96,7 +98,7 @@ function groupsOf(files) {
   let open
   for (const file of files) {
     const isAlone = ALONE.test(file)
-    if (!isAlone && open?.length < GROUP_SIZE) {
+    if (!isAlone && open?.length < GROUP_SIZE && APART.test(file) === APART.test(open[0])) {
       open.push(file)
       continue
     }
