@@ -30,6 +30,8 @@ export interface BlobIndex {
   remove(key: string): boolean
   touch(key: string, usedAt: number): void
   size(): IndexSize
+  /** Returns the largest total size ever. The file never shrinks, so this much needs no more of the disk. */
+  peakBytes(): number
   /** Returns up to `limit` keys that begin with `prefix`. */
   keys(prefix: string, limit: number): string[]
   /**
@@ -58,7 +60,11 @@ export function openBlobIndex({ root }: Environment): BlobIndex {
   const size = (): IndexSize => totals.get('held') ?? { entries: 0, bytes: 0 }
   const addToSize = (entries: number, bytes: number): void => {
     const before = size()
-    totals.put('held', { entries: before.entries + entries, bytes: before.bytes + bytes })
+    const after = { entries: before.entries + entries, bytes: before.bytes + bytes }
+    totals.put('held', after)
+    // A file of an older version has no peak until its size changes.
+    const peak = Math.max(before.bytes, after.bytes)
+    if (peak > (totals.get('peak')?.bytes ?? 0)) totals.put('peak', { entries: after.entries, bytes: peak })
   }
 
   const index: BlobIndex = {
@@ -94,6 +100,7 @@ export function openBlobIndex({ root }: Environment): BlobIndex {
       records.put(key, { ...record, usedAt })
     },
     size,
+    peakBytes: () => totals.get('peak')?.bytes ?? size().bytes,
     keys: (prefix, limit) => [...records.getKeys({ start: prefix, end: `${prefix}\uffff`, limit })],
     nextVictim(now, evenIfAlive) {
       const expiry = firstOf(byExpiry)

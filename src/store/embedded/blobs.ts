@@ -8,7 +8,10 @@ export interface EmbeddedBlobsOptions {
   index: BlobIndex
   /** Bound of all blobs together. */
   maxBytes: number
-  /** Returns whether the blobs may take more of the disk. While not, new ones replace older ones. */
+  /**
+   * Returns whether the blobs may take more of the disk. While not, new ones replace older ones within
+   * the largest size that they ever had together.
+   */
   hasRoom(): boolean
   /** Age of the recorded time of use from which a read renews it. */
   touchAfterMs: number
@@ -48,7 +51,7 @@ export function createBlobs(options: EmbeddedBlobsOptions, kind: string): BlobSt
       if (diskBytes > maxBytes)
         throw new StoreError(`a blob of ${blob.body.length} bytes does not fit into a store of ${maxBytes} bytes`)
       await environment.write(() => {
-        const limit = options.hasRoom() ? maxBytes : Math.min(maxBytes, index.size().bytes)
+        const limit = options.hasRoom() ? maxBytes : Math.min(maxBytes, index.peakBytes())
         if (ttlSeconds > 0 && diskBytes > limit)
           throw new StoreError('the disk is almost full, and the rest is kept for the ledger')
         index.remove(indexKey)

@@ -297,6 +297,36 @@ t.test('without room for the cache new blobs replace older ones, and the ledger 
   t.equal(store.isUp(), true)
 })
 
+t.test('without room for the cache its size stays about the same, whatever sizes replace each other', async t => {
+  let hasRoom = true
+  const dir = t.testdir()
+  const store = await open(t, { dir, hasRoom: () => hasRoom })
+  for (let index = 0; index < 150; index++) await store.results.put(`old-${index}`, blobOf(63_000), 600)
+  const mark = (await store.size())?.bytes ?? 0
+  hasRoom = false
+  const refused: number[] = []
+  for (let index = 0; index < 400; index++) {
+    // The clock has to go on: the order of eviction is by use.
+    elapse(store, 0.01)
+    // The room of a disk that others use as well comes and goes.
+    if (index > 300) hasRoom = index % 20 === 1
+    const bytes = index % 10 === 0 ? 1_500_000 : 1 + ((index * 7_919) % 300_000)
+    await store.results.put(`new-${index}`, blobOf(bytes), 600).catch(() => refused.push(index))
+    const share = ((await store.size())?.bytes ?? 0) / mark
+    if (share < 0.8 || share > (index > 300 ? 1.2 : 1)) t.fail(`${index}: ${share} of the mark`)
+  }
+  t.same(refused, [])
+  await t.rejects(store.results.put('huge', blobOf(40_000_000), 600), { name: 'StoreError', message: /almost full/ })
+  const kept = await store.size()
+  t.ok(kept && kept.bytes > mark * 0.8, 'a blob larger than the mark is refused and evicts nothing')
+  hasRoom = false
+  await store.results.clear()
+  await store.close()
+  const reopened = await open(t, { dir, hasRoom: () => false })
+  await reopened.results.put('next', blobOf(1_500_000), 600)
+  t.ok(await reopened.results.has('next'), 'a cache that was emptied fills its file again, also after a restart')
+})
+
 t.test('on a disk that the cache fills, ledger steps still succeed', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'small-disk-'))
   let isSmall = true
