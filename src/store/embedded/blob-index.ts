@@ -55,17 +55,7 @@ export function openBlobIndex({ root }: Environment): BlobIndex {
   const pieces = root.openDB<Buffer, [string, number]>('pieces', { encoding: 'binary' })
   const byUse = root.openDB<boolean, [number, string]>('by-use', {})
   const byExpiry = root.openDB<boolean, [number, string]>('by-expiry', {})
-  const totals = root.openDB<IndexSize, string>('totals', {})
-
-  const size = (): IndexSize => totals.get('held') ?? { entries: 0, bytes: 0 }
-  const addToSize = (entries: number, bytes: number): void => {
-    const before = size()
-    const after = { entries: before.entries + entries, bytes: before.bytes + bytes }
-    totals.put('held', after)
-    // A file of an older version has no peak until its size changes.
-    const peak = Math.max(before.bytes, after.bytes)
-    if (peak > (totals.get('peak')?.bytes ?? 0)) totals.put('peak', { entries: after.entries, bytes: peak })
-  }
+  const { size, peakBytes, addToSize } = openSize(root)
 
   const index: BlobIndex = {
     find(key, now) {
@@ -100,7 +90,7 @@ export function openBlobIndex({ root }: Environment): BlobIndex {
       records.put(key, { ...record, usedAt })
     },
     size,
-    peakBytes: () => totals.get('peak')?.bytes ?? size().bytes,
+    peakBytes,
     keys: (prefix, limit) => [...records.getKeys({ start: prefix, end: `${prefix}\uffff`, limit })],
     nextVictim(now, evenIfAlive) {
       const expiry = firstOf(byExpiry)
@@ -109,6 +99,20 @@ export function openBlobIndex({ root }: Environment): BlobIndex {
     },
   }
   return index
+}
+
+function openSize(root: Environment['root']) {
+  const totals = root.openDB<IndexSize, string>('totals', {})
+  const size = (): IndexSize => totals.get('held') ?? { entries: 0, bytes: 0 }
+  const addToSize = (entries: number, bytes: number): void => {
+    const before = size()
+    const after = { entries: before.entries + entries, bytes: before.bytes + bytes }
+    totals.put('held', after)
+    // A file of an older version has no peak until its size changes.
+    const peak = Math.max(before.bytes, after.bytes)
+    if (peak > (totals.get('peak')?.bytes ?? 0)) totals.put('peak', { entries: after.entries, bytes: peak })
+  }
+  return { size, addToSize, peakBytes: (): number => totals.get('peak')?.bytes ?? size().bytes }
 }
 
 function firstOf(order: Database<boolean, [number, string]>): [at: number, key: string] | undefined {
