@@ -29,7 +29,7 @@ import { Schedule } from '../schedule/schedule.js'
 import type { FlightLeader, Purchase } from '../segment/ports.js'
 import type { Story } from '../segment/story.js'
 import { createSegmindClient } from '../segmind/client.js'
-import { folderOf, openStore } from '../store/open-store.js'
+import { openStore, placeOf } from '../store/open-store.js'
 import { createMemorySchedule } from '../store/schedule/memory-schedule.js'
 import { watchTeams } from '../teams/watch.js'
 import { Metrics } from '../telemetry/metrics.js'
@@ -132,7 +132,7 @@ async function openStorage({ settings, observer, now }: Base, closers: Closers) 
   const opened = await openStore(settings.store, events, now)
   closers.push(() => opened.store.close())
   closers.push(() => opened.spool.close())
-  const wholeness = await openWholeness({ ...opened, dir: folderOf(settings.store), observer })
+  const wholeness = await openWholeness({ ...opened, ...placeOf(settings.store), observer })
   closers.push(() => wholeness.close())
   const teams = await watchTeams({
     file: settings.teams.file,

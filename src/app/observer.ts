@@ -206,6 +206,10 @@ export class GatewayObserver
     events.emit('accountChanged')
   }
 
+  witnessIgnored(): void {
+    this.#options.log.warn('ledger-witness.json is about another store and was ignored')
+  }
+
   ledgerMismatchFound(mismatch: Mismatch): void {
     this.#options.metrics.counters.ledgerMismatches.inc()
     this.#options.log.error(mismatch, 'sum of the ledger differs from its entries')

@@ -37,8 +37,8 @@ function checkSettings(env: NodeJS.ProcessEnv): { problems: readonly string[]; w
 async function checkStore(env: NodeJS.ProcessEnv): Promise<string[]> {
   try {
     const { store } = loadSlices(env, ['store'])
-    const { folderOf, probeStore } = await import('../store/open-store.js')
-    const problem = await probeStore(store, witnessFile(folderOf(store)).read())
+    const { placeOf, probeStore } = await import('../store/open-store.js')
+    const problem = await probeStore(store, witnessFile(placeOf(store)).read())
     return problem === undefined ? [] : [`${store.redisUrl ? 'REDIS_URL' : 'DATA_DIR'}: ${problem}`]
   } catch (error) {
     if (isSettingsError(error)) return []

@@ -38,8 +38,9 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
   if (month !== undefined && verb !== 'export') throw usageError('--month is an option of export')
   if (month !== undefined && !MONTH.test(month)) throw usageError('--month takes a month, such as 2026-11')
   const settings = loadSlices(io.env, ['store'])
-  const { folderOf } = await import('../store/open-store.js')
-  const file = witnessFile(folderOf(settings.store))
+  const { placeOf } = await import('../store/open-store.js')
+  const file = witnessFile(placeOf(settings.store))
+  if (file.isOfAnotherStore()) io.stderr('ledger-witness.json is about another store and was ignored')
   const store = await openStore(settings)
   try {
     if (verb === 'export') return await exportEntries(store.ledger, month, io)

@@ -230,8 +230,11 @@ export interface LedgerStore {
    * Entries that ended as unknown at `since` or later and still are, oldest first, at most `limit`.
    */
   unknownSince(since: number, limit: number): Promise<LedgerEntry[]>
-  /** Also marks a ledger that is behind `witness` as lost, for all processes. */
-  totals(witness?: LedgerWitness): Promise<LedgerTotals>
+  /**
+   * Returns the totals, with the loss of a ledger that is behind `witness`. `isMarking` also marks
+   * it as lost, for all processes.
+   */
+  totals(witness?: LedgerWitness, options?: { isMarking?: boolean }): Promise<LedgerTotals>
   /** The latest costs that Segmind reported, newest first, at most 200. */
   recentCosts(): Promise<Nanocredits[]>
   booked(team: string, windows: BudgetWindows): Promise<Booked>

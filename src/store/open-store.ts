@@ -1,4 +1,6 @@
-import { join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { realpathSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import type { Clock } from '../contracts/clock.js'
 import { defined } from '../contracts/defined.js'
 import type { LedgerWitness, RateCounts, StepSpool, Store } from '../contracts/store.js'
@@ -47,6 +49,32 @@ export interface StoreEvents {
 /** Returns the folder of the data kept on this machine. */
 export function folderOf({ dataDir, isSandbox }: StoreSettings): string {
   return isSandbox ? join(dataDir, 'sandbox') : dataDir
+}
+
+/**
+ * Returns where this machine remembers the ledger, and a digest that tells stores apart: of host,
+ * port, database and key prefix in Redis, or of the real path of the embedded ledger.
+ */
+export function placeOf(settings: StoreSettings): { dir: string; storeId: string } {
+  const dir = folderOf(settings)
+  const place = settings.redisUrl ? redisPlace(settings.redisUrl.reveal()) : realPath(dir)
+  const name = settings.redisUrl ? prefixOf(settings) : 'ledger.mdb'
+  const storeId = createHash('sha256').update(`${place}/${name}`).digest('hex').slice(0, 32)
+  return { dir, storeId }
+}
+
+/** Leaves out the credentials, which may change. */
+function redisPlace(url: string): string {
+  const { hostname, port, pathname } = new URL(url)
+  return `${hostname}:${port || 6379}/${pathname.slice(1) || 0}`
+}
+
+function realPath(folder: string): string {
+  try {
+    return realpathSync(folder)
+  } catch {
+    return resolve(folder)
+  }
 }
 
 /**

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { run } from '../../src/cli/check.js'
 import { witnessFile } from '../../src/credits/wholeness/witness-file.js'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
+import { placeOf } from '../../src/store/open-store.js'
 import { openRedisStore } from '../../src/store/redis/redis-store.js'
 import { call } from '../store/suite/samples.js'
 import { freePort } from '../support/programs/free-port.js'
@@ -81,16 +82,23 @@ t.test('a lost ledger is a problem in both stores', async t => {
   const dir = t.testdir()
   const redis = await openRedisStore({ url: server.url })
   await redis.ledger.reserve(call('a'), {})
-  witnessFile(dir).write({ ...(await redis.ledger.totals()), sequence: 9 })
+  const inRedis = { dataDir: dir, maxBytes: 1e6, redisUrl: { reveal: () => server.url } }
+  witnessFile(placeOf(inRedis)).write({ ...(await redis.ledger.totals()), sequence: 9 })
   t.match(
     await checked({ REDIS_URL: server.url, DATA_DIR: dir }),
     refused(/the ledger in Redis was lost \(rolled back\)/),
   )
+  t.equal((await redis.ledger.totals()).loss, undefined, 'check marks nothing')
+  const otherDatabase = { REDIS_URL: `${server.url}/1`, DATA_DIR: dir }
+  t.match(await checked(otherDatabase), { code: 0 }, 'the witness of another store is ignored')
   await redis.close()
   const embedded = await openEmbeddedStore({ dir, maxBytes: 1e6 })
   await embedded.ledger.reserve(call('a'), {})
+  t.match(await checked({ DATA_DIR: dir }), { code: 0 }, 'the witness of Redis is ignored')
+  const seen = { epoch: 'e', sequence: 1, checksum: 'c' }
+  witnessFile(placeOf({ dataDir: dir, maxBytes: 1e6 })).write(seen)
   t.match(await checked({ DATA_DIR: dir }), refused(/the ledger in .* was lost \(replaced\)/), 'beside a gateway')
-  await embedded.ledger.accept()
+  await embedded.ledger.accept(seen.epoch)
   t.match(await checked({ DATA_DIR: dir }), { code: 0 })
   await embedded.close()
 })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { openStore } from '../../src/store/open-store.js'
+import { openStore, placeOf } from '../../src/store/open-store.js'
 import { startRedis } from '../support/programs/redis-server.js'
 import { call, DAY } from './suite/samples.js'
 
@@ -32,4 +32,20 @@ t.test('the sandbox and the live gateway share no data in the same Redis or fold
     t.ok(await store.results.get('a'), 'the sandbox finds its own data')
     t.equal((await sandbox.spool.all()).length, 1)
   }
+})
+
+t.test('stores are told apart by host, port, database and prefix, or by their real path', async t => {
+  const dataDir = t.testdir({ data: {}, link: t.fixture('symlink', 'data') })
+  const idOf = (url: string | undefined, changes: object = {}) => {
+    const redisUrl = url === undefined ? undefined : { reveal: () => url }
+    return placeOf({ redisUrl, dataDir, maxBytes: 1, ...changes }).storeId
+  }
+  t.match(idOf('redis://one'), /^[0-9a-f]{32}$/)
+  for (const same of ['redis://one:6379', 'redis://one/0', 'rediss://user:other@one:6379/0'])
+    t.equal(idOf('redis://:secret@one'), idOf(same), same)
+  const all = [undefined, 'redis://one', 'redis://two', 'redis://one:6380', 'redis://one/1'].map(url => idOf(url))
+  all.push(idOf('redis://one', { isSandbox: true }), idOf(undefined, { isSandbox: true }))
+  t.equal(new Set(all).size, all.length)
+  const [path, link] = ['data', 'link'].map(name => idOf(undefined, { dataDir: `${dataDir}/${name}` }))
+  t.equal(path, link)
 })

@@ -1,18 +1,18 @@
 import type { LedgerState } from '../../contracts/ledger.js'
 import type { LedgerLoss, LedgerStore, LedgerTotals, LedgerWitness } from '../../contracts/store.js'
 import { Verifier, type VerifierObserver, type VerifierOptions } from './verifier.js'
-import { type WitnessFile, witnessFile } from './witness-file.js'
+import { type WitnessFile, type WitnessPlace, witnessFile } from './witness-file.js'
 
 /** Called in each process that notices the change. */
 export interface WholenessObserver extends VerifierObserver {
+  /** `ledger-witness.json` is about another store. Called at the start. */
+  witnessIgnored(): void
   /** The state has changed, or is not `ok` at the start. */
   ledgerStateChanged(state: LedgerState, loss: LedgerLoss | undefined): void
 }
 
-export interface WholenessOptions extends VerifierOptions {
+export interface WholenessOptions extends VerifierOptions, WitnessPlace {
   store: VerifierOptions['store'] & { ledger: LedgerStore; mayEvict(): boolean }
-  /** Folder of `ledger-witness.json`. */
-  dir: string
   observer: WholenessObserver
   /** Interval of the checks, milliseconds. Default: 5 s. */
   everyMs?: number
@@ -46,7 +46,8 @@ export class Wholeness {
   constructor(options: WholenessOptions) {
     this.#options = options
     this.#verifier = new Verifier(options)
-    this.#file = witnessFile(options.dir)
+    this.#file = witnessFile(options)
+    if (this.#file.isOfAnotherStore()) options.observer.witnessIgnored()
     this.#witness = this.#file.read()
     this.ledger = this.#observed(options.store.ledger)
   }
@@ -107,7 +108,7 @@ export class Wholeness {
       },
       totals: async () => {
         const witness = this.#witness
-        const totals = await store.totals(witness)
+        const totals = await store.totals(witness, { isMarking: true })
         this.#observe(totals, { witness })
         return totals
       },

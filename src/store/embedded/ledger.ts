@@ -86,9 +86,10 @@ function createAccountSteps(
   tables: LedgerTables,
 ): Pick<LedgerStore, 'totals' | 'addActivity' | 'recordBalance'> {
   return {
-    async totals(witness) {
+    async totals(witness, { isMarking = false } = {}) {
       const known = environment.read(() => ({ totals: readTotals(tables), loss: findLoss(tables, witness) }))
       if (known.totals.loss || !known.loss) return known.totals
+      if (!isMarking) return { ...known.totals, loss: known.loss }
       // The read may have seen an older state than the caller. A transaction sees the latest one.
       return environment.write(() => {
         const loss = findLoss(tables, witness)

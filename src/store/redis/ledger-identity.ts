@@ -21,10 +21,10 @@ end
 local function isBehind(key, step)
   return step and step ~= redis.call('HGET', key, '*')
 end
--- Returns whether the ledger is lost. expected: epoch, sequence, checksum; the epoch may be ''.
-local function isLost(expected, newEpoch)
+-- Returns the loss, or nil. expected: epoch, sequence, checksum; the epoch may be ''.
+local function findLoss(expected)
   local known = redis.call('HMGET', KEYS[5], 'lost', 'epoch', 'sequence', 'checksum', 'past', DAY, MONTH)
-  if known[1] then return true end
+  if known[1] then return known[1] end
   local epoch, sequence, checksum = known[2] or '', known[3] or '0', known[4] or ''
   local reason
   if expected[1] ~= '' and expected[1] ~= epoch then
@@ -36,9 +36,14 @@ local function isLost(expected, newEpoch)
   if not reason and DAY ~= '' and (isBehind(KEYS[2], known[6]) or isBehind(KEYS[3], known[7])) then
     reason = 'incomplete'
   end
-  if not reason then return false end
-  local lost = table.concat({reason, expected[1], expected[2], expected[3], epoch, sequence, checksum}, '|')
-  redis.call('HSET', KEYS[5], 'lost', lost, 'epoch', epoch == '' and newEpoch or epoch)
+  return reason and table.concat({reason, expected[1], expected[2], expected[3], epoch, sequence, checksum}, '|')
+end
+-- Returns whether the ledger is lost, and marks it for all processes. An earlier mark stays.
+local function isLost(expected, newEpoch)
+  local lost = findLoss(expected)
+  if not lost then return false end
+  redis.call('HSETNX', KEYS[5], 'lost', lost)
+  redis.call('HSETNX', KEYS[5], 'epoch', newEpoch)
   return true
 end
 `
@@ -58,7 +63,7 @@ end
 return 1
 `
 
-/** Returns a witness as the arguments of `isLost`. */
+/** Returns a witness as the arguments of `findLoss`. */
 export function witnessArguments(witness?: LedgerWitness): (string | number)[] {
   return [witness?.epoch ?? '', witness?.sequence ?? 0, witness?.checksum ?? '']
 }

@@ -183,10 +183,13 @@ local day, month = booked(ARGV[1])
 return answer('ok', day, month)
 `
 
-/** ARGV: epoch, sequence and checksum of the witness, and a new epoch. */
+/** ARGV: epoch, sequence and checksum of the witness, and a new epoch, or '' to mark nothing. */
 export const READ_TOTALS = `${BASE}
-isLost({ARGV[1], ARGV[2], ARGV[3]}, ARGV[4])
-return totals()
+local expected = {ARGV[1], ARGV[2], ARGV[3]}
+if ARGV[4] ~= '' then isLost(expected, ARGV[4]) end
+local found = totals()
+if ARGV[4] == '' then found[3] = findLoss(expected) or '' end
+return found
 `
 
 /** KEYS[1]: totals of a day. ARGV: team, then pairs of counter and amount. */

@@ -91,9 +91,10 @@ function createAccountSteps(
   keys: LedgerKeys,
 ): Pick<LedgerStore & LedgerBooks, 'totals' | 'accept' | 'addActivity' | 'recordBalance'> {
   return {
-    async totals(witness) {
+    async totals(witness, { isMarking = false } = {}) {
       const all = scriptKeys(keys, { day: '', month: '' })
-      return toTotals(await scripts.readTotals(...all, ...witnessArguments(witness), randomUUID()))
+      const newEpoch = isMarking ? randomUUID() : ''
+      return toTotals(await scripts.readTotals(...all, ...witnessArguments(witness), newEpoch))
     },
     async accept(known = '') {
       await scripts.accept(keys.account, randomUUID(), known)

@@ -14,23 +14,27 @@ async function replica(
   t: Test,
   store: Parameters<typeof openWholeness>[0]['store'],
   dir = t.testdir({ first: {}, second: {} }),
+  storeId = 'store',
 ) {
   const told: [state: string, reason: LedgerLoss['reason'] | undefined][] = []
   const failures: string[] = []
+  let ignored = 0
   const wholeness = await openWholeness({
     store,
     dir,
+    storeId,
     now: Date.now,
     everyMs: 2 ** 30,
     verifyEveryMs: 2 ** 30,
     observer: {
       ledgerStateChanged: (state, loss) => told.push([state, loss?.reason]),
+      witnessIgnored: () => ignored++,
       ledgerMismatchFound: mismatch => t.fail(JSON.stringify(mismatch)),
       storeFailed: (_error, operation) => failures.push(operation),
     },
   })
   t.teardown(() => wholeness.close())
-  return { wholeness, ledger: wholeness.ledger, told, failures, dir }
+  return { wholeness, ledger: wholeness.ledger, told, failures, dir, ignored }
 }
 
 for (const [name, open] of Object.entries(await realStores(t))) {
@@ -71,7 +75,7 @@ for (const [name, open] of Object.entries(await realStores(t))) {
         t.match(await ledger.reserve(call(`c-${told.length}`), LIMITS), { ok: true })
       }
       await second.wholeness.close()
-      t.equal(witnessFile(first.dir).read()?.epoch, (await store.ledger.totals()).epoch)
+      t.equal(witnessFile({ dir: first.dir, storeId: 'store' }).read()?.epoch, (await store.ledger.totals()).epoch)
     },
   )
 }
@@ -109,16 +113,33 @@ t.test('the state follows the policy of the store, and a store that fails is cou
   t.same([wholeness.state, told.at(-1)], ['ok', ['ok', undefined]])
 })
 
+t.test('what was seen of another store is ignored, and replaced by what is seen of this one', async t => {
+  const dir = t.testdir()
+  witnessFile({ dir, storeId: 'staging' }).write({ epoch: 'e', sequence: 5, checksum: 'c' })
+  const sent: unknown[] = []
+  const ledger = {
+    async totals(witness: unknown) {
+      sent.push(witness)
+      return { ...NO_TOTALS, epoch: 'production', sequence: 1, checksum: '1' }
+    },
+  }
+  const store = { ledger, records: {}, mayEvict: () => false }
+  const { told, ignored } = await replica(t, store as never, dir)
+  t.same([sent, told, ignored], [[undefined], [], 1])
+  t.equal(witnessFile({ dir, storeId: 'store' }).read()?.epoch, 'production')
+  t.equal((await replica(t, store as never, dir)).ignored, 0)
+})
+
 t.test('the file keeps the later state of one ledger, and an unusable folder is no error', async t => {
   const dir = t.testdir()
-  const file = witnessFile(dir)
+  const file = witnessFile({ dir, storeId: 'store' })
   t.equal(file.read(), undefined)
   file.write({ epoch: 'e', sequence: 5, checksum: 'c' })
   file.write({ epoch: 'e', sequence: 4, checksum: 'b' })
   t.same(file.read(), { epoch: 'e', sequence: 5, checksum: 'c' })
   file.write({ epoch: 'new', sequence: 1, checksum: 'a' })
   t.equal(file.read()?.epoch, 'new')
-  const absent = witnessFile(join(dir, 'absent'))
+  const absent = witnessFile({ dir: join(dir, 'absent'), storeId: 'store' })
   absent.write({ epoch: 'e', sequence: 1, checksum: 'c' })
   t.equal(absent.read(), undefined)
 })

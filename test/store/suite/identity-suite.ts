@@ -123,7 +123,11 @@ export async function testIdentity(t: Test, harness: Harness): Promise<void> {
 
   t.test('a read discovers a loss, and the epoch that the operator knows is accepted as well', async t => {
     const { ledger } = await harness.open(t)
-    t.match(await ledger.totals(OTHER), { sequence: 0, loss: { reason: 'replaced', expected: OTHER } })
+    const lost = { sequence: 0, loss: { reason: 'replaced', expected: OTHER } }
+    t.match(await ledger.totals(OTHER), lost)
+    t.equal((await ledger.totals()).loss, undefined, 'a comparison marks nothing')
+    t.match(await ledger.totals(OTHER, { isMarking: true }), lost)
+    t.match(await ledger.totals(), lost)
     t.match(await ledger.reserve(call('a'), LIMITS), { ok: false, window: 'lost' })
     await ledger.accept('known-to-the-operator')
     for (const epoch of [OTHER.epoch, 'known-to-the-operator'])
