@@ -211,9 +211,10 @@ export interface LedgerStore {
    * Replaces the estimate by the cost, and returns the totals after it. Creates the entry if the
    * reservation never arrived because the store was down. `charged` replaces `reserved`, `unknown`
    * and, if its cost is no estimate, a `charged` whose cost is one. Any other second `charged`
-   * changes nothing. `unknown` replaces only `reserved`.
+   * changes nothing. `unknown` replaces only `reserved`. A ledger that is behind `witness` is marked
+   * as lost.
    */
-  settle(call: CallEntry, settled: SettledCall): Promise<LedgerTotals>
+  settle(call: CallEntry, settled: SettledCall, witness?: LedgerWitness): Promise<LedgerTotals>
   /**
    * Removes an entry that is reserved or unknown. Leaves a charged one unchanged. `mayStillArrive`
    * leaves a mark in place of the entry: a reservation or an unknown end of this call that arrives
@@ -231,10 +232,10 @@ export interface LedgerStore {
    */
   unknownSince(since: number, limit: number): Promise<LedgerEntry[]>
   /**
-   * Returns the totals, with the loss of a ledger that is behind `witness`. `isMarking` also marks
-   * it as lost, for all processes.
+   * Returns the totals, with the loss of a ledger that is behind `witness`, or that lacks sums of
+   * `windows`. `isMarking` also marks it as lost, for all processes.
    */
-  totals(witness?: LedgerWitness, options?: { isMarking?: boolean }): Promise<LedgerTotals>
+  totals(witness?: LedgerWitness, options?: { isMarking?: boolean; windows?: BudgetWindows }): Promise<LedgerTotals>
   /** The latest costs that Segmind reported, newest first, at most 200. */
   recentCosts(): Promise<Nanocredits[]>
   booked(team: string, windows: BudgetWindows): Promise<Booked>

@@ -70,4 +70,7 @@ export const LEDGER_COUNTERS = [
 ] as const satisfies (keyof LedgerTotals)[]
 
 /** Number of costs remembered to estimate the next call. */
+/** Checksums of the last steps that the ledger keeps. */
+export const KEPT_CHECKSUMS = 1_000
+
 export const MAX_RECENT_COSTS = 200

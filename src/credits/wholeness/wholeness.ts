@@ -1,5 +1,6 @@
+import { defined } from '../../contracts/defined.js'
 import type { LedgerState } from '../../contracts/ledger.js'
-import type { LedgerLoss, LedgerStore, LedgerTotals, LedgerWitness } from '../../contracts/store.js'
+import type { BudgetWindows, LedgerLoss, LedgerStore, LedgerTotals, LedgerWitness } from '../../contracts/store.js'
 import { Verifier, type VerifierObserver, type VerifierOptions } from './verifier.js'
 import { type WitnessFile, type WitnessPlace, witnessFile } from './witness-file.js'
 
@@ -37,6 +38,8 @@ export class Wholeness {
   readonly #verifier: Verifier
   #witness: LedgerWitness | undefined
   #loss: LedgerLoss | undefined
+  /** Day and month of the last reservation. */
+  #windows: BudgetWindows | undefined
   #told: LedgerState = 'ok'
   #timer: NodeJS.Timeout | undefined
   #checking: Promise<void> | undefined
@@ -97,32 +100,34 @@ export class Wholeness {
       ...store,
       reserve: async (call, limits) => {
         const witness = this.#witness
+        this.#windows = { day: call.day, month: call.month }
         const outcome = await store.reserve(call, limits, witness)
         this.#observe(outcome.totals, { witness })
         return outcome
       },
       settle: async (call, settled) => {
-        const totals = await store.settle(call, settled)
-        this.#observe(totals)
+        const witness = this.#witness
+        const totals = await store.settle(call, settled, witness)
+        this.#observe(totals, { witness })
         return totals
       },
       totals: async () => {
         const witness = this.#witness
-        const totals = await store.totals(witness, { isMarking: true })
+        const totals = await store.totals(witness, { isMarking: true, ...defined({ windows: this.#windows }) })
         this.#observe(totals, { witness })
         return totals
       },
     }
   }
 
-  /** `compared`: the store has compared the totals with this witness. */
-  #observe({ epoch, sequence, checksum, loss }: LedgerTotals, compared?: { witness: LedgerWitness | undefined }): void {
+  /** `compared`: what the store has compared the totals with. */
+  #observe({ epoch, sequence, checksum, loss }: LedgerTotals, compared: { witness: LedgerWitness | undefined }): void {
     const known = this.#witness
-    if (loss || compared) this.#loss = loss
+    this.#loss = loss
     // What was seen before the loss stays, as evidence.
     if (!loss && epoch !== '') {
       const isLater = !known || (known.epoch === epoch && known.sequence < sequence)
-      const isAccepted = known && known.epoch !== epoch && compared?.witness === known
+      const isAccepted = known && known.epoch !== epoch && compared.witness === known
       if (isLater || isAccepted) this.#witness = { epoch, sequence, checksum }
     }
     this.#tell()

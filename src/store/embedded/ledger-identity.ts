@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { LedgerBooks, LedgerLoss, LedgerWitness } from '../../contracts/store.js'
+import { KEPT_CHECKSUMS } from '../totals.js'
 import type { Environment } from './environment.js'
 import { type LedgerTables, readAccount, writeAccount } from './ledger-tables.js'
 
@@ -11,6 +12,7 @@ export function commitStep(tables: LedgerTables, windows: { day: string; month: 
     .update(`${known.checksum ?? ''}${sequence}${step}`)
     .digest('hex')
   writeAccount(tables, { ...known, sequence, checksum, epoch: known.epoch ?? randomUUID() })
+  tables.checksums.put(sequence % KEPT_CHECKSUMS, { sequence, checksum })
   tables.steps.put(windows.day, sequence)
   tables.steps.put(windows.month, sequence)
 }
@@ -27,7 +29,10 @@ export function findLoss(tables: LedgerTables, witness: LedgerWitness | undefine
   const lossOf = (reason: LedgerLoss['reason']) => ({ reason, expected: { epoch, sequence, checksum }, found })
   if (found.epoch !== epoch) return past.includes(epoch) ? undefined : lossOf('replaced')
   if (found.sequence < sequence) return lossOf('rolled back')
-  return found.sequence === sequence && found.checksum !== checksum ? lossOf('altered') : undefined
+  if (found.sequence === sequence) return found.checksum === checksum ? undefined : lossOf('altered')
+  const kept = tables.checksums.get(sequence % KEPT_CHECKSUMS)
+  // After a rollback, other steps took the same numbers.
+  return kept?.sequence === sequence && kept.checksum !== checksum ? lossOf('rolled back') : undefined
 }
 
 /** Marks the ledger as lost for all processes. An earlier mark stays. */

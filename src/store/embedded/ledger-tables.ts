@@ -24,6 +24,8 @@ export function openTables({ root }: Environment) {
     totals: root.openDB<LedgerAccount, string>('account', {}),
     /** The last step of each day `2026-11-22` and month `2026-11`. */
     steps: root.openDB<number, string>('steps', {}),
+    /** Checksums of the last steps, by `sequence % KEPT_CHECKSUMS`. */
+    checksums: root.openDB<{ sequence: number; checksum: string }, number>('checksums', {}),
     /** Unknown calls, by the time they ended, day and call id. */
     unknown: root.openDB<true, [number, string, string]>('unknown', {}),
     /** The last costs that Segmind reported, newest first. */

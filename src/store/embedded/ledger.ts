@@ -51,10 +51,12 @@ export function createLedger(environment: Environment, now: Clock): EmbeddedLedg
       checkAmounts({ at: call.at, estimate: call.estimate, ...limits })
       return environment.write(() => reserve(tables, call, { limits, witness }))
     },
-    async settle(call, settled) {
+    async settle(call, settled, witness) {
       const { cost, settledAt } = settled
       checkAmounts({ cost, settledAt, estimate: call.estimate })
       return environment.write(() => {
+        const loss = findLoss(tables, witness)
+        if (loss) markLost(tables, loss)
         settle(tables, call, settled)
         return readTotals(tables)
       })

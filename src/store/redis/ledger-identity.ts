@@ -1,11 +1,15 @@
 import type { LedgerLoss, LedgerWitness } from '../../contracts/store.js'
+import { KEPT_CHECKSUMS } from '../totals.js'
 
 /**
  * The identity of the ledger: `epoch`, `sequence` and `checksum` in the totals (KEYS[5]).
  *
  * Each step also writes its sequence to the totals of its day and month (field `*`) and to KEYS[5]
  * (fields `2026-11-22` and `2026-11`). If the two differ, one of the keys was evicted, deleted or
- * replaced by an older one.
+ * replaced by an older one. Each step therefore calls `isLost` before `commit`.
+ *
+ * KEYS[9] keeps the checksums of the last steps: a hash `sequence % 1000` → `sequence:checksum`.
+ * A ledger that was rolled back and has made other steps since has another checksum there.
  */
 export const IDENTITY = `
 local DAY, MONTH = string.match(KEYS[2], '[^:]*$'), string.match(KEYS[3], '[^:]*$')
@@ -15,11 +19,17 @@ local function commit(step, epoch)
   local sequence = redis.call('HINCRBY', KEYS[5], 'sequence', 1)
   local checksum = redis.sha1hex((known[2] or '') .. sequence .. step)
   redis.call('HSET', KEYS[5], 'epoch', known[1] or epoch, 'checksum', checksum, DAY, sequence, MONTH, sequence)
+  redis.call('HSET', KEYS[9], sequence % ${KEPT_CHECKSUMS}, sequence .. ':' .. checksum)
   redis.call('HSET', KEYS[2], '*', sequence)
   redis.call('HSET', KEYS[3], '*', sequence)
 end
 local function isBehind(key, step)
   return step and step ~= redis.call('HGET', key, '*')
+end
+-- Returns whether the step that was seen is kept with another checksum.
+local function isOvertaken(sequence, checksum)
+  local kept = redis.call('HGET', KEYS[9], sequence % ${KEPT_CHECKSUMS})
+  return kept and string.match(kept, '^%d+') == sequence and kept ~= sequence .. ':' .. checksum
 end
 -- Returns the loss, or nil. expected: epoch, sequence, checksum; the epoch may be ''.
 local function findLoss(expected)
@@ -31,7 +41,8 @@ local function findLoss(expected)
     if not string.find(known[5] or '', expected[1], 1, true) then reason = 'replaced' end
   elseif expected[1] ~= '' then
     if tonumber(sequence) < tonumber(expected[2]) then reason = 'rolled back'
-    elseif sequence == expected[2] and checksum ~= expected[3] then reason = 'altered' end
+    elseif sequence == expected[2] and checksum ~= expected[3] then reason = 'altered'
+    elseif sequence ~= expected[2] and isOvertaken(expected[2], expected[3]) then reason = 'rolled back' end
   end
   if not reason and DAY ~= '' and (isBehind(KEYS[2], known[6]) or isBehind(KEYS[3], known[7])) then
     reason = 'incomplete'
@@ -67,6 +78,9 @@ return 1
 export function witnessArguments(witness?: LedgerWitness): (string | number)[] {
   return [witness?.epoch ?? '', witness?.sequence ?? 0, witness?.checksum ?? '']
 }
+
+/** The witness of a step that carries none. */
+export const NO_WITNESS = `{'', '0', ''}`
 
 export function decodeLoss(text: string): LedgerLoss {
   const [reason, ...parts] = text.split('|')

@@ -17,6 +17,7 @@ export function ledgerKeys(prefix: string) {
     account: `${ledger}:account`,
     unknown: `${ledger}:unknown`,
     costs: `${ledger}:costs`,
+    checksums: `${ledger}:checksums`,
     /** Written and read to find out whether Redis can serve. */
     probe: `${ledger}:probe`,
     share: (resultId: string) => `${ledger}:share:${resultId}`,
@@ -25,8 +26,8 @@ export function ledgerKeys(prefix: string) {
 
 /** Returns the keys in the order of `KEYS` in the scripts. */
 export function scriptKeys(keys: LedgerKeys, { day, month }: { day: string; month: string }): string[] {
-  const { open, account, unknown, costs, balance } = keys
-  return [keys.calls(day), keys.totals(day), keys.booked(month), open, account, unknown, costs, balance]
+  const { open, account, unknown, costs, balance, checksums } = keys
+  return [keys.calls(day), keys.totals(day), keys.booked(month), open, account, unknown, costs, balance, checksums]
 }
 
 /** Mark of a call that was released before its reservation arrived. */

@@ -1,5 +1,5 @@
 import { LEDGER_COUNTERS } from '../totals.js'
-import { IDENTITY } from './ledger-identity.js'
+import { IDENTITY, NO_WITNESS } from './ledger-identity.js'
 
 /*
  * The ledger's steps. Each is one script, and so atomic.
@@ -15,6 +15,7 @@ import { IDENTITY } from './ledger-identity.js'
  *   KEYS[6]  unknown calls of all days: a sorted set of `day/callId` by the time they ended
  *   KEYS[7]  the last costs that Segmind reported, newest first: a list
  *   KEYS[8]  the balance: a hash of `remaining`, `at` and `since`
+ *   KEYS[9]  checksums of the last steps (ledger-identity.ts)
  *
  * Lua counts in doubles, exact up to 2^53; `%.0f` writes them without an exponent. Amounts are
  * returned as text, because the client's parser rounds the largest integers.
@@ -124,16 +125,19 @@ if state ~= 'none' and state ~= 'reserved' then return 0 end
 -- Books the call again, since its estimate and time may have changed.
 if state == 'reserved' then takeOut(ARGV[2], state, amount, ARGV[6]) end
 book(ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[5], ARGV[6], ARGV[4])
+isLost(${NO_WITNESS}, ARGV[7])
 commit('note ' .. ARGV[6] .. ' ' .. ARGV[3], ARGV[7])
 return 1
 `
 
 /**
  * ARGV: callId, team, outcome, cost, value, member, settledAt, '1' for an estimated cost or '0',
- * the number of costs to remember, and a new epoch. Returns the totals.
+ * the number of costs to remember, a new epoch, and epoch, sequence and checksum of the witness.
+ * Returns the totals. The step is booked in a lost ledger, too.
  */
 export const SETTLE = `${BASE}
 local callId, team, outcome, cost, member = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
+isLost({ARGV[11], ARGV[12], ARGV[13]}, ARGV[10])
 local known = redis.call('HGET', KEYS[1], callId)
 local state, amount = stateOf(known)
 -- Within the JSON text of any other member, the quotation marks would be escaped.
@@ -167,6 +171,7 @@ local state, amount = stateOf(redis.call('HGET', KEYS[1], callId))
 if state == 'charged' then return 0 end
 if state == 'reserved' or state == 'unknown' then
   takeOut(team, state, amount, ARGV[3])
+  isLost(${NO_WITNESS}, ARGV[5])
   commit('release ' .. ARGV[3], ARGV[5])
 end
 if ARGV[4] ~= '' then

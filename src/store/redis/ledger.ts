@@ -65,14 +65,14 @@ export function createLedger(connection: RedisConnection, prefix: string): Ledge
         randomUUID(),
       )
     },
-    async settle(call, settled) {
+    async settle(call, settled, witness) {
       const { callId, team, estimate } = call
       const { outcome, cost, settledAt, costSource } = settled
       checkAmounts({ cost, settledAt, estimate })
       const value = encodeEntry({ ...call, state: outcome, settled }, cost)
       const isEstimate = outcome === 'unknown' || costSource === 'estimate' ? 1 : 0
       const values = [callId, team, outcome, cost, value, memberOf(call), settledAt, isEstimate, MAX_RECENT_COSTS]
-      return toTotals(await scripts.settle(...keysOf(call), ...values, randomUUID()))
+      return toTotals(await scripts.settle(...keysOf(call), ...values, randomUUID(), ...witnessArguments(witness)))
     },
     async release(call, options) {
       const mark = options?.mayStillArrive ? RELEASED : ''
@@ -91,8 +91,8 @@ function createAccountSteps(
   keys: LedgerKeys,
 ): Pick<LedgerStore & LedgerBooks, 'totals' | 'accept' | 'addActivity' | 'recordBalance'> {
   return {
-    async totals(witness, { isMarking = false } = {}) {
-      const all = scriptKeys(keys, { day: '', month: '' })
+    async totals(witness, { isMarking = false, windows = { day: '', month: '' } } = {}) {
+      const all = scriptKeys(keys, windows)
       const newEpoch = isMarking ? randomUUID() : ''
       return toTotals(await scripts.readTotals(...all, ...witnessArguments(witness), newEpoch))
     },
@@ -115,12 +115,12 @@ type Scripts = ReturnType<typeof defineScripts>
 
 function defineScripts(connection: RedisConnection) {
   return {
-    reserve: connection.script('ledgerReserve', 8, RESERVE),
-    note: connection.script('ledgerNote', 8, NOTE),
-    settle: connection.script('ledgerSettle', 8, SETTLE),
-    release: connection.script('ledgerRelease', 8, RELEASE),
-    readBooked: connection.script('ledgerBooked', 8, READ_BOOKED),
-    readTotals: connection.script('ledgerTotals', 8, READ_TOTALS),
+    reserve: connection.script('ledgerReserve', 9, RESERVE),
+    note: connection.script('ledgerNote', 9, NOTE),
+    settle: connection.script('ledgerSettle', 9, SETTLE),
+    release: connection.script('ledgerRelease', 9, RELEASE),
+    readBooked: connection.script('ledgerBooked', 9, READ_BOOKED),
+    readTotals: connection.script('ledgerTotals', 9, READ_TOTALS),
     accept: connection.script('ledgerAccept', 1, ACCEPT),
     addActivity: connection.script('ledgerAddActivity', 1, ADD_ACTIVITY),
     recordBalance: connection.script('ledgerRecordBalance', 1, RECORD_BALANCE),

@@ -80,6 +80,30 @@ for (const [name, open] of Object.entries(await realStores(t))) {
   )
 }
 
+t.test('settlements after a rollback do not replace what was seen, and idle checks name the windows', async t => {
+  const sent: unknown[] = []
+  const ledger = {
+    totals: async (...args: unknown[]) => {
+      sent.push(args)
+      return { ...NO_TOTALS, epoch: 'e', sequence: 7, checksum: '7' }
+    },
+    reserve: async () => ({ ok: true, totals: { ...NO_TOTALS, epoch: 'e', sequence: 8, checksum: '8' } }),
+    settle: async (_call: unknown, _settled: unknown, witness: unknown) => {
+      sent.push(witness)
+      return { ...NO_TOTALS, epoch: 'e', sequence: 9, checksum: 'other', loss: { reason: 'rolled back' } }
+    },
+  }
+  const store = { ledger, records: {}, mayEvict: () => false }
+  const { wholeness, told } = await replica(t, store as never)
+  await wholeness.ledger.reserve(call('a'), LIMITS)
+  const seen = { epoch: 'e', sequence: 8, checksum: '8' }
+  await wholeness.ledger.settle(call('a'), charged(1))
+  t.same(told, [['lost', 'rolled back']])
+  await wholeness.check()
+  const windows = { day: call('a').day, month: call('a').month }
+  t.same(sent, [[undefined, { isMarking: true }], seen, [seen, { isMarking: true, windows }]])
+})
+
 t.test('an answer that was overtaken on its way is no loss', async t => {
   const held: ((totals: LedgerTotals) => void)[] = []
   const totals = (sequence: number) => ({ ...NO_TOTALS, epoch: 'e', sequence, checksum: `${sequence}` })

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { Store } from '../../../src/contracts/store.js'
+import type { LedgerStore, Store } from '../../../src/contracts/store.js'
 import { openRedisStore, type RedisStore, type RedisStoreOptions } from '../../../src/store/redis/redis-store.js'
 import { eventually } from '../../support/eventually.js'
 import { freePort } from '../../support/programs/free-port.js'
@@ -422,6 +422,37 @@ for (const [title, { keys, reason }] of Object.entries(LOST_KEYS)) {
   })
 }
 
+const STEPS: Record<string, (ledger: LedgerStore) => Promise<unknown>> = {
+  settlement: ledger => ledger.settle(call('open'), charged(70)),
+  note: ledger => ledger.note(call('open', { jobId: 'job' })),
+  release: ledger => ledger.release(call('open')),
+}
+for (const [name, step] of Object.entries(STEPS))
+  for (const sums of ['totals:2026-11-30', 'booked:2026-11']) {
+    t.test(`a ${name} that recreates an evicted ${sums} does not hide the loss`, async t => {
+      const keyPrefix = `recreated-${randomUUID()}`
+      const { ledger } = await open(t, { keyPrefix })
+      const limits = { daily: 1_000, monthly: 1_000 }
+      for (const id of ['a', 'b', 'open']) await ledger.reserve(call(id), limits)
+      const { sequence } = await ledger.totals()
+      await raw.del(`{${keyPrefix}:ledger}:${sums}`)
+      await step(ledger)
+      t.match(await ledger.totals(), { sequence: sequence + 1, loss: { reason: 'incomplete' } }, 'booked and marked')
+      t.match(await ledger.reserve(call('c'), limits), { ok: false, window: 'lost' })
+    })
+  }
+
+t.test('a read that names the windows finds their missing sums', async t => {
+  const keyPrefix = `idle-${randomUUID()}`
+  const { ledger } = await open(t, { keyPrefix })
+  await ledger.reserve(call('a'), {})
+  const windows = { day: '2026-11-30', month: '2026-11' }
+  t.equal((await ledger.totals(undefined, { windows })).loss, undefined)
+  await raw.del(`{${keyPrefix}:ledger}:booked:2026-11`)
+  t.equal((await ledger.totals()).loss, undefined)
+  t.match((await ledger.totals(undefined, { windows })).loss, { reason: 'incomplete' })
+})
+
 t.test('a ledger that was rolled back to an older snapshot is a loss', async t => {
   const own = await startRedis()
   t.teardown(() => own.close())
@@ -447,6 +478,12 @@ t.test('a ledger that was rolled back to an older snapshot is a loss', async t =
   t.match(await store.ledger.reserve(call('d'), { daily: 1_000 }, witness), {
     window: 'lost',
     totals: { loss: { reason: 'altered' } },
+  })
+  await restore()
+  for (const id of ['x', 'y', 'z']) await store.ledger.reserve(call(id), {})
+  t.match(await store.ledger.reserve(call('d'), { daily: 1_000 }, witness), {
+    window: 'lost',
+    totals: { loss: { reason: 'rolled back', expected: { sequence: 3 }, found: { sequence: 4 } } },
   })
 })
 

@@ -83,6 +83,12 @@ export async function testIdentity(t: Test, harness: Harness): Promise<void> {
       steps: 3,
       behind: (seen: LedgerWitness) => ({ ...seen, checksum: OTHER.checksum }),
     },
+    {
+      title: 'a ledger that was rolled back and has made other steps since',
+      reason: 'rolled back',
+      steps: 3,
+      behind: (seen: LedgerWitness) => ({ ...seen, sequence: seen.sequence - 1, checksum: OTHER.checksum }),
+    },
   ] as const
   for (const { title, reason, steps, behind } of losses) {
     t.test(`${title} refuses budgeted calls, books the others, and is marked until it is accepted`, async t => {
@@ -120,6 +126,35 @@ export async function testIdentity(t: Test, harness: Harness): Promise<void> {
       )
     })
   }
+
+  t.test('a settlement discovers a loss and is booked', async t => {
+    const { ledger } = await harness.open(t)
+    for (const id of ['a', 'b']) await ledger.reserve(call(id), LIMITS)
+    const seen = await witnessOf(ledger)
+    t.match(await ledger.settle(call('a'), charged(70), seen), { loss: undefined })
+    const expected = { ...seen, checksum: OTHER.checksum }
+    t.match(await ledger.settle(call('b'), charged(70), expected), {
+      spent: 140,
+      loss: { reason: 'rolled back', expected },
+    })
+    t.match(await ledger.totals(), { loss: { reason: 'rolled back' } })
+    await ledger.accept()
+    t.match(
+      await ledger.settle(call('b'), charged(70), OTHER),
+      { loss: { reason: 'replaced' } },
+      'also by one that changes nothing',
+    )
+  })
+
+  t.test('the last thousand steps are compared, and a witness of an older one is not', async t => {
+    const { ledger } = await harness.open(t)
+    const ids = Array.from({ length: 1_002 }, (_, index) => `call-${index}`)
+    await Promise.all(ids.map(id => ledger.reserve(call(id), {})))
+    const { epoch } = await ledger.totals()
+    const lossAt = async (sequence: number) => (await ledger.totals({ epoch, sequence, checksum: OTHER.checksum })).loss
+    t.same([await lossAt(1), await lossAt(2)], [undefined, undefined])
+    for (const sequence of [3, 1_001]) t.match(await lossAt(sequence), { reason: 'rolled back' })
+  })
 
   t.test('a read discovers a loss, and the epoch that the operator knows is accepted as well', async t => {
     const { ledger } = await harness.open(t)
