@@ -79,7 +79,7 @@ function realPath(folder: string): string {
 
 /**
  * Returns one sentence for a store that cannot serve, may evict the ledger, or has lost it. Creates
- * no file. `witness` is what this machine has seen of the ledger.
+ * no file but the lock file of an embedded ledger. `witness` is what this machine has seen of the ledger.
  */
 export async function probeStore(settings: StoreSettings, witness?: LedgerWitness): Promise<string | undefined> {
   if (!settings.redisUrl) return probeFolder(folderOf(settings), witness)

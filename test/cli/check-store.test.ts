@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
@@ -103,7 +103,18 @@ t.test('a lost ledger is a problem in both stores', async t => {
   await embedded.close()
 })
 
-t.test('an unusable folder and a damaged ledger are problems, and check creates nothing', async t => {
+t.test('a ledger that is gone is a problem if this machine has seen one', async t => {
+  const dir = t.testdir()
+  witnessFile(dir).write({ epoch: '', sequence: 0, checksum: '' })
+  t.match(await checked({ DATA_DIR: dir }), { code: 0 }, 'a ledger without a step')
+  witnessFile(dir).write({ epoch: 'known', sequence: 3, checksum: 'x' })
+  t.match(await checked({ DATA_DIR: dir }), refused(/the ledger .*ledger\.mdb is gone; restore it, or run/))
+  writeFileSync(join(dir, 'ledger.mdb'), '')
+  t.match(await checked({ DATA_DIR: dir }), refused(/the ledger .*ledger\.mdb is gone/), 'an empty file')
+  t.same(readdirSync(dir).sort(), ['ledger-witness.json', 'ledger.mdb'])
+})
+
+t.test('an unusable folder and a damaged ledger are problems, and check creates only a lock file', async t => {
   const dir = t.testdir({ file: 'text', empty: {} })
   for (const name of ['empty', 'absent']) {
     t.match(await checked({ DATA_DIR: join(dir, name) }), { code: 0 })
@@ -117,6 +128,9 @@ t.test('an unusable folder and a damaged ledger are problems, and check creates 
   const files = readdirSync(join(dir, 'used'))
   t.match(await checked({ DATA_DIR: join(dir, 'used') }), { code: 0 })
   t.same(readdirSync(join(dir, 'used')), files)
+  for (const name of files) if (name !== 'ledger.mdb') rmSync(join(dir, 'used', name))
+  t.match(await checked({ DATA_DIR: join(dir, 'used') }), { code: 0 })
+  t.same(readdirSync(join(dir, 'used')).sort(), ['ledger.mdb', 'ledger.mdb-lock'], 'beside a restored ledger')
   truncateSync(join(dir, 'used', 'ledger.mdb'), 20_000)
   t.match(await checked({ DATA_DIR: join(dir, 'used') }), refused(/.*ledger\.mdb: the file is damaged/))
   if (process.getuid?.() !== 0) {
