@@ -1,13 +1,11 @@
-import { renameSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Clock } from '../../contracts/clock.js'
 import type { Store } from '../../contracts/store.js'
-import { openBlobIndex } from './blob-index.js'
 import { createBlobs, type EmbeddedBlobsOptions, purgeExpired } from './blobs.js'
 import { hasRoomForCache } from './disk-room.js'
-import { damageOf, type Environment, openEnvironment, prepareFolder } from './environment.js'
+import { type Environment, prepareFolder } from './environment.js'
 import { createLeases } from './leases.js'
 import { createLedger } from './ledger.js'
+import { openBlobFile, openLedgerFile } from './open-files.js'
 import { createRecords } from './records.js'
 import { createSchedule } from './schedule.js'
 
@@ -30,10 +28,6 @@ export interface EmbeddedStoreOptions {
   onProblem?: EmbeddedBlobsOptions['onProblem']
 }
 
-const GIBIBYTE = 2 ** 30
-/** Address space of the ledger: room for tens of millions of calls at about 500 bytes each. */
-const LEDGER_MAP_BYTES = 16 * GIBIBYTE
-
 /**
  * Opens the store of one machine, shared by its processes. `ledger.mdb` holds the ledger, records
  * and leases. `blobs.mdb` holds what may be evicted, and may be deleted while no gateway runs.
@@ -43,15 +37,11 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   const { dir, maxBytes, now = Date.now, touchAfterMs = 300_000, purgeEveryMs = 60_000 } = options
   const onProblem = options.onProblem ?? (() => undefined)
   prepareFolder(dir)
-  const ledgerFile = openLedgerFile(dir)
-  setDamagedAside(join(dir, 'blobs.mdb'), { now, onProblem })
-  const blobFile = openEnvironment(dir, 'blobs', maxBytes * 4 + GIBIBYTE)
-  const index = openBlobIndex(blobFile)
+  const { environment: ledgerFile, parts } = await openLedgerFile(dir, environment => openParts(environment, now))
+  const { ledger, leases, records, schedule } = parts
+  const { environment: blobFile, index } = await openBlobFile(dir, maxBytes, { now, onProblem })
   const hasRoom = options.hasRoom ?? (() => hasRoomForCache(dir))
   const blobs: EmbeddedBlobsOptions = { environment: blobFile, index, maxBytes, hasRoom, touchAfterMs, now, onProblem }
-  const leases = createLeases(ledgerFile, now)
-  const ledger = createLedger(ledgerFile, now)
-  const records = createRecords(ledgerFile, now)
   const purge = () =>
     Promise.all([purgeExpired(blobs), leases.purge(), ledger.purge(), records.purge()]).catch(error =>
       onProblem(error, 'purge'),
@@ -67,7 +57,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     ledger,
     records,
     leases,
-    schedule: createSchedule(ledgerFile, now),
+    schedule,
     isUp: () => ledgerFile.isUp() && ledgerFile.canWrite() && blobFile.isUp(),
     mayEvict: () => false,
     size: async () => blobFile.read(() => index.size()),
@@ -79,28 +69,17 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   }
 }
 
+/** Opens everything in `ledger.mdb`, and reads the totals, so that damage is found at the start. */
+async function openParts(environment: Environment, now: Clock) {
+  const leases = createLeases(environment, now)
+  const ledger = createLedger(environment, now)
+  const records = createRecords(environment, now)
+  const schedule = createSchedule(environment, now)
+  await ledger.totals()
+  return { leases, ledger, records, schedule }
+}
+
 type Background = Pick<EmbeddedBlobsOptions, 'now' | 'onProblem'>
-
-/** Opens `ledger.mdb`. A damaged one is never replaced: its bookings may be recovered from a backup. */
-function openLedgerFile(dir: string): Environment {
-  const path = join(dir, 'ledger.mdb')
-  const damage = damageOf(path)
-  if (damage === undefined) return openEnvironment(dir, 'ledger', LEDGER_MAP_BYTES)
-  throw new Error(
-    `the ledger ${path} cannot be opened: ${damage}. It was left as it is. Restore it from a backup, or move it away ` +
-      'to start with an empty ledger, and then run `segmind-gateway ledger accept`',
-  )
-}
-
-/** Renames a damaged cache file, so that an empty one takes its place. */
-function setDamagedAside(path: string, { now, onProblem }: Background): void {
-  const damage = damageOf(path)
-  if (damage === undefined) return
-  const kept = `${path}.damaged-${now()}`
-  renameSync(path, kept)
-  rmSync(`${path}-lock`, { force: true })
-  onProblem(new Error(`the cache starts empty: ${damage}; it was kept as ${kept}`), 'damaged cache')
-}
 
 const PROBE_MS = 10_000
 

@@ -110,6 +110,7 @@ function openRoot(path: string, mapBytes: number): RootDatabase<unknown, string>
 const DAMAGES: Partial<Record<FileState, string>> = {
   foreign: 'the file is damaged or is not a database of this gateway',
   truncated: 'the file is damaged: it ends before its contents do',
+  overwritten: 'the file is damaged: parts of it were overwritten',
 }
 
 /** Returns what is wrong with a file that LMDB must not map. */

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 
 /** `absent`: no file, or an empty one, which LMDB fills. */
-export type FileState = 'absent' | 'whole' | 'foreign' | 'truncated'
+export type FileState = 'absent' | 'whole' | 'foreign' | 'truncated' | 'overwritten'
 
 /*
  * LMDB maps a file and follows its page numbers. A page beyond the end of the file ends the process
@@ -14,8 +14,12 @@ const MAGIC = Buffer.from('dec0efbe02000000', 'hex')
 const META = { magic: HEADER, pageSize: HEADER + 24, free: HEADER + 64, main: HEADER + 112, last: HEADER + 120 }
 const META_TRANSACTION = HEADER + 128
 const META_BYTES = HEADER + 136
-/** Offset of the flags in a page's header, and flags of pages. */
+/** Offsets in a page's header, which begins with the page's own number. */
 const FLAGS = 18
+const LOWER = 20
+const UPPER = 22
+/** Kinds of pages: the lowest bits of the flags. */
+const KINDS = 15
 const BRANCH = 1
 const LEAF = 2
 /** Flags of nodes. */
@@ -32,8 +36,9 @@ const CHECKS = 10
 const PAUSE_MS = 30
 
 /**
- * Checks that a file is an LMDB database whose every page in use is inside the file. Pages that are
- * not in use may lie beyond its end. A file counts as damaged only if it stays so for 0.3 s, during
+ * Checks that a file is an LMDB database whose every page in use is inside the file, and that the
+ * first page of each of its databases is one. Other pages may have any contents. Pages that are not
+ * in use may lie beyond the end of the file. A file counts as damaged only if it stays so for 0.3 s, during
  * which the thread sleeps. Throws if the file cannot be read.
  */
 export function checkFile(path: string): FileState {
@@ -53,9 +58,10 @@ function checkOnce(path: string): FileState {
     if (meta === undefined) return 'foreign'
     // After the meta page: a writer makes the file longer before it writes the page that says so.
     const { size } = fstatSync(file)
-    if (size >= (meta.last + 1) * meta.pageBytes) return 'whole'
     const reachesBeyond = createWalk(file, meta.pageBytes, size)
-    return meta.roots.some(root => reachesBeyond(root)) ? 'truncated' : 'whole'
+    const isShort = size < (meta.last + 1) * meta.pageBytes
+    if (isShort && meta.roots.some(root => reachesBeyond(root))) return 'truncated'
+    return meta.roots.every(root => areFirstPages(file, root, meta)) ? 'whole' : 'overwritten'
   } catch (error) {
     // Offsets and page numbers that make no sense.
     if (error instanceof RangeError) return 'truncated'
@@ -129,8 +135,33 @@ function createWalk(file: number, pageBytes: number, size: number) {
   return reachesBeyond
 }
 
+/** Checks the first page of the database at `root`, and those of the databases that this page names. */
+function areFirstPages(file: number, root: bigint, meta: Meta): boolean {
+  const page = readFirstPage(file, root, meta)
+  if (page === 'empty') return true
+  if (page === undefined) return false
+  if ((page.readUInt16LE(FLAGS) & LEAF) === 0) return true
+  const named = nodesOf(page).filter(node => (page.readUInt16LE(node + 4) & SUB_DATABASE) !== 0)
+  return named.every(node => {
+    const data = node + NODE_HEADER + page.readUInt16LE(node + 6)
+    return readFirstPage(file, page.readBigUInt64LE(data + ROOT), meta) !== undefined
+  })
+}
+
+/** Reads the first page of a database. Undefined if its header is not that of such a page. */
+function readFirstPage(file: number, pageNumber: bigint, { pageBytes, last }: Meta): Buffer | 'empty' | undefined {
+  if (pageNumber === NO_PAGE) return 'empty'
+  if (pageNumber > BigInt(last)) return undefined
+  const page = Buffer.alloc(pageBytes)
+  readSync(file, page, 0, pageBytes, Number(pageNumber) * pageBytes)
+  const kind = page.readUInt16LE(FLAGS) & KINDS
+  const [lower, upper] = [page.readUInt16LE(LOWER), page.readUInt16LE(UPPER)]
+  const hasNodes = lower > 0 && lower % 2 === 0 && lower <= upper && upper <= pageBytes - HEADER
+  return page.readBigUInt64LE(0) === pageNumber && (kind === BRANCH || kind === LEAF) && hasNodes ? page : undefined
+}
+
 /** Lists the offsets of the nodes of a branch or leaf page. */
 function nodesOf(page: Buffer): number[] {
-  const count = page.readUInt16LE(FLAGS + 2) / 2
+  const count = page.readUInt16LE(LOWER) / 2
   return Array.from({ length: count }, (_, index) => page.readUInt16LE(HEADER + index * 2) + HEADER)
 }

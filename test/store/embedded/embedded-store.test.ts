@@ -223,6 +223,8 @@ const DAMAGES: [title: string, damage: (path: string) => void][] = [
   ['cut to its first page', path => truncateSync(path, 4_096)],
   ['cut to a few bytes', path => truncateSync(path, 10)],
   ['overwritten', path => writeFileSync(path, randomBytes(100_000))],
+  ['with zeros behind its first pages', path => writeFileSync(path, readFileSync(path).fill(0, 8_192))],
+  ['with ones behind its first pages', path => writeFileSync(path, readFileSync(path).fill(0xff, 8_192))],
 ]
 for (const [title, damage] of DAMAGES) {
   t.test(`a cache ${title} is set aside and rebuilt, and the ledger is kept`, async t => {
@@ -250,6 +252,45 @@ for (const [title, damage] of DAMAGES) {
     t.ok(readFileSync(join(dir, 'ledger.mdb')).equals(before))
   })
 }
+
+t.test('a cache whose damage shows only when it is read is set aside, and only the newest copy is kept', async t => {
+  const dir = t.testdir()
+  const path = join(dir, 'blobs.mdb')
+  const store = await openEmbeddedStore({ dir, maxBytes: 5_000_000 })
+  await Promise.all(Array.from({ length: 400 }, (_, index) => store.results.put(`key-${index}`, blobOf(10), 600)))
+  await store.close()
+  const whole = readFileSync(path)
+  let setAside = 0
+  for (let page = 2; page < whole.length / 4_096; page++) {
+    const isLeaf = whole.readBigUInt64LE(page * 4_096) === BigInt(page) && whole.readUInt16LE(page * 4_096 + 18) === 2
+    if (!isLeaf) continue
+    writeFileSync(path, Buffer.from(whole).fill(0, page * 4_096, (page + 1) * 4_096))
+    if (checkFile(path) !== 'whole') continue
+    const onProblem = (error: unknown) =>
+      t.match(error, { message: /^the cache starts empty: the file is damaged: MDB_/ })
+    const now = () => NOW + page
+    const opened = await openEmbeddedStore({ dir, maxBytes: 5_000_000, now, onProblem })
+    if ((await opened.size())?.entries === 0) setAside++
+    await opened.close()
+  }
+  t.ok(setAside >= 2, `${setAside} times`)
+  t.equal(readdirSync(dir).filter(name => name.includes('.damaged-')).length, 1)
+})
+
+t.test('a ledger whose totals cannot be read refuses the start with one sentence', async t => {
+  const dir = await filled(t)
+  const path = join(dir, 'ledger.mdb')
+  const bytes = readFileSync(path)
+  // 0xc1 is no value of MessagePack.
+  for (let at = bytes.indexOf('checksum'); at >= 0; at = bytes.indexOf('checksum', at + 8))
+    bytes.fill(0xc1, at, at + 50)
+  writeFileSync(path, bytes)
+  await t.rejects(openEmbeddedStore({ dir, maxBytes: 5_000_000 }), {
+    name: 'Error',
+    message: /^the ledger .*ledger\.mdb cannot be opened: the file is damaged: .*left as it is/,
+  })
+  t.ok(readFileSync(path).equals(bytes))
+})
 
 t.test('a file that ends before pages which are not in use is whole', async t => {
   const dir = t.testdir()
