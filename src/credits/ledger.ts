@@ -7,6 +7,7 @@ import {
   type CallEntry,
   type LedgerState,
   type LedgerTotals,
+  type ReserveOutcome,
   StoreError,
 } from '../contracts/store.js'
 import type { Team } from '../contracts/types.js'
@@ -159,7 +160,10 @@ export class CreditLedger {
     if (doubt) throw doubt
     try {
       const hasFloor = reserve > 0 && !team.protected
-      const outcome = await store.reserve(call, { ...team.budget, ...(hasFloor && { floor: reserve }) })
+      const floor = hasFloor ? { floor: reserve } : {}
+      let outcome = await store.reserve(call, { ...team.budget, ...floor })
+      // The floor depends on the balance at Segmind, so it holds in a lost ledger as well.
+      if (isLost(outcome) && !this.#failsClosed(team)) outcome = await store.reserve(call, floor)
       if (outcome.ok) {
         if (hasFloor) this.#floorSince = undefined
         return outcome.totals
@@ -169,7 +173,7 @@ export class CreditLedger {
         await this.#floorReached()
         throw creditsReserved()
       }
-      if (outcome.window === 'lost') return await this.#reserveInLostLedger(call, team)
+      if (outcome.window === 'lost') throw ledgerDoubtful(team, 'lost')
       throw this.#budgetExhausted(team, outcome.window, outcome.booked, call.at)
     } catch (error) {
       if (!(error instanceof StoreError)) throw error
@@ -185,12 +189,6 @@ export class CreditLedger {
     const at = now()
     this.#floorSince ??= at
     if (at - this.#floorSince >= FLOOR_LASTS_MS) await account.state.apply({ kind: 'floor', at })
-  }
-
-  /** Books a call without limits if `BUDGET_FAIL` is `open`. */
-  async #reserveInLostLedger(call: CallEntry, team: Team): Promise<LedgerTotals> {
-    if (this.#failsClosed(team)) throw ledgerDoubtful(team, 'lost')
-    return (await this.#options.store.reserve(call, {})).totals
   }
 
   /**
@@ -226,6 +224,8 @@ export class CreditLedger {
     })
   }
 }
+
+const isLost = (outcome: ReserveOutcome) => !outcome.ok && outcome.window === 'lost'
 
 const DOUBTS = {
   lost: 'the ledger was lost or rolled back. An operator must run `segmind-gateway ledger accept`.',

@@ -113,6 +113,8 @@ export class AuditLog {
   /** Finds the first free position, from the last noted one on. */
   async #findNext(): Promise<number> {
     const { records } = this.#options
+    // The store was emptied or rolled back since: the log goes on where it ends now.
+    if (this.#next !== undefined && this.#next > 1 && !(await this.#text(this.#next - 1))) this.#next = undefined
     let next = this.#next ?? Number((await records.get(AUDIT_HEAD))?.value ?? 0) + 1
     while (await records.get(auditKey(next))) next++
     this.#next = next

@@ -54,6 +54,32 @@ t.test('a closed month that was altered, and an audit log that was, exit with 1'
   t.match(await ran(command, 'verify'), { code: 1, out: [/^epoch/, /^audit entry 2 does not follow entry 1/] })
 })
 
+t.test('sums that keep changing are a note, and an eviction policy is a problem', async t => {
+  const { store } = await world(t)
+  await store.ledger.reserve(call('a'), {})
+  let changes = 0
+  let mayEvict = false
+  const busy = async () => ({
+    ...store,
+    mayEvict: () => mayEvict,
+    ledger: { ...store.ledger, lastStep: async () => ++changes },
+    close: async () => {},
+  })
+  const ran = async (verb: string) => {
+    const io = recorder({ DATA_DIR: t.testdir(), SEGMIND_API_KEY: 'x' })
+    return { code: await command.run([verb], io, busy, () => NOW), out: io.out, err: io.err }
+  }
+  const notes = [/^note: 2026-11-\d\d: not verified, because/, /^note: 2026-11: not verified/]
+  t.match(await ran('verify'), {
+    code: 0,
+    out: [/^epoch/, ...notes, /^ok: 1 days in 1 months, 2 sums not verified$/],
+  })
+  t.equal(changes, 2 * 2 * 3 * 5, 'each sum is read in three rounds')
+  mayEvict = true
+  t.match(await ran('verify'), { code: 1, out: [/^epoch/, ...notes, /^Redis may evict the ledger: .*volatile-lru$/] })
+  t.match(await ran('accept'), { code: 1, out: ['There is nothing to accept.'], err: [/^Redis may evict the ledger/] })
+})
+
 t.test('wrong usage is reported', async t => {
   for (const args of [[], ['repair'], ['verify', 'more']])
     await t.rejects(command.run(args, recorder(), opened), { name: 'UsageError' })

@@ -108,7 +108,7 @@ export function startProcess(world: World, changes: ProcessChanges = {}) {
       balanceReported: async ({ remaining }) => void record(`balance ${remaining}`),
       costFromBalance: async () => undefined,
     },
-    reserve: 0,
+    reserve: changes.reserve ?? 0,
     now,
     calendar: createBudgetCalendar(changes.timeZone ?? 'UTC'),
     whenStoreIsDown: changes.whenStoreIsDown ?? 'closed',
@@ -134,6 +134,8 @@ export function startProcess(world: World, changes: ProcessChanges = {}) {
 
 export interface ProcessChanges {
   whenStoreIsDown?: 'closed' | 'open'
+  /** Default: 0. */
+  reserve?: number
   isSpoolDurable?: boolean
   retryMs?: number
   clockAheadMs?: number

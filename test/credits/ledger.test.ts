@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { GatewayError } from '../../src/contracts/errors.js'
-import { StoreError } from '../../src/contracts/store.js'
+import { type LedgerStore, StoreError } from '../../src/contracts/store.js'
+import { NO_TOTALS } from '../store/suite/samples.js'
 import { aCaller } from '../support/doubles/team.js'
 import { anEntry, aPlan, gate, ledgerWorld, NOON, type ProcessChanges, quiet, startProcess } from './ledger-world.js'
 
@@ -178,6 +179,23 @@ t.test('BUDGET_FAIL=open lets teams with a budget continue', async t => {
   world.storeMode = 'down'
   t.ok(await ledger.reserve(aPlan('c1', aCaller({ budget: { daily: 1 } }))))
   t.match(world.spooled, [{ step: { kind: 'reserve' } }])
+})
+
+t.test('BUDGET_FAIL=open keeps to the reserve in a lost ledger', async t => {
+  const asked: object[] = []
+  const store: Partial<LedgerStore> = {
+    async reserve(_call, limits) {
+      asked.push(limits)
+      const window = limits.daily === undefined ? 'floor' : 'lost'
+      return { ok: false, window, booked: { daily: 0, monthly: 0 }, totals: NO_TOTALS }
+    },
+  }
+  const changes = { store, reserve: 500 }
+  const caller = aCaller({ budget: { daily: 1 } })
+  const { ledger } = books(t, { ...changes, whenStoreIsDown: 'open' })
+  await t.rejects(ledger.reserve(aPlan('c1', caller)), { code: 'credits_reserved' })
+  t.same(asked, [{ daily: 1, floor: 500 }, { floor: 500 }])
+  await t.rejects(books(t, changes).ledger.reserve(aPlan('c1', caller)), { code: 'store_unavailable', message: /lost/ })
 })
 
 t.test('while the store is down, a team with a budget is refused and its uncertain reservation released', async t => {

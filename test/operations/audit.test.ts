@@ -156,3 +156,28 @@ t.test('entries of a version before the chain are followed by chained ones', asy
   await log.add(change('newer'))
   t.same(await readAuditChain(records).then(({ entries, problems }) => [entries.length, problems]), [4, []])
 })
+
+t.test('after the store was emptied or rolled back, the log goes on where it ends', async t => {
+  const records = memoryRecords()
+  const log = logOf(records)
+  for (const subject of ['a', 'b']) await log.add(change(subject))
+  const snapshot = new Map(records.kept)
+  for (const subject of ['c', 'd']) await log.add(change(subject))
+  records.kept.clear()
+  for (const [key, record] of snapshot) records.kept.set(key, record)
+  await log.add(change('restored'))
+  t.strictSame(subjects(await log.read({ limit: 9 })), ['restored', 'b', 'a'])
+  records.kept.clear()
+  await log.add(change('emptied'))
+  t.strictSame(subjects(await log.read({ limit: 9 })), ['emptied'])
+  t.strictSame((await readAuditChain(records)).problems, [])
+})
+
+t.test('a removed newest entry stays missing', async t => {
+  const records = memoryRecords()
+  const log = logOf(records)
+  for (const subject of ['a', 'b']) await log.add(change(subject))
+  records.kept.delete('audit:2')
+  await log.add(change('c'))
+  t.strictSame((await readAuditChain(records)).problems, ['audit entry 2 is missing'])
+})
