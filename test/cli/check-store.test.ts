@@ -105,9 +105,10 @@ t.test('a lost ledger is a problem in both stores', async t => {
 
 t.test('a ledger that is gone is a problem if this machine has seen one', async t => {
   const dir = t.testdir()
-  witnessFile(dir).write({ epoch: '', sequence: 0, checksum: '' })
+  const file = witnessFile(placeOf({ dataDir: dir, maxBytes: 1e6 }))
+  file.write({ epoch: '', sequence: 0, checksum: '' })
   t.match(await checked({ DATA_DIR: dir }), { code: 0 }, 'a ledger without a step')
-  witnessFile(dir).write({ epoch: 'known', sequence: 3, checksum: 'x' })
+  file.write({ epoch: 'known', sequence: 3, checksum: 'x' })
   t.match(await checked({ DATA_DIR: dir }), refused(/the ledger .*ledger\.mdb is gone; restore it, or run/))
   writeFileSync(join(dir, 'ledger.mdb'), '')
   t.match(await checked({ DATA_DIR: dir }), refused(/the ledger .*ledger\.mdb is gone/), 'an empty file')
