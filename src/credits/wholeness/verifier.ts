@@ -4,7 +4,7 @@ import type { RecordStore } from '../../contracts/store.js'
 import { daysOf, type Mismatch, type VerifiedLedger, verifyDay, verifyMonth } from './verify.js'
 
 export interface VerifierObserver extends StoreObserver {
-  /** A sum in the ledger differs from its entries. Called again each time that it is verified. */
+  /** A sum in the ledger differs from its entries. Called once until the difference changes. */
   ledgerMismatchFound(mismatch: Mismatch): void
 }
 
@@ -37,6 +37,8 @@ export class Verifier {
   readonly #everyMs: number
   #timer: NodeJS.Timeout | undefined
   #verifying: Promise<void> | undefined
+  /** Differences that were reported, by window. */
+  readonly #reported = new Map<string, Set<string>>()
 
   constructor(options: VerifierOptions) {
     this.#options = options
@@ -67,7 +69,10 @@ export class Verifier {
     const window = await this.#claim()
     if (window === undefined) return
     const found = await (isMonth(window) ? verifyMonth : verifyDay)(store.ledger, window)
-    for (const mismatch of found ?? []) observer.ledgerMismatchFound(mismatch)
+    if (found === undefined) return
+    const before = this.#reported.get(window)
+    this.#reported.set(window, new Set(found.map(differenceOf)))
+    for (const mismatch of found) if (!before?.has(differenceOf(mismatch))) observer.ledgerMismatchFound(mismatch)
   }
 
   /** Claims the window that follows the last one. Undefined if another replica was faster. */
@@ -92,4 +97,6 @@ export class Verifier {
   }
 }
 
+/** The same difference stays while further calls change both figures. */
+const differenceOf = ({ team = '', figure, booked, computed }: Mismatch) => `${team} ${figure} ${booked - computed}`
 const isMonth = (window: string) => window.length === '2026-11'.length
