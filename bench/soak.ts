@@ -35,7 +35,7 @@ const FAULT_MS = 3_000
  * the heap that a collection of garbage leaves says more.
  */
 const MAX_MEMORY_GROWTH = 1.2
-const MAX_HEAP_GROWTH = 1.05
+const MAX_HEAP_GROWTH = 1.1
 const MAX_HANDLE_GROWTH = 16
 
 interface Sample {
