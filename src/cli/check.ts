@@ -18,7 +18,7 @@ export async function run(args: string[], io: CliIo): Promise<number> {
   const settings = checkSettings(io.env)
   const teams = checkTeams(io.env)
   for (const warning of settings.warnings) io.stderr(`warning: ${warning}`)
-  const problems = [...settings.problems, ...teams.problems, ...(await checkStore(io.env))]
+  const problems = [...settings.problems, ...teams.problems, ...(await checkStore(io))]
   for (const problem of problems) io.stderr(problem)
   if (problems.length > 0) io.stderr(`${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`)
   else io.stdout(`ok: settings; ${teams.summary}`)
@@ -35,11 +35,12 @@ function checkSettings(env: NodeJS.ProcessEnv): { problems: readonly string[]; w
 }
 
 /** Returns nothing when the settings of the store are invalid, which `checkSettings` reports. */
-async function checkStore(env: NodeJS.ProcessEnv): Promise<string[]> {
+async function checkStore(io: CliIo): Promise<string[]> {
   try {
-    const { store } = loadSlices(env, ['store'])
+    const { store } = loadSlices(io.env, ['store'])
     const { placeOf, probeStore } = await import('../store/open-store.js')
-    const problem = await probeStore(store, witnessFile(placeOf(store)).read())
+    const onWarning = (text: string) => io.stderr(`warning: REDIS_URL: ${text}`)
+    const problem = await probeStore(store, witnessFile(placeOf(store)).read(), onWarning)
     return problem === undefined ? [] : [`${store.redisUrl ? 'REDIS_URL' : 'DATA_DIR'}: ${problem}`]
   } catch (error) {
     if (isSettingsError(error)) return []

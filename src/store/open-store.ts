@@ -81,10 +81,14 @@ function realPath(folder: string): string {
  * Returns one sentence for a store that cannot serve, may evict the ledger, or has lost it. Creates
  * no file but the lock file of an embedded ledger. `witness` is what this machine has seen of the ledger.
  */
-export async function probeStore(settings: StoreSettings, witness?: LedgerWitness): Promise<string | undefined> {
+export async function probeStore(
+  settings: StoreSettings,
+  witness?: LedgerWitness,
+  onWarning?: (text: string) => void,
+): Promise<string | undefined> {
   if (!settings.redisUrl) return probeFolder(folderOf(settings), witness)
   const { probeRedis } = await import('./redis/probe.js')
-  return probeRedis({ url: settings.redisUrl.reveal(), keyPrefix: prefixOf(settings), witness })
+  return probeRedis({ url: settings.redisUrl.reveal(), keyPrefix: prefixOf(settings), witness, onWarning })
 }
 
 /**

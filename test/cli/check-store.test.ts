@@ -71,6 +71,9 @@ t.test('a user without the keys of the gateway, and a cluster node, are problems
     { code: 0 },
     'without INFO the policy is unknown',
   )
+  const io = recorder({ SEGMIND_API_KEY: 'x', REDIS_URL: `redis://quiet:secret@127.0.0.1:${server.port}` })
+  await run([], io)
+  t.match(io.err.join('\n'), /^warning: REDIS_URL: the Redis user has no permission for INFO, so a policy/m)
   const port = await freePort()
   const node = await launchRedis(t.testdir(), port, ['--cluster-enabled', 'yes'])
   t.teardown(() => node.end('SIGKILL'))

@@ -16,6 +16,8 @@ export interface ConnectionOptions {
   checkMs?: number
   /** Called when Redis can serve, at first and after each outage. */
   onUp?(): void
+  /** Called once, when the user has no permission to read the policy of evictions. */
+  onPolicyUnreadable?(warning: string): void
   /** Called once, with the reason, when Redis stops answering, or answers but cannot serve. */
   onDown?(reason: string): void
 }
@@ -154,6 +156,7 @@ function superviseConnection(redis: Redis, options: ConnectionOptions) {
     checkMs: options.checkMs,
     run: command => gate.run(command),
     isConnected: () => !isStopped && gate.isOpen(),
+    onPolicyUnreadable: options.onPolicyUnreadable,
     onVerified: announce,
   })
   const probe = startRecoveryProbe(redis, { reconnectSilenceMs, isUp: () => gate.isOpen(), goUp })

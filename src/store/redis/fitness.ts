@@ -20,7 +20,10 @@ const REASONS: readonly [code: RegExp, reason: string][] = [
 export interface Fitness {
   /** Why Redis cannot serve; undefined when it can, or before the first verification. */
   readonly refusal: string | undefined
-  /** True while Redis may evict keys without a time to live, and with them the ledger. */
+  /**
+   * True while Redis may evict keys without a time to live, and with them the ledger. Stays as it was
+   * while `INFO` fails.
+   */
   readonly mayEvict: boolean
   /** Writes, reads and reads the policy. Never rejects. */
   verify(): Promise<void>
@@ -36,10 +39,14 @@ export interface FitnessOptions {
   isConnected(): boolean
   /** Interval of the checks, milliseconds. Default 1000. */
   checkMs?: number | undefined
+  /** Called once, when the user has no permission for `INFO`. */
+  onPolicyUnreadable?: ((warning: string) => void) | undefined
   /** Called after each verification that Redis answered. */
   onVerified(refusal: string | undefined): void
 }
 
+const UNREADABLE =
+  'the Redis user has no permission for INFO, so a policy that may evict the ledger (allkeys-*) is not noticed'
 const CHECK_MS = 1_000
 /** Checks between two verifications of a Redis that can serve. */
 const CHECKS = 10
@@ -52,9 +59,14 @@ export function superviseFitness(options: FitnessOptions): Fitness {
   const { redis, probeKey, run, isConnected, checkMs = CHECK_MS, onVerified } = options
   redis.defineCommand('gatewayProbe', { numberOfKeys: 1, lua: PROBE })
   const probe = redis as unknown as { gatewayProbe(key: string, value: string): Promise<unknown> }
-  const state = { refusal: undefined as string | undefined, mayEvict: false, checks: 0 }
+  const state = { refusal: undefined as string | undefined, mayEvict: false, isUnreadable: false, checks: 0 }
   let verifying: Promise<void> | undefined
 
+  const reportUnreadable = (error: Error): undefined => {
+    if (state.isUnreadable || !/\bNOPERM\b/.test(error.message)) return
+    state.isUnreadable = true
+    options.onPolicyUnreadable?.(UNREADABLE)
+  }
   const verify = async (): Promise<void> => {
     state.checks = 0
     const written = run(() => probe.gatewayProbe(probeKey, String(Date.now())))
@@ -62,11 +74,10 @@ export function superviseFitness(options: FitnessOptions): Fitness {
       () => undefined,
       (error: Error) => reasonOf(error.message),
     )
-    // A user may lack the permission for INFO.
-    const info = await run(() => redis.info()).catch(() => '')
+    const info = await run(() => redis.info()).catch(reportUnreadable)
     if (!isConnected()) return
-    state.mayEvict = isEvicting(info)
-    state.refusal = /^cluster_enabled:1/m.test(info) ? reasonOf('MOVED') : refusal
+    if (info !== undefined) state.mayEvict = isEvicting(info)
+    state.refusal = info !== undefined && /^cluster_enabled:1/m.test(info) ? reasonOf('MOVED') : refusal
     onVerified(state.refusal)
   }
 

@@ -7,17 +7,20 @@ export interface RedisProbe {
   url: string
   keyPrefix: string
   witness: LedgerWitness | undefined
+  /** Called for what does not keep Redis from serving. */
+  onWarning?: ((text: string) => void) | undefined
 }
 
 /**
  * Connects to Redis once, writes and reads a record, and compares the ledger. Returns one sentence
  * for a Redis that cannot serve, may evict the ledger or has lost it.
  */
-export async function probeRedis({ url, keyPrefix, witness }: RedisProbe): Promise<string | undefined> {
+export async function probeRedis({ url, keyPrefix, witness, onWarning }: RedisProbe): Promise<string | undefined> {
   let refusal: string | undefined
   const connection = await connect({
     url,
     probeKey: ledgerKeys(keyPrefix).probe,
+    onPolicyUnreadable: warning => onWarning?.(warning),
     onDown(reason) {
       refusal ??= reason
     },

@@ -36,10 +36,10 @@ export interface RedisStoreOptions {
   /** Called when Redis first answers, and each time it answers again. */
   onUp?(): void
   /**
-   * Called once each time Redis goes down (`connection`), and for each value that cannot be read
-   * (`blob`).
+   * Called once each time Redis goes down (`connection`), for each value that cannot be read
+   * (`blob`), and once if the policy of evictions cannot be read (`policy`).
    */
-  onProblem?(error: unknown, what: 'connection' | 'blob'): void
+  onProblem?(error: unknown, what: 'connection' | 'blob' | 'policy'): void
 }
 
 export interface RedisStore extends Store {
@@ -69,6 +69,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
       void startLeases?.()
       options.onUp?.()
     },
+    onPolicyUnreadable: warning => onProblem(new StoreError(warning), 'policy'),
     onDown: reason => onProblem(new StoreError(reason), 'connection'),
   })
   clock = createStoreClock(connection, now)

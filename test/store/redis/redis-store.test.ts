@@ -487,6 +487,28 @@ t.test('a ledger that was rolled back to an older snapshot is a loss', async t =
   })
 })
 
+t.test('a user that loses the permission for INFO keeps the last known policy and is reported once', async t => {
+  const own = await startRedis()
+  t.teardown(() => own.close())
+  const admin = new Redis(own.url)
+  t.teardown(() => admin.disconnect())
+  await admin.acl('SETUSER', 'gateway', 'on', '>secret', '~*', '&*', '+@all')
+  await admin.config('SET', 'maxmemory', 100_000_000, 'maxmemory-policy', 'allkeys-lru')
+  const problems: string[] = []
+  const store = await open(t, {
+    url: `redis://gateway:secret@127.0.0.1:${own.port}`,
+    checkMs: 20,
+    onProblem: (error, what) => problems.push(`${what}: ${(error as Error).message}`),
+  })
+  t.equal(store.mayEvict(), true)
+  await admin.acl('SETUSER', 'gateway', '-info')
+  await eventually('the missing permission was never reported', () => problems.length > 0)
+  await new Promise(resolve => setTimeout(resolve, 100))
+  t.match(problems, [/^policy: the Redis user has no permission for INFO/])
+  t.equal(problems.length, 1)
+  t.equal(store.mayEvict(), true)
+})
+
 t.test('a Redis that is full or may evict is noticed without any call, and recovers', async t => {
   const own = await startRedis()
   t.teardown(() => own.close())
