@@ -121,9 +121,9 @@ function reserve(
   const booked = readBooked(tables, call)
   const refused = (window: BudgetWindow | 'floor' | 'lost') =>
     ({ ok: false, window, booked, totals: readTotals(tables) }) as const
-  if (tables.calls.get([call.day, call.callId])) return { ok: true, booked, totals: readTotals(tables) }
   const loss = findLoss(tables, witness)
   if (loss) markLost(tables, loss)
+  if (tables.calls.get([call.day, call.callId])) return { ok: true, booked, totals: readTotals(tables) }
   if (loss && (limits.daily !== undefined || limits.monthly !== undefined)) return refused('lost')
   const daily = booked.daily + call.estimate
   const monthly = booked.monthly + call.estimate

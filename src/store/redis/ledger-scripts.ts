@@ -108,8 +108,9 @@ export const RESERVE = `${BASE}
 local callId, team, estimate = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local daily, monthly = tonumber(ARGV[4]), tonumber(ARGV[5])
 local day, month = booked(team)
+local lost = isLost({ARGV[11], ARGV[12], ARGV[13]}, ARGV[10])
 if redis.call('HEXISTS', KEYS[1], callId) == 1 then return answer('ok', day, month) end
-if isLost({ARGV[11], ARGV[12], ARGV[13]}, ARGV[10]) and (daily or monthly) then return answer('lost', day, month) end
+if lost and (daily or monthly) then return answer('lost', day, month) end
 if daily and day + estimate > daily then return answer('daily', day, month) end
 if monthly and month + estimate > monthly then return answer('monthly', day, month) end
 if not floorHolds(estimate, tonumber(ARGV[9])) then return answer('floor', day, month) end

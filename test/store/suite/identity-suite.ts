@@ -127,6 +127,13 @@ export async function testIdentity(t: Test, harness: Harness): Promise<void> {
     })
   }
 
+  t.test('a repeated reservation discovers a loss', async t => {
+    const { ledger } = await harness.open(t)
+    await ledger.reserve(call('a'), LIMITS)
+    t.match(await ledger.reserve(call('a'), LIMITS, OTHER), { ok: true, totals: { loss: { reason: 'replaced' } } })
+    t.match(await ledger.totals(), { sequence: 1, loss: { reason: 'replaced' } })
+  })
+
   t.test('a settlement discovers a loss and is booked', async t => {
     const { ledger } = await harness.open(t)
     for (const id of ['a', 'b']) await ledger.reserve(call(id), LIMITS)
