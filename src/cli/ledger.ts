@@ -25,7 +25,7 @@ segmind-gateway ledger export [--month 2026-11]
     --month  default: every month`
 
 const EVICTABLE = 'Redis may evict the ledger: its maxmemory-policy is allkeys-*; set it to volatile-lru'
-/** How often a window is read that changes meanwhile, and the pause in between. */
+/** Reads of a window that changes meanwhile, and the pause between them. */
 const ROUNDS = 3
 const PAUSE_MS = 100
 
@@ -150,14 +150,14 @@ async function verifyRecords(records: RecordStore): Promise<string[]> {
   const closings = new Closings(records)
   for (const [month, seal] of seals)
     if (seal !== undefined && seal !== (await closings.seal(month)))
-      problems.push(`${month}: the closed statement is not the one that was closed`)
+      problems.push(`${month}: the frozen statement differs from its digest in the audit log`)
   return problems
 }
 
 function describe(totals: LedgerTotals): string {
   const { calls, spent, reservedCalls, reserved } = totals
-  const figures = `${calls} calls for ${formatCredits(spent)} credits, ${reservedCalls} reserved for ${formatCredits(reserved)}`
-  return `${identityOf(totals)}: ${figures}`
+  const booked = `${calls} calls for ${formatCredits(spent)} credits`
+  return `${identityOf(totals)}: ${booked}, ${reservedCalls} reserved for ${formatCredits(reserved)}`
 }
 
 function identityOf({ epoch, sequence, checksum }: LedgerWitness): string {

@@ -2,6 +2,12 @@ import type { BalanceReading, BudgetWindow } from './ledger.js'
 import type { Nanocredits } from './nanocredits.js'
 import type { HistoryStatus } from './request-history.js'
 
+/** The account's balance as the endpoint states it, and the free credits in it. */
+export interface AccountBalance {
+  remaining: Nanocredits
+  free: Nanocredits
+}
+
 /** Certainty of the balance: never read, read in the last minutes, or older. */
 export type BalanceState = 'unknown' | 'fresh' | 'stale'
 

@@ -108,7 +108,7 @@ export interface LedgerWitness {
  */
 export interface LedgerLoss {
   reason: 'replaced' | 'rolled back' | 'altered' | 'incomplete'
-  /** What a process had seen before. Its epoch is empty for a process that had seen nothing. */
+  /** The last state that the process had seen. Its epoch is empty if it had seen none. */
   expected: LedgerWitness
   found: LedgerWitness
 }
@@ -259,7 +259,7 @@ export interface LedgerStore {
   balance(): Promise<BalanceSample | undefined>
 }
 
-/** What the verifier reads and the operator accepts. */
+/** Reads of the verifier, and the acceptance by an operator. */
 export interface LedgerBooks {
   /** The sequence of the last step in a day `2026-11-22` or a month `2026-11`; 0 for none. */
   lastStep(window: string): Promise<number>

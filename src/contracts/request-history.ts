@@ -14,7 +14,7 @@ export interface HistoryRow {
   user?: string
   /** Public URL of the picture. */
   pictureUrl?: string
-  /** What was asked, if the row contains the image. Never logged or stored. */
+  /** Image and parameters of the request, if the row contains the image. Never logged or stored. */
   question?: { image: Digest; params: Params }
 }
 

@@ -17,8 +17,8 @@ const RETRY_MS = 1_000
 
 /**
  * Changes that operators made, in the order they were written. One record per entry, never
- * replaced, numbered without gaps over all processes, and chained (audit-chain.ts). Entries that the store does not accept wait
- * in memory.
+ * replaced, numbered without gaps over all processes, and chained (audit-chain.ts). Entries that the
+ * store does not accept wait in memory.
  */
 export class AuditLog {
   readonly #options: AuditLogOptions

@@ -26,7 +26,7 @@ export class PaidFailures {
     const leftMs = failed ? failed.until - this.#now() : 0
     if (!failed || leftMs <= 0) return
     const paid = failed.times === 1 ? 'once' : `${failed.times} times`
-    const detail = `Segmind was paid ${paid} for this request and returned no usable picture. It can be bought again later.`
+    const detail = `Segmind was paid ${paid} for this request and returned no usable picture. Buy it again later.`
     throw new GatewayError('upstream_failed', detail, { retryAfterSeconds: Math.ceil(leftMs / 1000) })
   }
 

@@ -1,18 +1,12 @@
+import type { AccountBalance } from '../contracts/account.js'
 import { GatewayError } from '../contracts/errors.js'
-import type { Nanocredits } from '../contracts/nanocredits.js'
 import { type CallOutcome, refusalMark } from './classify.js'
 import type { Exchange } from './exchange.js'
 import { readBalance } from './wire-billing.js'
 import { type ErrorContext, errorFromResponse } from './wire-error.js'
 
-export interface ReportedBalance {
-  remaining: Nanocredits
-  /** The free credits in `remaining`. */
-  free: Nanocredits
-}
-
 /** Reads the account balance from a response. Throws `upstream_*`. */
-export function balanceFrom({ head, body, end }: Exchange, context: ErrorContext): ReportedBalance {
+export function balanceFrom({ head, body, end }: Exchange, context: ErrorContext): AccountBalance {
   if (head && head.status !== 200) throw errorFromResponse({ ...head, body }, context)
   if (end === 'timeout') throw new GatewayError('upstream_timeout', 'Segmind did not return the balance in time.')
   if (!head) throw new GatewayError('upstream_unavailable', 'The balance request to Segmind failed.')

@@ -1,11 +1,11 @@
-import type { SharedKeyState } from '../contracts/account.js'
+import type { AccountBalance, SharedKeyState } from '../contracts/account.js'
 import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import type { BreakerState } from '../contracts/overview.js'
 import type { ImageBytes, Params } from '../contracts/types.js'
 import type { CallTerms, Upstream, UpstreamOutcome } from '../segment/ports.js'
 import type { UpstreamAttempt } from '../segment/upstream-port.js'
-import { balanceFrom, probeOutcome, type ReportedBalance } from './balance.js'
+import { balanceFrom, probeOutcome } from './balance.js'
 import { createBreaker } from './breaker.js'
 import { type CallOutcome, classify } from './classify.js'
 import { openConnection, type SegmindConnection } from './connection.js'
@@ -21,7 +21,7 @@ export type { SegmindClientOptions, SegmindObserver } from './options.js'
 
 export interface SegmindClient extends Upstream {
   /** Requests the account balance once; free of charge. Throws `upstream_*`. */
-  balance(): Promise<ReportedBalance>
+  balance(): Promise<AccountBalance>
   /** Fetches a picture at an address of Segmind's choice, without the key. Rejects if that fails. */
   fetchOutput(url: string): Promise<Buffer>
   /** Calls of `segment` and `resume` that have not ended. */

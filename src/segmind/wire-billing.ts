@@ -1,3 +1,4 @@
+import type { AccountBalance } from '../contracts/account.js'
 import { defined } from '../contracts/defined.js'
 import { type Nanocredits, parseCredits } from '../contracts/nanocredits.js'
 import type { Bill } from '../segment/ports.js'
@@ -34,7 +35,7 @@ export function readBill(headers: WireHeaders): Bill {
  * One of the two may be missing. Returns `undefined` when both are missing or one is no number:
  * unknown is never 0.
  */
-export function readBalance(body: string): { remaining: Nanocredits; free: Nanocredits } | undefined {
+export function readBalance(body: string): AccountBalance | undefined {
   const given = parseObject(body) as Record<string, unknown>
   const [credits, free] = [given.credits ?? undefined, given['free-credits'] ?? undefined]
   const amounts = [credits, free].map(value => (value === undefined ? 0 : amountOf(value)))

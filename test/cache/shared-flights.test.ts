@@ -98,11 +98,11 @@ t.test('a frozen leader that lost its lease is informed and releases nothing', a
 
 t.test('callers with less patience than the silence of a dead leader take it over together', async t => {
   const store = new MemoryLeases()
-  // The heartbeat has ended, and nobody releases the lease.
+  // The heartbeat has ended, and the lease is never released.
   store.names.set('n', { token: 'a', heartbeat: 9, note: JSON.stringify(note('a')) })
   const other = openProcess(store)
   await t.rejects(other.flights.take('n', note('b'), { waitMs: 10, isFollowing: false }), { code: 'upstream_slow' })
-  const role = await eventually('nobody took the dead leader over', () =>
+  const role = await eventually('the dead leader was never replaced', () =>
     other.flights.take('n', note('c'), { waitMs: 1, isFollowing: false }).catch(() => undefined),
   )
   t.match(asLeader(role), { purchase: 'takeover', earlier: { callId: 'a' } })

@@ -45,7 +45,7 @@ t.test('a closed month that was altered, and an audit log that was, exit with 1'
   await records.put('closing:2026-11', (closing?.value ?? '').replaceAll('1700000', '1600000'), closing?.version ?? '')
   t.match(await ran(command, 'verify'), {
     code: 1,
-    out: [/^epoch/, '2026-11: the closed statement is not the one that was closed'],
+    out: [/^epoch/, '2026-11: the frozen statement differs from its digest in the audit log'],
   })
   t.equal((await ran(usage, 'reopen', '--month', '2026-11')).code, 0)
   t.match(await ran(command, 'verify'), { code: 0 }, 'an open month has no frozen statement')

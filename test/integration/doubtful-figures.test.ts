@@ -66,7 +66,7 @@ t.test('a high cost that the balance shows as well is believed', async t => {
   t.match(await gateway.metrics(), /_implausible_figures_total\{figure="cost"\} 0$/m)
 })
 
-t.test('one wrong balance moves neither balance nor drift, and is told with both figures', async t => {
+t.test('one wrong balance moves neither balance nor drift, and is an event with both figures', async t => {
   for (const claimed of ['47.65', '0.001', '-3']) {
     const gateway = await start(t, { env: { RESERVE_CREDITS: '1' } })
     t.equal((await buy(gateway)).status, 200)

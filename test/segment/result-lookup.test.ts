@@ -56,7 +56,7 @@ t.test("under CACHE_SCOPE=team another team's result id is unknown", async t => 
   await t.rejects(lookUpResult(name, aCaller({ id: 'other' }), one.parts), { code: 'unknown_result' })
 })
 
-t.test("a dead leader's purchase is told by what the ledger knows of it", async t => {
+t.test("the ledger decides how a dead leader's purchase is reported", async t => {
   const call = (state: EarlierCall['state'], jobId?: string): EarlierCall => ({
     state,
     at: 1,

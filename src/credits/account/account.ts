@@ -1,11 +1,11 @@
-import type { Burn, ImplausibleFigure, Runway } from '../../contracts/account.js'
+import type { AccountBalance, Burn, ImplausibleFigure, Runway } from '../../contracts/account.js'
 import type { Clock } from '../../contracts/clock.js'
 import { withDeadline } from '../../contracts/deadline.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { CallEntry, LedgerStore, LedgerTotals, RecordStore } from '../../contracts/store.js'
 import type { CreditsObserver } from '../observer.js'
 import type { BudgetCalendar } from '../windows.js'
-import { type AccountBalance, Balance, type BalanceAnswer } from './balance.js'
+import { Balance, type BalanceAnswer } from './balance.js'
 import { CostCheck } from './cost-check.js'
 import { SharedCreditState } from './credit-state.js'
 import { CreditGate } from './gate.js'
@@ -165,7 +165,7 @@ export class Account {
     return false
   }
 
-  /** Requests the balance now. Undefined while it is in doubt, and if neither this nor an answer of the last minutes gives it. */
+  /** Requests the balance now. Undefined while it is in doubt, or if no recent answer states it. */
   async currentBalance(): Promise<Nanocredits | undefined> {
     await withDeadline(this.balance.refresh({ mustRequest: true }), BALANCE_WAIT_MS, () => undefined)
     const isKnown = this.balance.state === 'fresh' && !this.#plausibility.isInDoubt

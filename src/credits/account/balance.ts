@@ -1,14 +1,8 @@
-import type { BalanceState } from '../../contracts/account.js'
+import type { AccountBalance, BalanceState } from '../../contracts/account.js'
 import type { Clock } from '../../contracts/clock.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { BalanceSample, LedgerStore, LedgerTotals } from '../../contracts/store.js'
 import type { CreditsObserver } from '../observer.js'
-
-/** Segmind's balance, and the free credits in it. */
-export interface AccountBalance {
-  remaining: Nanocredits
-  free: Nanocredits
-}
 
 /** An answer of the balance endpoint. */
 export interface BalanceAnswer extends AccountBalance {

@@ -1,7 +1,7 @@
+import type { AccountBalance } from '../../contracts/account.js'
 import { withDeadline } from '../../contracts/deadline.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { LedgerStore, LedgerTotals } from '../../contracts/store.js'
-import type { AccountBalance } from './balance.js'
 import { type CostBounds, slackOf } from './reconcile.js'
 import type { AccountRecord, Anchor } from './record.js'
 

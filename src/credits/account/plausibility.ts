@@ -78,7 +78,7 @@ export class BalancePlausibility {
     const record = this.#options.record()
     if (record && isBeforeMovement(reported, record)) return 'ignored'
     if (this.#isExplained(reported)) return this.#accept(reported)
-    // Whether free credits explain it is known only after the endpoint has answered.
+    // Free credits may explain it. The endpoint has not stated them yet.
     if (reported.source === 'header' && this.#free === undefined) return 'held'
     return this.#omitsFree(reported) ? 'ignored' : this.#hold(reported)
   }
@@ -133,7 +133,7 @@ export class BalancePlausibility {
     const { remaining, slack } = this.#expectedOf(reported)
     const missing = remaining - reported.remaining
     if (Math.abs(missing - this.#free) > slack) return false
-    // Where calls in flight may explain it as well, nothing is learned.
+    // Calls in flight may explain it as well; then nothing is learned.
     if (this.#free > 2 * slack) this.#headerOmitsFree = true
     return true
   }

@@ -127,7 +127,7 @@ export function slackOf(
 }
 
 /** Counts the calls that ended since the anchor, those whose cost is an estimate, and the rounding. */
-export function sinceAnchor(
+function sinceAnchor(
   anchor: Anchor,
   totals: LedgerTotals,
 ): { calls: number; estimated: number; rounding: Nanocredits } {

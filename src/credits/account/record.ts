@@ -31,7 +31,7 @@ export interface AccountRecord {
 }
 
 export const ACCOUNT_KEY = 'account'
-export const MAX_EVENTS = 200
+const MAX_EVENTS = 200
 /** Of the events, those that explain nothing must not displace the others. */
 const MAX_IMPLAUSIBLE = 20
 export const MAX_MONTHS = 60

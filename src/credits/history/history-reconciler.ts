@@ -50,7 +50,7 @@ const MAX_FINDS = 40
 /** Errors that say nothing about whether the history may be used. */
 const TRANSIENT: ReadonlySet<string> = new Set(['upstream_timeout', 'upstream_unavailable', 'upstream_busy'])
 
-/** What may be learned now. */
+/** Facts that make a reading worthwhile. */
 interface News {
   totals: LedgerTotals
   unknown: LedgerEntry[]

@@ -1,7 +1,7 @@
 import type { ForeignSpend, HistoryState } from '../../contracts/request-history.js'
 import type { RecordStore } from '../../contracts/store.js'
 
-/** What all replicas know of the request history. Times are milliseconds since 1970. */
+/** State of the request history that all replicas share. Times are milliseconds since 1970. */
 export interface Progress {
   state: HistoryState
   since: number

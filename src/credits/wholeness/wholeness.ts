@@ -40,7 +40,7 @@ export class Wholeness {
   #loss: LedgerLoss | undefined
   /** Day and month of the last reservation. */
   #windows: BudgetWindows | undefined
-  #told: LedgerState = 'ok'
+  #reportedState: LedgerState = 'ok'
   #timer: NodeJS.Timeout | undefined
   #checking: Promise<void> | undefined
   /** The ledger, observed and compared. */
@@ -79,7 +79,7 @@ export class Wholeness {
         error => this.#options.observer.storeFailed(error, 'ledger: check'),
       )
       .finally(() => {
-        this.#tell()
+        this.#reportChange()
         this.#checking = undefined
       })
     return this.#checking
@@ -124,19 +124,19 @@ export class Wholeness {
   #observe({ epoch, sequence, checksum, loss }: LedgerTotals, compared: { witness: LedgerWitness | undefined }): void {
     const known = this.#witness
     this.#loss = loss
-    // What was seen before the loss stays, as evidence.
+    // The state before the loss stays, as evidence.
     if (!loss && epoch !== '') {
       const isLater = !known || (known.epoch === epoch && known.sequence < sequence)
       const isAccepted = known && known.epoch !== epoch && compared.witness === known
       if (isLater || isAccepted) this.#witness = { epoch, sequence, checksum }
     }
-    this.#tell()
+    this.#reportChange()
   }
 
-  #tell(): void {
+  #reportChange(): void {
     const { state } = this
-    if (state === this.#told) return
-    this.#told = state
+    if (state === this.#reportedState) return
+    this.#reportedState = state
     this.#options.observer.ledgerStateChanged(state, this.#loss)
   }
 }

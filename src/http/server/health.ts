@@ -19,9 +19,9 @@ export interface Health {
 const ALIVE = JSON.stringify({ status: 'ok' })
 
 /**
- * Adds `/healthz` (the process is alive) and `/readyz` (it accepts requests; 503 from the signal to stop on). A
- * store that is down, a ledger that is not whole, a refused teams file or an open breaker is reported by `/readyz`, but the
- * gateway stays ready: it still serves cached results.
+ * Adds `/healthz` (the process is alive) and `/readyz` (it accepts requests; 503 from the signal to
+ * stop on). `/readyz` reports a store that is down, a ledger that is not whole, a refused teams file
+ * or an open breaker. The gateway stays ready, because it still serves cached results.
  */
 export function addHealthRoutes(app: FastifyInstance, health: Health): void {
   app.route({

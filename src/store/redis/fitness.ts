@@ -53,7 +53,8 @@ const CHECKS = 10
 
 /**
  * Verifies that Redis can serve: every ten seconds, and every second while it cannot or may evict
- * the ledger. A connection alone proves little: a replica is read-only, a full Redis refuses writes, a user lacks permissions.
+ * the ledger. A connection alone proves little: a replica is read-only, a full Redis refuses writes,
+ * a user lacks permissions.
  */
 export function superviseFitness(options: FitnessOptions): Fitness {
   const { redis, probeKey, run, isConnected, checkMs = CHECK_MS, onVerified } = options

@@ -9,14 +9,14 @@ import { realStores } from '../../support/programs/real-stores.js'
 
 const LIMITS = { daily: 1_000 }
 
-/** Opens a replica that checks only when it is told to. */
+/** Opens a replica that checks only on request. */
 async function replica(
   t: Test,
   store: Parameters<typeof openWholeness>[0]['store'],
   dir = t.testdir({ first: {}, second: {} }),
   storeId = 'store',
 ) {
-  const told: [state: string, reason: LedgerLoss['reason'] | undefined][] = []
+  const reported: [state: string, reason: LedgerLoss['reason'] | undefined][] = []
   const failures: string[] = []
   let ignored = 0
   const wholeness = await openWholeness({
@@ -27,18 +27,18 @@ async function replica(
     everyMs: 2 ** 30,
     verifyEveryMs: 2 ** 30,
     observer: {
-      ledgerStateChanged: (state, loss) => told.push([state, loss?.reason]),
+      ledgerStateChanged: (state, loss) => reported.push([state, loss?.reason]),
       witnessIgnored: () => ignored++,
       ledgerMismatchFound: mismatch => t.fail(JSON.stringify(mismatch)),
       storeFailed: (_error, operation) => failures.push(operation),
     },
   })
   t.teardown(() => wholeness.close())
-  return { wholeness, ledger: wholeness.ledger, told, failures, dir, ignored }
+  return { wholeness, ledger: wholeness.ledger, reported, failures, dir, ignored }
 }
 
 for (const [name, open] of Object.entries(await realStores(t))) {
-  t.test(`${name}: a whole ledger is told as nothing, also with other replicas at work`, async t => {
+  t.test(`${name}: a whole ledger reports no change, also with other replicas at work`, async t => {
     const store = await open(t)
     const [one, two] = [await replica(t, store), await replica(t, store, join(t.testdirName, 'second'))]
     const calls = Array.from({ length: 40 }, (_, index) => `call-${index}`)
@@ -49,7 +49,7 @@ for (const [name, open] of Object.entries(await realStores(t))) {
         await Promise.all([wholeness.check(), ledger.settle(call(id), charged(1)), ledger.totals()])
       }),
     )
-    t.same([one.told, two.told, one.failures, two.failures], [[], [], [], []])
+    t.same([one.reported, two.reported, one.failures, two.failures], [[], [], [], []])
   })
 
   t.test(
@@ -64,15 +64,15 @@ for (const [name, open] of Object.entries(await realStores(t))) {
       const fresh = await replica(t, store, join(t.testdirName, 'second'))
       t.equal(fresh.wholeness.state, 'ok')
       const second = await replica(t, store, first.dir)
-      t.same(second.told, [['lost', 'rolled back']])
+      t.same(second.reported, [['lost', 'rolled back']])
       t.match(await fresh.ledger.reserve(call('b'), LIMITS), { ok: false, window: 'lost' })
-      t.same(fresh.told, [['lost', 'rolled back']])
+      t.same(fresh.reported, [['lost', 'rolled back']])
       t.match(await fresh.ledger.reserve(call('b'), {}), { ok: true })
       await store.ledger.accept()
-      for (const { wholeness, ledger, told } of [fresh, second]) {
+      for (const { wholeness, ledger, reported } of [fresh, second]) {
         await wholeness.check()
-        t.same(told.at(-1), ['ok', undefined])
-        t.match(await ledger.reserve(call(`c-${told.length}`), LIMITS), { ok: true })
+        t.same(reported.at(-1), ['ok', undefined])
+        t.match(await ledger.reserve(call(`c-${reported.length}`), LIMITS), { ok: true })
       }
       await second.wholeness.close()
       t.equal(witnessFile({ dir: first.dir, storeId: 'store' }).read()?.epoch, (await store.ledger.totals()).epoch)
@@ -94,11 +94,11 @@ t.test('settlements after a rollback do not replace what was seen, and idle chec
     },
   }
   const store = { ledger, records: {}, mayEvict: () => false }
-  const { wholeness, told } = await replica(t, store as never)
+  const { wholeness, reported } = await replica(t, store as never)
   await wholeness.ledger.reserve(call('a'), LIMITS)
   const seen = { epoch: 'e', sequence: 8, checksum: '8' }
   await wholeness.ledger.settle(call('a'), charged(1))
-  t.same(told, [['lost', 'rolled back']])
+  t.same(reported, [['lost', 'rolled back']])
   await wholeness.check()
   const windows = { day: call('a').day, month: call('a').month }
   t.same(sent, [[undefined, { isMarking: true }], seen, [seen, { isMarking: true, windows }]])
@@ -116,12 +116,12 @@ t.test('an answer that was overtaken on its way is no loss', async t => {
     settle: async () => totals(9),
   } as unknown as LedgerStore
   const store = { ledger, records: {}, mayEvict: () => false } as unknown as Parameters<typeof replica>[1]
-  const { wholeness, told } = await replica(t, store)
+  const { wholeness, reported } = await replica(t, store)
   const reading = wholeness.ledger.totals()
   await wholeness.ledger.settle(call('a'), charged(1))
   held[0]?.(totals(2))
   await reading
-  t.same(told, [])
+  t.same(reported, [])
   void wholeness.ledger.totals()
   t.same(sent, [undefined, 1, 9], 'each request carries what was seen before it')
   held[1]?.(totals(9))
@@ -130,11 +130,11 @@ t.test('an answer that was overtaken on its way is no loss', async t => {
 t.test('the state follows the policy of the store, and a store that fails is counted', async t => {
   const store = { mayEvict: () => mayEvict, records: {}, ledger: { totals: () => Promise.reject(new Error('down')) } }
   let mayEvict = true
-  const { wholeness, told, failures } = await replica(t, store as never)
-  t.same([wholeness.state, told, failures], ['evictable', [['evictable', undefined]], ['ledger: check']])
+  const { wholeness, reported, failures } = await replica(t, store as never)
+  t.same([wholeness.state, reported, failures], ['evictable', [['evictable', undefined]], ['ledger: check']])
   mayEvict = false
   await wholeness.check()
-  t.same([wholeness.state, told.at(-1)], ['ok', ['ok', undefined]])
+  t.same([wholeness.state, reported.at(-1)], ['ok', ['ok', undefined]])
 })
 
 t.test('what was seen of another store is ignored, and replaced by what is seen of this one', async t => {
@@ -148,8 +148,8 @@ t.test('what was seen of another store is ignored, and replaced by what is seen 
     },
   }
   const store = { ledger, records: {}, mayEvict: () => false }
-  const { told, ignored } = await replica(t, store as never, dir)
-  t.same([sent, told, ignored], [[undefined], [], 1])
+  const { reported, ignored } = await replica(t, store as never, dir)
+  t.same([sent, reported, ignored], [[undefined], [], 1])
   t.equal(witnessFile({ dir, storeId: 'store' }).read()?.epoch, 'production')
   t.equal((await replica(t, store as never, dir)).ignored, 0)
 })
