@@ -7,7 +7,6 @@ import {
   type CallEntry,
   type LedgerState,
   type LedgerTotals,
-  type ReserveOutcome,
   StoreError,
 } from '../contracts/store.js'
 import type { Team } from '../contracts/types.js'
@@ -162,8 +161,9 @@ export class CreditLedger {
       const hasFloor = reserve > 0 && !team.protected
       const floor = hasFloor ? { floor: reserve } : {}
       let outcome = await store.reserve(call, { ...team.budget, ...floor })
+      const isLost = !outcome.ok && outcome.window === 'lost'
       // The floor depends on the balance at Segmind, so it holds in a lost ledger as well.
-      if (isLost(outcome) && !this.#failsClosed(team)) outcome = await store.reserve(call, floor)
+      if (isLost && !this.#failsClosed(team)) outcome = await store.reserve(call, floor)
       if (outcome.ok) {
         if (hasFloor) this.#floorSince = undefined
         return outcome.totals
@@ -205,8 +205,8 @@ export class CreditLedger {
 
   /** Returns why this team's budget cannot be checked, if the ledger is known not to be whole. */
   #doubt(team: Team): GatewayError | undefined {
-    const state = this.#options.ledgerState?.() ?? 'ok'
-    return state !== 'ok' && this.#failsClosed(team) ? ledgerDoubtful(team, state) : undefined
+    const state = this.#failsClosed(team) ? this.#options.ledgerState?.() : undefined
+    return state === undefined || state === 'ok' ? undefined : ledgerDoubtful(team, state)
   }
 
   /** Tells whether this team's calls are refused while the store does not answer. */
@@ -224,8 +224,6 @@ export class CreditLedger {
     })
   }
 }
-
-const isLost = (outcome: ReserveOutcome) => !outcome.ok && outcome.window === 'lost'
 
 const DOUBTS = {
   lost: 'the ledger was lost or rolled back. An operator must run `segmind-gateway ledger accept`.',

@@ -195,7 +195,7 @@ async function collect(
 function imageOf(part: FilePart, bytes: CollectedBytes | undefined, maxImageBytes: number): ImageSource {
   if (bytes === undefined) throw imageTooLarge(maxImageBytes)
   if (bytes.byteLength === 0) throw missingImage()
-  if (imageTypeOf(bytes.chunks) === undefined && isText(part)) {
+  if (isText(part) && imageTypeOf(bytes.chunks) === undefined) {
     const all = Buffer.concat(bytes.chunks)
     if (isUtf8(all)) return imageFromBytes(all, maxImageBytes)
   }

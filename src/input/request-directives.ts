@@ -39,8 +39,8 @@ const PREFERENCE = /([^\s,;="]+)\s*(?:=\s*(?:"([^"]*)"|([^\s,;"]*)))?([^,]*)/g
  * case, several headers joined by commas. The first of several equal names wins. Ignores unknown
  * preferences and a `wait` that is not a number of seconds, as the RFC requires.
  */
-export function parsePrefer(header: string | readonly string[] | undefined): Preferences {
-  const text = typeof header === 'string' ? header : (header ?? []).join(',')
+export function parsePrefer(header: string | readonly string[]): Preferences {
+  const text = typeof header === 'string' ? header : header.join(',')
   const preferences = new Map<string, string>()
   for (const [, name = '', quoted, token] of text.matchAll(PREFERENCE)) {
     if (!preferences.has(name.toLowerCase())) preferences.set(name.toLowerCase(), quoted ?? token ?? '')
@@ -53,7 +53,7 @@ export function parsePrefer(header: string | readonly string[] | undefined): Pre
 }
 
 /** Parses `X-Priority`: `batch`, or `interactive`, which is the default for every other value. */
-export function parsePriority(header: string | readonly string[] | undefined): 'interactive' | 'batch' {
-  const text = typeof header === 'string' ? header : (header ?? []).join(',')
+export function parsePriority(header: string | readonly string[]): 'interactive' | 'batch' {
+  const text = typeof header === 'string' ? header : header.join(',')
   return /^\s*batch\s*$/i.test(text) ? 'batch' : 'interactive'
 }

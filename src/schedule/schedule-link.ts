@@ -112,7 +112,8 @@ export class ScheduleLink {
 
   #takeChange(): ScheduleChange {
     const { process, entries } = this.#options
-    const lost = entries().filter(({ id }) => this.#lost.has(id) && !this.#enter.has(id))
+    const isLost = ({ id }: NewScheduleEntry) => this.#lost.has(id) && !this.#enter.has(id)
+    const lost = this.#lost.size === 0 ? [] : entries().filter(isLost)
     const change: ScheduleChange = {
       process,
       enter: [...this.#enter.values(), ...lost],

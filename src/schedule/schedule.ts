@@ -153,6 +153,7 @@ export class Schedule implements Slots {
         isNew: true,
         place: undefined,
         grant: () => {
+          ticket.grant = undefined
           end()
           resolve(this.#slotOf(ticket, request))
         },
@@ -197,16 +198,10 @@ export class Schedule implements Slots {
     for (const [id, ticket] of this.#tickets) {
       if (!ticket.grant || isPending(id)) continue
       const state = view.own.get(id)
-      if (state === 'running') this.#grant(ticket)
+      if (state === 'running') ticket.grant()
       else if (state === 'dropped') this.#refuse(id, ticket, queueFull(view.waiting))
       else if (state === 'waiting') this.#place(id, ticket, view)
     }
-  }
-
-  #grant(ticket: Ticket): void {
-    const { grant } = ticket
-    ticket.grant = undefined
-    grant?.()
   }
 
   #place(id: number, ticket: Ticket, view: ScheduleView): void {

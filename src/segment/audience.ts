@@ -7,15 +7,12 @@ import type { QueuePlace } from './slots-port.js'
  */
 export class Audience {
   readonly #gone = new AbortController()
+  readonly signal = this.#gone.signal
   #callers = 0
   /** True once the call was sent: then the purchase is finished and kept, also without callers. */
   isSent = false
   /** Returns the place in the queue. Present while the purchase waits for a slot. */
   place: (() => QueuePlace | undefined) | undefined
-
-  get signal(): AbortSignal {
-    return this.#gone.signal
-  }
 
   /**
    * Adds a caller. Returns a function by which it leaves. That one returns true when nothing is bought

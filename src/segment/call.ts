@@ -1,6 +1,8 @@
-import type { ImageBytes, Result } from '../contracts/types.js'
+import type { PurchaseKind } from '../contracts/ledger.js'
+import type { ImageBytes, PixelDigest, Result } from '../contracts/types.js'
+import type { Audience } from './audience.js'
 import type { KeyedRequest } from './keyed-request.js'
-import type { FlightLeader, PipelineParts, Reservation, UpstreamOutcome } from './ports.js'
+import type { FlightNote, PipelineParts, Reservation, UpstreamOutcome } from './ports.js'
 import { timed } from './story.js'
 import type { UpstreamAttempt } from './upstream-port.js'
 
@@ -13,49 +15,66 @@ const MAX_SENDS = 4
  */
 const LOOK_AGAIN_AFTER_MS = 250
 
+/** State of a purchase that its leader carries through it. */
+export interface LeaderContext {
+  note: FlightNote
+  /** The callers that wait for the purchase. */
+  audience: Audience
+  purchase: PurchaseKind
+  /** The call of an earlier leader that died or left a job open. */
+  earlier?: FlightNote
+  /**
+   * The call whose job is open at Segmind with an unknown outcome: this leader's, or an earlier
+   * one's.
+   */
+  openJob?: FlightNote | undefined
+  /** Looks for the result in the cache. Absent for a purchase without a flight. */
+  lookAgain?(): Promise<Result | undefined>
+}
+
 export interface SlotOutcome {
   /** Of the call, or a result that made the call needless. */
   outcome: UpstreamOutcome | { kind: 'found'; result: Result }
   /** Milliseconds in the queue, and at Segmind. */
   queueMs: number
   upstreamMs: number
+  /** Present with `PIXEL_DIGEST`. Never rejects. */
+  pixels: Promise<PixelDigest | undefined> | undefined
 }
 
-export interface SlotCall {
-  audience: FlightLeader['audience']
+/** A call that is about to be made. */
+interface ReservedCall {
+  leader: LeaderContext
   /** Released when no call is made. */
   reservation: Reservation
-  /** Looks for the result in the cache. Absent for a purchase without a flight. */
-  lookAgain?(): Promise<Result | undefined>
-  onSubmitted(jobId: string): Promise<void>
-  /** Called once, when the first slot is granted. */
-  onGranted(): void
 }
 
 /**
  * Waits for a slot and calls Segmind. A call that Segmind refused for its rate waits for another
- * slot, before the other requests of its team. Throws the errors of `Slots.acquire`.
+ * slot, before the other requests of its team. Digests the pixels of the image from the first slot
+ * on. Throws the errors of `Slots.acquire`.
  */
 export async function callInSlot(
   image: ImageBytes,
   request: KeyedRequest,
-  slotCall: SlotCall,
+  reserved: ReservedCall,
   parts: PipelineParts,
 ): Promise<SlotOutcome> {
   const { story } = request
-  const { audience, reservation } = slotCall
-  const acquiring = timed(story, 'queue', parts.slots.acquire(slotRequest(request, slotCall)))
+  const { reservation } = reserved
+  const { audience, lookAgain } = reserved.leader
+  const acquiring = timed(story, 'queue', parts.slots.acquire(slotRequest(request, audience)))
   let slot = await releaseOnError(acquiring, reservation)
-  slotCall.onGranted()
+  const pixels = parts.digestPixels?.(image)
   let [queueMs, upstreamMs] = [slot.waitedMs, 0]
   for (let sends = 1; ; sends++) {
-    const result = slot.waitedMs >= LOOK_AGAIN_AFTER_MS ? await slotCall.lookAgain?.() : undefined
+    const result = slot.waitedMs >= LOOK_AGAIN_AFTER_MS ? await lookAgain?.() : undefined
     // The callers may have left during the look; they were told that nothing was bought.
     if (result || audience.signal.aborted) {
       slot.release('unused')
       await reservation.release()
       audience.signal.throwIfAborted()
-      if (result) return { outcome: { kind: 'found', result }, queueMs, upstreamMs }
+      if (result) return { outcome: { kind: 'found', result }, queueMs, upstreamMs, pixels }
     }
     await reservation.recheck().catch(error => {
       slot.release('unused')
@@ -63,7 +82,7 @@ export async function callInSlot(
     })
     audience.isSent = true
     const sentAt = performance.now()
-    const outcome = await timed(story, 'call', call(image, request, slotCall, parts)).catch(error => {
+    const outcome = await timed(story, 'call', call(image, request, reserved, parts)).catch(error => {
       slot.release()
       throw error
     })
@@ -72,7 +91,7 @@ export async function callInSlot(
     if (busy) slot.throttled(busy.waitMs)
     if (!busy || sends === MAX_SENDS) {
       slot.release()
-      return { outcome, queueMs, upstreamMs }
+      return { outcome, queueMs, upstreamMs, pixels }
     }
     audience.isSent = false
     // The slot is freed in the same step that slows the others down, so no call slips in between.
@@ -81,7 +100,7 @@ export async function callInSlot(
   }
 }
 
-function slotRequest({ caller, isBatch = false, latestDeadline }: KeyedRequest, { audience }: SlotCall) {
+function slotRequest({ caller, isBatch = false, latestDeadline }: KeyedRequest, audience: Audience) {
   return {
     caller,
     isBatch,
@@ -99,11 +118,15 @@ function slotRequest({ caller, isBatch = false, latestDeadline }: KeyedRequest, 
 async function call(
   image: ImageBytes,
   { key, params, story }: KeyedRequest,
-  { onSubmitted, reservation }: SlotCall,
+  { leader, reservation }: ReservedCall,
   { upstream }: PipelineParts,
 ): Promise<UpstreamOutcome> {
   try {
     const onAttempt = (attempt: UpstreamAttempt) => story?.recordAttempt(attempt)
+    const onSubmitted = (jobId: string) => {
+      leader.openJob = leader.note
+      return reservation.submitted(jobId)
+    }
     return await upstream.segment(image, params, { question: key, onAttempt, onSubmitted })
   } catch (error) {
     await reservation.unknown()

@@ -4,11 +4,12 @@ import { GatewayError } from '../contracts/errors.js'
 import type { PurchaseKind } from '../contracts/ledger.js'
 import type { Result } from '../contracts/types.js'
 import { Audience } from './audience.js'
+import type { LeaderContext } from './call.js'
 import { forFollower, isAbandoned, isClientTimeout, isLeaderSpecific, withClientDeadline } from './failures.js'
 import type { KeyedRequest } from './keyed-request.js'
 import { cached, lookUp } from './lookup.js'
 import type { FlightRole, How, PipelineParts, Purchase } from './ports.js'
-import { buy, type LeaderContext } from './purchase.js'
+import { buy } from './purchase.js'
 import { timed } from './story.js'
 
 export interface PurchaseOutcome {

@@ -77,12 +77,16 @@ const ASYNC_WAIT_MS = 250
 
 /** Derives the keys, rules and deadlines of a request. */
 export function keyRequest(request: SegmentRequest, parts: PipelineParts): KeyedRequest {
-  const { cache, caller, idempotencyKey, image, params, story } = request
+  const { cache, caller, idempotencyKey, image, params, prefer, story } = request
   const scope = parts.cacheScope === 'team' ? caller.team.id : ''
   const key = cacheKey(image.digest, params, scope)
   const mustBuy = (cache.noCache || cache.noStore) && !cache.onlyIfCached
   const isIdempotent = mustBuy && idempotencyKey !== undefined
   if (story) story.question = { resultId: key, digest: image.digest, params, scope, cache, isIdempotent }
+  // Ignored where the result could not be fetched later, since the caller would buy it again (RFC
+  // 7240 §2).
+  const isAsync = prefer?.respondAsync && !mustBuy && parts.coalesce
+  const waitMs = prefer?.waitMs ?? (isAsync ? ASYNC_WAIT_MS : parts.clientTimeoutMs)
   const now = performance.now()
   return {
     ...request,
@@ -94,26 +98,17 @@ export function keyRequest(request: SegmentRequest, parts: PipelineParts): Keyed
     isAcceptable: isIdempotent
       ? result => parts.now() - result.storedAt < REPLAY_SECONDS * 1000
       : result => isFreshEnough(result, cache, parts),
-    deadline: now + Math.min(waitMsOf(request, mustBuy, parts), parts.clientTimeoutMs),
+    deadline: now + Math.min(waitMs, parts.clientTimeoutMs),
     latestDeadline: now + parts.clientTimeoutMs,
   }
-}
-
-/**
- * Ignores `respond-async` where the result could not be fetched later, since the caller would buy
- * it again (RFC 7240 §2).
- */
-function waitMsOf({ prefer }: SegmentRequest, mustBuy: boolean, parts: PipelineParts): number {
-  const canFetchLater = !mustBuy && parts.coalesce
-  return prefer?.waitMs ?? (prefer?.respondAsync && canFetchLater ? ASYNC_WAIT_MS : parts.clientTimeoutMs)
 }
 
 /**
  * Throws `idempotency_key_reused` when the result under an `Idempotency-Key` belongs to another
  * request.
  */
-export function checkReplay({ isIdempotent, key }: KeyedRequest, result: Result): void {
-  if (isIdempotent && result.answers !== key) throw idempotencyKeyReused()
+export function checkReplay({ key }: KeyedRequest, result: Result): void {
+  if (result.answers !== key) throw idempotencyKeyReused()
 }
 
 export function idempotencyKeyReused(): GatewayError {

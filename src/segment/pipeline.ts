@@ -111,7 +111,7 @@ function finish(
   parts: PipelineParts,
 ): SegmentAnswer {
   const { result, charged, stored, queueMs, upstreamMs } = purchase
-  checkReplay(request, result)
+  if (request.isIdempotent) checkReplay(request, result)
   const isReplay = request.isIdempotent && !purchase.bought
   const { team } = request.caller
   parts.observer.resultAnswered(team.id, how, result.cost)

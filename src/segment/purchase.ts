@@ -2,11 +2,9 @@ import { createHash } from 'node:crypto'
 import { withDeadline } from '../contracts/deadline.js'
 import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
-import type { PurchaseKind } from '../contracts/ledger.js'
-import type { CacheKey, ImageBytes, PixelDigest, Result } from '../contracts/types.js'
-import type { Audience } from './audience.js'
+import type { CacheKey, PixelDigest, Result } from '../contracts/types.js'
 import { pixelKey } from './cache-key.js'
-import { callInSlot, type SlotCall, type SlotOutcome } from './call.js'
+import { callInSlot, type LeaderContext } from './call.js'
 import { forFollower, withCharge } from './failures.js'
 import { bytesOf, idempotencyKeyReused, type KeyedRequest, keepImage, REPLAY_SECONDS } from './keyed-request.js'
 import { cached } from './lookup.js'
@@ -21,23 +19,6 @@ import type {
   WriteState,
 } from './ports.js'
 import { timed } from './story.js'
-
-/** State of a purchase that its leader carries through it. */
-export interface LeaderContext {
-  note: FlightNote
-  /** The callers that wait for the purchase. */
-  audience: Audience
-  purchase: PurchaseKind
-  /** The call of an earlier leader that died or left a job open. */
-  earlier?: FlightNote
-  /**
-   * The call whose job is open at Segmind with an unknown outcome: this leader's, or an earlier
-   * one's.
-   */
-  openJob?: FlightNote | undefined
-  /** Looks for the result in the cache. Absent for a purchase without a flight. */
-  lookAgain?(): Promise<Result | undefined>
-}
 
 /** Age up to which Segmind surely still knows a job. */
 export const JOB_AGE_MS = 55 * 60_000
@@ -64,7 +45,7 @@ export async function buy(request: KeyedRequest, leader: LeaderContext, parts: P
   const planned = { callId, at, caller, requestId, cacheKey: key, purchase, image: sent }
   const reservation = await timed(story, 'reserve', parts.ledger.reserve(planned))
   if (story) story.call = { callId, at, purchase }
-  const { outcome, queueMs, upstreamMs, pixels } = await call(image, request, { leader, reservation }, parts)
+  const { outcome, queueMs, upstreamMs, pixels } = await callInSlot(image, request, { leader, reservation }, parts)
   if (story) story.queueMs = queueMs
   if (outcome.kind === 'found') return { ...cached(outcome.result), queueMs, upstreamMs }
   if (story) story.balanceAfter = outcome.bill.remaining
@@ -194,30 +175,6 @@ async function findEarlierCall(
     const detail = 'The store does not respond, so an earlier purchase of this result cannot be checked.'
     throw new GatewayError('store_unavailable', detail, { retryAfterSeconds: LEDGER_RETRY_AFTER_SECONDS, cause })
   }
-}
-
-/** Calls Segmind in a slot, and digests the pixels meanwhile. */
-async function call(
-  image: ImageBytes,
-  request: KeyedRequest,
-  { leader, reservation }: { leader: LeaderContext; reservation: Reservation },
-  parts: PipelineParts,
-): Promise<SlotOutcome & { pixels: Promise<PixelDigest | undefined> | undefined }> {
-  let pixels: Promise<PixelDigest | undefined> | undefined
-  const slotCall: SlotCall = {
-    audience: leader.audience,
-    reservation,
-    onGranted() {
-      pixels = parts.digestPixels?.(image)
-    },
-    async onSubmitted(jobId) {
-      leader.openJob = leader.note
-      await reservation.submitted(jobId)
-    },
-    ...defined({ lookAgain: leader.lookAgain }),
-  }
-  const called = await callInSlot(image, request, slotCall, parts)
-  return { ...called, pixels }
 }
 
 /** Books a failed call by what is known of its bill: releases, settles, or leaves it unknown. */

@@ -47,7 +47,7 @@ async function forecast(
   const { key, mustBuy, isIdempotent } = keyed
   const { hit, result: known } = mustBuy && !isIdempotent ? {} : await lookUp('first', keyed, parts.results)
   if (hit) {
-    checkReplay(keyed, hit)
+    if (isIdempotent) checkReplay(keyed, hit)
     return { key, wouldBe: 'hit', cost: 0 }
   }
   if (request.cache.onlyIfCached) {

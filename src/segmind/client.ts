@@ -4,7 +4,6 @@ import { GatewayError } from '../contracts/errors.js'
 import type { BreakerState } from '../contracts/overview.js'
 import type { ImageBytes, Params } from '../contracts/types.js'
 import type { CallTerms, Upstream, UpstreamOutcome } from '../segment/ports.js'
-import type { UpstreamAttempt } from '../segment/upstream-port.js'
 import { balanceFrom, probeOutcome } from './balance.js'
 import { createBreaker } from './breaker.js'
 import { type CallOutcome, classify } from './classify.js'
@@ -181,7 +180,9 @@ function post<C extends Classified>(
     const startedAt = now()
     const exchanged = await connection.send({ method: 'POST', path, body, deadline, maxAnswerBytes })
     const classified = classifyResponse(exchanged, { apiKey, now: now() })
-    const attempt = attemptOf(classified, exchanged, now() - startedAt)
+    const durationMs = now() - startedAt
+    const { error } = 'outcome' in classified && classified.outcome.kind === 'failed' ? classified.outcome : {}
+    const attempt = { code: error?.code ?? 'ok', ...defined({ status: exchanged.head?.status }), durationMs } as const
     sharedKey.callEnded(attempt.code)
     observer?.upstreamAttempted?.(attempt)
     terms.onAttempt?.(attempt)
@@ -192,11 +193,6 @@ function post<C extends Classified>(
     endsAt: now() + settings.timeoutMs,
     closing: connection.closing,
   })
-}
-
-function attemptOf(classified: Classified, { head }: Exchange, durationMs: number): UpstreamAttempt {
-  const code = 'outcome' in classified && classified.outcome.kind === 'failed' ? classified.outcome.error.code : 'ok'
-  return { code, ...defined({ status: head?.status }), durationMs }
 }
 
 function closedFailure(): UpstreamOutcome {

@@ -2,8 +2,7 @@ import t from 'tap'
 import { parsePrefer } from '../../src/input/request-directives.js'
 
 t.test('Prefer is parsed according to RFC 7240', async t => {
-  const rows: [header: string | string[] | undefined, respondAsync: boolean, waitMs?: number][] = [
-    [undefined, false],
+  const rows: [header: string | string[], respondAsync: boolean, waitMs?: number][] = [
     ['', false],
     ['respond-async', true],
     ['Respond-Async', true],

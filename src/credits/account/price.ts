@@ -30,6 +30,8 @@ export class PriceEstimate {
   readonly #configured: Nanocredits
   /** The newest first. */
   #recent: readonly Nanocredits[] = []
+  /** Of `#recent`; computed when it is first requested. */
+  #current: Nanocredits | undefined
 
   constructor(configured: Nanocredits) {
     this.#configured = configured
@@ -39,14 +41,22 @@ export class PriceEstimate {
   /** Adds a cost that Segmind reported. */
   learn(cost: Nanocredits): void {
     this.#recent = [cost, ...this.#recent].slice(0, REMEMBERED)
+    this.#current = undefined
   }
 
   /** Replaces the costs by those of all replicas, the newest first. */
   adopt(costs: readonly Nanocredits[]): void {
-    if (costs.length > 0) this.#recent = costs.slice(0, REMEMBERED)
+    if (costs.length === 0) return
+    this.#recent = costs.slice(0, REMEMBERED)
+    this.#current = undefined
   }
 
   current(): Nanocredits {
+    this.#current ??= this.#estimate()
+    return this.#current
+  }
+
+  #estimate(): Nanocredits {
     const costs = this.change ? this.#recent.slice(0, NEWEST) : this.#recent
     if (costs.length < ENOUGH) return this.#configured
     const sorted = costs.toSorted((a, b) => a - b)

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { defined } from '../../contracts/defined.js'
 import { GatewayError } from '../../contracts/errors.js'
 import type { UploadForm } from '../../input/form.js'
 import { type ParsedFields, parseParams } from '../../input/params.js'
@@ -45,13 +44,14 @@ export async function receiveSegmentRequest(
 /** Parses the headers that decide how a request is answered. Throws `invalid_request`. */
 export function readHeaders(request: FastifyRequest): Omit<SegmentRequest, 'image' | 'params'> {
   const { headers, id: requestId } = request
+  const { prefer, 'x-priority': priority, 'idempotency-key': idempotencyKey } = headers
   return {
     requestId,
     caller: callerOf(request),
     cache: parseCacheControl(headers['cache-control']),
-    prefer: parsePrefer(headers.prefer),
-    isBatch: parsePriority(headers['x-priority']) === 'batch',
-    ...defined({ idempotencyKey: parseIdempotencyKey(headers['idempotency-key']) }),
+    ...(prefer !== undefined && { prefer: parsePrefer(prefer) }),
+    ...(priority !== undefined && { isBatch: parsePriority(priority) === 'batch' }),
+    ...(idempotencyKey !== undefined && { idempotencyKey: parseIdempotencyKey(idempotencyKey) }),
   }
 }
 
@@ -83,7 +83,7 @@ function bodyName(request: FastifyRequest, digest: string): string {
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/
 
 /** Throws `invalid_request`. */
-function parseIdempotencyKey(key: string | string[] | undefined): string | undefined {
-  if (key === undefined || (typeof key === 'string' && IDEMPOTENCY_KEY.test(key))) return key
+function parseIdempotencyKey(key: string | string[]): string {
+  if (typeof key === 'string' && IDEMPOTENCY_KEY.test(key)) return key
   throw new GatewayError('invalid_request', 'Idempotency-Key takes 1–255 printable ASCII characters.')
 }

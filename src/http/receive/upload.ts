@@ -37,33 +37,33 @@ export async function receiveUpload(
   form: UploadForm,
   accept?: (fields: FormFields) => Promise<void>,
 ): Promise<ReceivedUpload> {
-  const { facts } = request
-  const [received, bodyDigest] = await receiveVerified(request, {
-    maxImageBytes: parts.maxImageBytes,
-    form,
-    onBytes: request.hold.add,
-  })
-  await accept?.(received.fields)
+  const { facts, headers } = request
+  const limits = { maxImageBytes: parts.maxImageBytes, form, onBytes: request.hold.add }
+  const hasDigest = headers['content-digest'] !== undefined || headers['repr-digest'] !== undefined
+  const received: VerifiedForm = await (hasDigest ? receiveVerified : receive)(request, limits)
+  const { fields, uploadBytes, bodyDigest } = received
+  await accept?.(fields)
   const image = await resolveImage(received.image, request.hold, parts)
   facts.uploadMs = performance.now() - facts.startedAt
   facts.story?.recordStep('receive', facts.startedAt)
-  facts.uploadBytes = received.uploadBytes
-  return { fields: received.fields, image, ...defined({ bodyDigest }) }
+  facts.uploadBytes = uploadBytes
+  return { fields, image, ...defined({ bodyDigest }) }
+}
+
+interface VerifiedForm extends ReceivedForm {
+  bodyDigest?: string
 }
 
 /** Reads the body and verifies the digests that the request declares. */
-async function receiveVerified(
-  request: FastifyRequest,
-  limits: UploadLimits,
-): Promise<[ReceivedForm, string | undefined]> {
+async function receiveVerified(request: FastifyRequest, limits: UploadLimits): Promise<VerifiedForm> {
   const digests = readDigests(request.headers)
-  if (digests.size === 0) return [await receive(request, limits), undefined]
+  if (digests.size === 0) return receive(request, limits)
   const check = createDigestCheck(digests)
   if (Buffer.isBuffer(request.body)) check.add(request.body)
   else request.raw.on('data', check.add)
   const received = await receive(request, limits)
   await readEpilogue(request.raw)
-  return [received, check.finish()]
+  return { ...received, ...defined({ bodyDigest: check.finish() }) }
 }
 
 async function receive(request: FastifyRequest, limits: UploadLimits): Promise<ReceivedForm> {

@@ -41,7 +41,8 @@ export function sendAnswer(reply: FastifyReply, answer: SegmentAnswer, rendering
   const isBase64 = rendering.base64 && contentType.startsWith('image/')
   const etag = `"${strongTag}${isBase64 ? '-base64' : ''}"`
   reply.headers(headersOf(answer, etag, rendering))
-  if (matchesTag(rendering.ifNoneMatch, etag)) return reply.code(304).send()
+  const { ifNoneMatch } = rendering
+  if (ifNoneMatch !== undefined && matchesTag(ifNoneMatch, etag)) return reply.code(304).send()
   if (!isBase64) return reply.type(contentType).send(body)
   return sendBase64(reply.type('application/json; charset=utf-8'), body)
 }

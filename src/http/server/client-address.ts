@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 
@@ -11,7 +10,8 @@ const PORT = /:\d{1,5}$/
  */
 export function clientAddress(request: FastifyRequest): string {
   const { headers, socket } = request.raw
-  dropPorts(headers)
+  const forwarded = headers['x-forwarded-for']
+  if (typeof forwarded === 'string') headers['x-forwarded-for'] = withoutPorts(forwarded)
   return parseAddress(request.ip ?? '') ?? socket.remoteAddress ?? 'unknown'
 }
 
@@ -19,10 +19,8 @@ export function clientAddress(request: FastifyRequest): string {
  * Removes ports from `X-Forwarded-For`, so that Fastify recognises trusted proxies whatever their
  * port.
  */
-function dropPorts(headers: IncomingHttpHeaders): void {
-  const forwarded = headers['x-forwarded-for']
-  if (typeof forwarded !== 'string') return
-  headers['x-forwarded-for'] = forwarded
+function withoutPorts(forwarded: string): string {
+  return forwarded
     .split(',')
     .map(entry => parseAddress(entry) ?? entry.trim())
     .join(', ')

@@ -1,10 +1,9 @@
-import rateLimit, { normalizeIP } from '@fastify/rate-limit'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { isIPv6 } from 'node:net'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import ipaddr from 'ipaddr.js'
 import { GatewayError } from '../../contracts/errors.js'
 import type { RateCounts } from '../../contracts/store.js'
-import type { Team } from '../../contracts/types.js'
 import type { CountFailure } from './authenticate.js'
-import { chargeKey, rateStoreOf } from './rate-store.js'
 import { callerOf } from './request-facts.js'
 
 declare module 'fastify' {
@@ -15,23 +14,16 @@ declare module 'fastify' {
      */
     spends?: 'request' | 'selections'
   }
-  interface FastifyRequest {
-    /** Amount that is being counted for this request. */
-    rateAmount: number
-  }
 }
 
 /** The limits of a team, named as in the teams file. */
-type Limit = 'requests_per_minute' | 'reads_per_minute'
+const LIMITS = { requests_per_minute: 'requestsPerMinute', reads_per_minute: 'readsPerMinute' } as const
+
+type Limit = keyof typeof LIMITS
 
 const MINUTE_MS = 60_000
 /** Wrong keys per minute and address before they get 429. Valid keys are never delayed by it. */
 const FAILURES_PER_MINUTE = 30
-
-const MAXIMUM: Record<Limit, (limits: Team['limits']) => number> = {
-  requests_per_minute: limits => limits.requestsPerMinute,
-  reads_per_minute: limits => limits.readsPerMinute,
-}
 
 export interface RateLimits {
   /**
@@ -46,44 +38,6 @@ export interface RateLimits {
   countFailure: CountFailure
 }
 
-/**
- * Creates the limits of a team (`limits.requests_per_minute`, `limits.reads_per_minute`) and the
- * limit on wrong keys per address. A store that does not respond limits no request.
- */
-export async function addRateLimits(app: FastifyInstance, counts: RateCounts): Promise<RateLimits> {
-  await app.register(rateLimit, { global: false, skipOnError: true, store: rateStoreOf(counts) })
-  const count = createTeamCount(app)
-  // Separate names and a separate window: wrong keys never count against a team's rate.
-  const failures = app.createRateLimit({
-    max: FAILURES_PER_MINUTE,
-    timeWindow: MINUTE_MS,
-    // A client with one IPv6 address usually has the whole /64.
-    keyGenerator: request => chargeKey(`failed:${normalizeIP(request.facts.address)}`, 1),
-  })
-  return {
-    async limitTeam(request, reply) {
-      const { spends } = request.routeOptions.config
-      const limit = spends ? 'requests_per_minute' : 'reads_per_minute'
-      const counted = await count(request, limit, spends === 'selections' ? 0 : 1)
-      addRateHeaders(reply, limit, counted)
-      if (counted.isExceeded || (spends === 'selections' && counted.remaining === 0))
-        throw tooManyRequests(request, limit, counted)
-    },
-    async countSelections(request, reply, selections) {
-      const limit = 'requests_per_minute'
-      const counted = await count(request, limit, selections)
-      const left = counted.isExceeded ? await count(request, limit, 0) : counted
-      addRateHeaders(reply, limit, left)
-      if (counted.isExceeded) throw tooManySelections(request, selections, left)
-    },
-    async countFailure(request) {
-      const count = await failures(request)
-      return count.isAllowed || !count.isExceeded ? undefined : { retryAfterSeconds: Math.max(1, count.ttlInSeconds) }
-    },
-  }
-}
-
-/** The part of the plugin's answer that is used. */
 interface Count {
   max: number
   remaining: number
@@ -91,23 +45,50 @@ interface Count {
   isExceeded: boolean
 }
 
-/** Creates the count of a team's requests. An amount of 0 reads it. */
-function createTeamCount(app: FastifyInstance) {
-  app.decorateRequest('rateAmount', 1)
-  const limiterOf = (limit: Limit) =>
-    app.createRateLimit({
-      max: request => MAXIMUM[limit](callerOf(request).team.limits),
-      timeWindow: MINUTE_MS,
-      keyGenerator: request => chargeKey(`${limit}:${callerOf(request).team.id}`, request.rateAmount),
-    })
-  const limiters = {
-    requests_per_minute: limiterOf('requests_per_minute'),
-    reads_per_minute: limiterOf('reads_per_minute'),
+/**
+ * Creates the limits of a team (`limits.requests_per_minute`, `limits.reads_per_minute`) and the
+ * limit on wrong keys per address. A store that does not respond limits no request.
+ */
+export function createRateLimits(counts: RateCounts): RateLimits {
+  const take = async (name: string, amount: number, max: number): Promise<Count> => {
+    const unanswered = { sum: 0, endsInMs: 0 }
+    const { sum, endsInMs } = await counts.take(name, amount, { max, windowMs: MINUTE_MS }).catch(() => unanswered)
+    const ttlInSeconds = Math.ceil(endsInMs / 1000)
+    return { max, remaining: Math.max(0, max - sum), ttlInSeconds, isExceeded: sum > max }
   }
-  return async (request: FastifyRequest, limit: Limit, amount: number): Promise<Count> => {
-    request.rateAmount = amount
-    return (await limiters[limit](request)) as Count
+  const takeOfTeam = (request: FastifyRequest, limit: Limit, amount: number): Promise<Count> => {
+    const { id, limits } = callerOf(request).team
+    return take(`${limit}:${id}`, amount, limits[LIMITS[limit]])
   }
+  return {
+    async limitTeam(request, reply) {
+      const { spends } = request.routeOptions.config
+      const limit = spends ? 'requests_per_minute' : 'reads_per_minute'
+      const counted = await takeOfTeam(request, limit, spends === 'selections' ? 0 : 1)
+      addRateHeaders(reply, limit, counted)
+      if (counted.isExceeded || (spends === 'selections' && counted.remaining === 0))
+        throw tooManyRequests(request, limit, counted)
+    },
+    async countSelections(request, reply, selections) {
+      const limit = 'requests_per_minute'
+      const counted = await takeOfTeam(request, limit, selections)
+      const left = counted.isExceeded ? await takeOfTeam(request, limit, 0) : counted
+      addRateHeaders(reply, limit, left)
+      if (counted.isExceeded) throw tooManySelections(request, selections, left)
+    },
+    async countFailure({ facts }) {
+      // Separate names: wrong keys never count against a team's rate.
+      const { isExceeded, ttlInSeconds } = await take(`failed:${networkOf(facts.address)}`, 1, FAILURES_PER_MINUTE)
+      return isExceeded ? { retryAfterSeconds: Math.max(1, ttlInSeconds) } : undefined
+    },
+  }
+}
+
+/** Returns the /64 of an IPv6 address, which one client usually has as a whole, else the address. */
+function networkOf(address: string): string {
+  if (!isIPv6(address)) return address
+  const parsed = ipaddr.process(address)
+  return 'parts' in parsed ? parsed.parts.slice(0, 4).join(':') : parsed.toString()
 }
 
 /**

@@ -78,7 +78,8 @@ export function decorateFacts(app: FastifyInstance, openRequests: OpenRequests):
  */
 export function beginFacts(request: FastifyRequest, reply: FastifyReply, parts: RequestFactsParts): void {
   request.facts = { startedAt: performance.now(), address: clientAddress(request), uploadBytes: 0, upstreamMs: 0 }
-  addTrace(request, parts.isTraced)
+  const trace = readTraceparent(request.headers.traceparent) ?? (parts.isTraced ? newTrace() : undefined)
+  if (trace) addTrace(request, trace)
   reply.header('x-request-id', request.id)
   if (parts.isSandbox) reply.header('x-sandbox', 'true')
   request.lifetime = parts.openRequests.begin(request, reply)
@@ -86,9 +87,7 @@ export function beginFacts(request: FastifyRequest, reply: FastifyReply, parts: 
 }
 
 /** Adds the trace id to every later log line of this request. */
-function addTrace(request: FastifyRequest, isTraced: boolean): void {
-  const trace = readTraceparent(request.headers.traceparent) ?? (isTraced ? newTrace() : undefined)
-  if (!trace) return
+function addTrace(request: FastifyRequest, trace: TraceContext): void {
   request.facts.trace = trace
   request.log = request.log.child({ traceId: trace.traceId, ...defined({ parentSpanId: trace.parentId }) })
 }

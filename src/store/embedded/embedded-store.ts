@@ -1,7 +1,7 @@
+import { statfsSync } from 'node:fs'
 import type { Clock } from '../../contracts/clock.js'
 import type { Store } from '../../contracts/store.js'
 import { createBlobs, type EmbeddedBlobsOptions, purgeExpired } from './blobs.js'
-import { hasRoomForCache } from './disk-room.js'
 import { type Environment, prepareFolder } from './environment.js'
 import { createLeases } from './leases.js'
 import { createLedger } from './ledger.js'
@@ -77,6 +77,21 @@ async function openParts(environment: Environment, now: Clock) {
   const schedule = createSchedule(environment, now)
   await ledger.totals()
   return { leases, ledger, records, schedule }
+}
+
+/** Room that the cache leaves on the disk, for the ledger: that of about 80,000 calls. */
+const ROOM_BYTES = 64 * 2 ** 20
+/** A small disk keeps this share instead. */
+const ROOM_SHARE = 1 / 8
+
+/**
+ * Tells whether the cache may grow: whether the disk has more than the room kept for the ledger.
+ * The cache is what fills the disk, so this alone keeps room, and costs one system call for each
+ * stored result. A reserve file would cost as much disk, and would help only once.
+ */
+function hasRoomForCache(dir: string): boolean {
+  const { bavail, blocks, bsize } = statfsSync(dir)
+  return bavail * bsize > Math.min(ROOM_BYTES, blocks * bsize * ROOM_SHARE)
 }
 
 type Background = Pick<EmbeddedBlobsOptions, 'now' | 'onProblem'>

@@ -109,8 +109,8 @@ local function expireProcesses(process, ttlMs)
   if next(expired) then
     for name in pairs(expired) do state.processes[name] = nil end
     keep(function(entry) return not expired[entry.by] end)
+    removeIdleTeams()
   end
-  removeIdleTeams()
 end
 
 local function removeEntry(by, id, usedMs)

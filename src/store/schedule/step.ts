@@ -76,8 +76,8 @@ function expireProcesses(state: ScheduleState, process: string, ttlMs: number, n
     if (expiresAt > now) continue
     delete state.processes[name]
     state.entries = state.entries.filter(({ by }) => by !== name)
+    removeIdleTeams(state)
   }
-  removeIdleTeams(state)
 }
 
 function removeEntry(state: ScheduleState, by: string, id: number, usedMs: number | undefined): void {
