@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util'
 import type { LedgerEntry } from '../src/contracts/ledger.js'
 import { openStore } from '../src/store/open-store.js'
 import { type FakeAnswer, startFakeSegmind } from '../test/support/doubles/fake-segmind.js'
+import { entriesOf } from '../test/support/entries-of.js'
 import { eventually } from '../test/support/eventually.js'
 import { startGatewayProcess } from '../test/support/gateway/gateway-process.js'
 import { writeTeamsFile } from '../test/support/gateway/teams-file.js'
@@ -177,7 +178,7 @@ async function checkLedger(): Promise<string[]> {
   const { ledger } = opened.store
   const read = async (): Promise<LedgerEntry[]> => {
     const days = [new Date(startedAt), new Date()].map(day => day.toISOString().slice(0, 10))
-    return (await Promise.all([...new Set(days)].map(day => ledger.entries(day)))).flat()
+    return (await Promise.all([...new Set(days)].map(day => entriesOf(ledger, day)))).flat()
   }
   // A step that was refused during the last fault is retried.
   const entries = await eventually('an entry stayed reserved', async () => {

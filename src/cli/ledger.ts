@@ -21,7 +21,7 @@ segmind-gateway ledger accept
     After the ledger was lost or rolled back: prints what was known before and what is there now, and opens the
     budgets again. Spending that the ledger has lost no longer counts. Does nothing if the ledger is whole.
 segmind-gateway ledger export [--month 2026-11]
-    Prints every call as a line of JSON (NDJSON), day by day. Amounts are Segmind credits as decimal strings.
+    Prints every call as a line of JSON (NDJSON), day by day, unsorted within a day. Amounts are Segmind credits as decimal strings.
     --month  default: every month`
 
 const EVICTABLE = 'Redis may evict the ledger: its maxmemory-policy is allkeys-*; set it to volatile-lru'
@@ -117,13 +117,11 @@ async function accept(store: Store, file: WitnessFile, { io, now }: { io: CliIo;
   return isEvictable ? 1 : 0
 }
 
-/** Prints the entries, one day in memory at a time, in the order of their reservations within a day. */
+/** Prints the entries by day, in no particular order within a day. One page is in memory at a time. */
 async function exportEntries(ledger: Store['ledger'], month: string | undefined, io: CliIo): Promise<number> {
   for (const each of month === undefined ? await ledger.months() : [month])
-    for (const day of await daysOf(ledger, each)) {
-      const entries = await ledger.entries(day)
-      for (const entry of entries.sort((one, other) => one.at - other.at)) io.stdout(JSON.stringify(toExport(entry)))
-    }
+    for (const day of await daysOf(ledger, each))
+      for await (const page of ledger.entries(day)) for (const entry of page) io.stdout(JSON.stringify(toExport(entry)))
   return 0
 }
 

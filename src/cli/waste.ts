@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { loadSettings } from '../config/index.js'
 import type { LedgerStore } from '../contracts/store.js'
-import { paidCallOf, type WasteReport, WasteSearch, type WasteTerms } from '../credits/waste.js'
+import { type PaidCall, paidCallOf, type WasteReport, WasteSearch, type WasteTerms } from '../credits/waste.js'
 import { createBudgetCalendar } from '../credits/windows.js'
 import { TEAM_ID } from '../teams/teams-file.js'
 import { type CliIo, type OpenStore, usageError } from './io.js'
@@ -41,15 +41,16 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
   }
 }
 
-/** Reads the calls day by day, so that one day is in memory at a time. */
+/** Reads the calls day by day, so that the paid calls of one day are in memory at a time. */
 async function search(ledger: Pick<LedgerStore, 'entries'>, terms: WasteTerms): Promise<WasteReport> {
   const found = new WasteSearch(terms)
   const first = Date.parse(`${terms.month}-01T00:00:00Z`)
   for (let day = -DAYS_BEFORE; day < 31; day++) {
     const name = new Date(first + day * DAY_MS).toISOString().slice(0, 10)
     if (day >= 0 && !name.startsWith(terms.month)) break
-    const entries = await ledger.entries(name)
-    found.add(entries.flatMap(entry => paidCallOf(entry) ?? []))
+    const calls: PaidCall[] = []
+    for await (const page of ledger.entries(name)) calls.push(...page.flatMap(entry => paidCallOf(entry) ?? []))
+    found.add(calls)
   }
   return found.report()
 }

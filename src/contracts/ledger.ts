@@ -248,8 +248,11 @@ export interface LedgerStore {
   share(use: SharedUse): Promise<void>
   /** The days of a month `2026-11` of all teams (or one), ordered by day, then team. */
   usage(month: string, team?: string): Promise<UsageDay[]>
-  /** Entries of one day, in no particular order. */
-  entries(day: string): Promise<LedgerEntry[]>
+  /**
+   * Reads the entries of one day in pages, in no particular order. While the day changes, an entry may
+   * be missing or repeated.
+   */
+  entries(day: string): AsyncIterable<LedgerEntry[]>
   /**
    * Keeps the newest sample and ignores an older one. Responses of concurrent calls arrive out of
    * order, so of two samples that overlap in time the lower balance is kept, unless they differ by

@@ -3,6 +3,7 @@ import { dispatch } from '../../src/cli/dispatch.js'
 import * as waste from '../../src/cli/waste.js'
 import type { LedgerEntry, Store } from '../../src/contracts/store.js'
 import { anEntry } from '../credits/ledger-world.js'
+import { pagesOf } from '../support/entries-of.js'
 import { recorder } from './recorder.js'
 
 const settled = { outcome: 'charged', cost: 1_700_000, costSource: 'header', settledAt: 1 } as const
@@ -16,9 +17,9 @@ async function ran(args: string[], entries: LedgerEntry[], env: NodeJS.ProcessEn
   const io = recorder(env)
   const seen = { days: [] as string[], closed: 0 }
   const ledger = {
-    entries: async (day: string) => {
+    entries: (day: string) => {
       seen.days.push(day)
-      return entries.filter(each => each.day === day)
+      return pagesOf(entries.filter(each => each.day === day))
     },
   }
   const openStore = async () => ({ ledger, close: async () => void seen.closed++ }) as unknown as Store

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
 import { aCaller } from '../support/doubles/team.js'
+import { entriesOf } from '../support/entries-of.js'
 import { aPlan, ESTIMATE, ledgerWorld, startProcess } from './ledger-world.js'
 
 const HOUR_MS = 3_600_000
@@ -57,7 +58,7 @@ for (const { day, begins, hours, month } of DAYS) {
       monthly: (day.endsWith('-01') ? 2 : 3) * ESTIMATE,
     })
     t.same(
-      (await books.entries(day)).map(({ at }) => at),
+      (await entriesOf(books, day)).map(({ at }) => at),
       [start],
     )
   })

@@ -9,6 +9,7 @@ import type { Reservation } from '../../src/segment/ports.js'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
 import { openDiskSpool } from '../../src/store/embedded/spool.js'
 import { aCaller } from '../support/doubles/team.js'
+import { entriesOf } from '../support/entries-of.js'
 import { aPlan, ledgerWorld, NOON, ORPHAN_AFTER_MS, type StoreMode, startProcess, type World } from './ledger-world.js'
 
 const command = fc.record({
@@ -100,7 +101,7 @@ async function endBy(reservation: Reservation, what: string): Promise<string> {
 
 /** Checks that entries, totals of the day and booked budgets agree. */
 async function check({ ledger }: Store, team: string, wanted: Map<string, string>): Promise<void> {
-  const entries = (await ledger.entries('2026-11-22')).filter(entry => entry.team === team)
+  const entries = (await entriesOf(ledger, '2026-11-22')).filter(entry => entry.team === team)
   const stand = entries.map(({ callId, state, settled }) => [
     callId,
     state === 'charged' ? `charged ${settled?.cost}` : state,

@@ -16,6 +16,7 @@ import { createBudgetCalendar } from '../../src/credits/windows.js'
 import type { PlannedCall } from '../../src/segment/ports.js'
 import { NO_TOTALS } from '../store/suite/samples.js'
 import { aCaller } from '../support/doubles/team.js'
+import { pagesOf } from '../support/entries-of.js'
 import { eventually } from '../support/eventually.js'
 
 export const NOON = Date.parse('2026-11-22T12:00:00Z')
@@ -261,7 +262,7 @@ function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
     booked: async team => booked({ team }),
     addActivity: async () => {},
     usage: async () => [],
-    entries: async () => [...entries.values()],
+    entries: () => pagesOf([...entries.values()]),
     recordBalance: async () => {},
     balance: async () => undefined,
   }

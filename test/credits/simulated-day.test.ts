@@ -15,6 +15,7 @@ import { openRedisStore } from '../../src/store/redis/redis-store.js'
 import { answered, request, settled, sharedState, world } from '../support/doubles/pipeline-world.js'
 import { SimulatedSegmind } from '../support/doubles/simulated-segmind.js'
 import { aCaller } from '../support/doubles/team.js'
+import { entriesOf } from '../support/entries-of.js'
 import { startRedis } from '../support/programs/redis-server.js'
 
 const MINUTE = 60_000
@@ -230,7 +231,9 @@ async function compare(
     usage.filter(row => row.team === team).reduce((total, row) => total + row[figure], 0)
   let unknown = 0
   let charged = 0
-  const resolved = (await store.ledger.entries('2026-10-25')).filter(({ settled }) => settled?.costSource === 'balance')
+  const resolved = (await entriesOf(store.ledger, '2026-10-25')).filter(
+    ({ settled }) => settled?.costSource === 'balance',
+  )
   for (const team of TEAMS) {
     const byBalance = resolved
       .filter(entry => entry.team === team)

@@ -3,6 +3,7 @@ import type { LedgerEntry, UsageDay } from '../../src/contracts/store.js'
 import { Recovery } from '../../src/credits/recovery.js'
 import { UnsavedSteps } from '../../src/credits/unsaved.js'
 import { type OpenedStore, openStore } from '../../src/store/open-store.js'
+import { entriesOf } from '../support/entries-of.js'
 import { withRedisOver } from './redis.js'
 import type { World } from './world.js'
 
@@ -24,14 +25,14 @@ export async function readLedgers(world: World, since: number): Promise<ReadLedg
   const months = [...new Set(days.map(day => day.slice(0, 7)))]
   const discardedLedgers: LedgerEntry[][] = []
   for (const dir of world.redis.discardedDirs) {
-    const read = (url: string) => withStore(url, world, ({ store }) => all(days, day => store.ledger.entries(day)))
+    const read = (url: string) => withStore(url, world, ({ store }) => all(days, day => entriesOf(store.ledger, day)))
     discardedLedgers.push(await withRedisOver(dir, read))
   }
   return withStore(world.redis.url, world, async opened => {
     await sweep(opened)
     const { ledger } = opened.store
     return {
-      ledger: await all(days, day => ledger.entries(day)),
+      ledger: await all(days, day => entriesOf(ledger, day)),
       usage: await all(months, month => ledger.usage(month)),
       discardedLedgers,
     }

@@ -8,6 +8,7 @@ import { createPixelDigest } from '../../src/images/pixel-digest.js'
 import { pixelKey } from '../../src/segment/cache-key.js'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.js'
 import { PARAMS } from '../support/doubles/pipeline-world.js'
+import { entriesOf } from '../support/entries-of.js'
 import { startTestGateway } from '../support/gateway/gateway.js'
 
 const WIDTH = 24
@@ -88,7 +89,7 @@ t.test(
     await gateway.stop()
     const store = await openEmbeddedStore({ dir: dataDir, maxBytes: 2 ** 26 })
     t.teardown(() => store.close())
-    const entries = await store.ledger.entries(new Date().toISOString().slice(0, 10))
+    const entries = await entriesOf(store.ledger, new Date().toISOString().slice(0, 10))
     const of = (image: Buffer) => entries.find(entry => entry.image?.bytes === image.length)
     t.match(of(one)?.image, { width: WIDTH, height: HEIGHT })
     t.ok(of(one)?.pixelKey)

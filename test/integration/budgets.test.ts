@@ -9,6 +9,7 @@ import { createBudgetCalendar } from '../../src/credits/windows.js'
 import { openStore } from '../../src/store/open-store.js'
 import { otherJpeg } from '../fixtures/jpeg.js'
 import { type FakeSegmind, startFakeSegmind } from '../support/doubles/fake-segmind.js'
+import { entriesOf } from '../support/entries-of.js'
 import { eventually } from '../support/eventually.js'
 import { segmentForm } from '../support/gateway/gateway.js'
 import { startGatewayProcess } from '../support/gateway/gateway-process.js'
@@ -114,7 +115,7 @@ for (const kind of ['redis', 'embedded'] as const) {
     )
 
     await t.test('no budget is exceeded by more than costs above the estimates', async t => {
-      const entries = await ledger.entries(today().day)
+      const entries = await entriesOf(ledger, today().day)
       t.same(new Set(entries.map(({ state }) => state)), new Set(['charged']))
       for (const name of NAMES) {
         const own = entries.filter(({ team }) => team === name)
@@ -260,7 +261,7 @@ async function untilRefused(
     const answer = await world.ask(name)
     answers.push(answer)
     if (answer.status !== 200) return answers
-    const entry = (await world.ledger.entries(today().day)).find(isOf(answer))
+    const entry = (await entriesOf(world.ledger, today().day)).find(isOf(answer))
     const before = costOf([...world.answers, ...answers], name) - answer.cost
     t.ok(before + (entry?.estimate ?? Number.NaN) <= limitOf(name), `${name} had ${limitOf(name) - before} left`)
   }

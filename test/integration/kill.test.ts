@@ -6,6 +6,7 @@ import { Secret } from '../../src/config/index.js'
 import { openStore } from '../../src/store/open-store.js'
 import { otherJpeg } from '../fixtures/jpeg.js'
 import { type FakeSegmind, startFakeSegmind } from '../support/doubles/fake-segmind.js'
+import { entriesOf } from '../support/entries-of.js'
 import { segmentForm } from '../support/gateway/gateway.js'
 import { startGatewayProcess } from '../support/gateway/gateway-process.js'
 import { writeTeamsFile } from '../support/gateway/teams-file.js'
@@ -90,7 +91,7 @@ async function checkLedger(t: Test, dir: string, upstream: FakeSegmind, redisUrl
     ...(redisUrl ? { redisUrl: new Secret(redisUrl) } : {}),
   })
   const day = new Date().toISOString().slice(0, 10)
-  const entries = await store.ledger.entries(day)
+  const entries = await entriesOf(store.ledger, day)
   const [usage] = await store.ledger.usage(day.slice(0, 7), 'vision')
   await store.close()
   t.ok(upstream.calls.length > 0)

@@ -7,6 +7,7 @@ import type { LedgerEntry } from '../../src/contracts/store.js'
 import { openStore } from '../../src/store/open-store.js'
 import { otherJpeg } from '../fixtures/jpeg.js'
 import { type FakeSegmind, startFakeSegmind } from '../support/doubles/fake-segmind.js'
+import { entriesOf } from '../support/entries-of.js'
 import { eventually } from '../support/eventually.js'
 import { segmentForm } from '../support/gateway/gateway.js'
 import { type GatewayProcess, startGatewayProcess } from '../support/gateway/gateway-process.js'
@@ -82,7 +83,7 @@ async function startReplicas(
         maxBytes: 64 * 1024 ** 2,
         ...(redis ? { redisUrl: new Secret(redis.url) } : {}),
       })
-      const entries = await store.ledger.entries(new Date().toISOString().slice(0, 10))
+      const entries = await entriesOf(store.ledger, new Date().toISOString().slice(0, 10))
       await store.close()
       await spool.close()
       return entries.filter(({ at }) => at >= since).sort((one, other) => one.at - other.at)

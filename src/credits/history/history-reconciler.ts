@@ -7,7 +7,16 @@ import type { LedgerEntry, LedgerStore, LedgerTotals, RecordStore } from '../../
 import { readAccount } from '../account/record.js'
 import type { BudgetCalendar } from '../windows.js'
 import { recordCorrection } from './correction.js'
-import { costOf, idsOf, isQuestionOf, LANDING_MS, matchRows } from './match.js'
+import {
+  costOf,
+  idsOf,
+  isQuestionOf,
+  LANDING_MS,
+  type Matches,
+  type MatchInput,
+  matchRows,
+  relevantTo,
+} from './match.js'
 import type { HistoryObserver, LostPicture, RequestHistory } from './ports.js'
 import {
   afterFailure,
@@ -146,8 +155,8 @@ export class HistoryReconciler {
 
   async #learn(progress: Progress, { totals, unknown, foreignSince, isSlow }: News): Promise<Progress> {
     const { history, now } = this.#options
-    const entries = await this.#recentEntries()
-    const open = [...entries.filter(isEstimatedWithId), ...unknown].filter(entry => ageOf(entry, now()) < HORIZON_MS)
+    const estimated = await this.#recentEntries(isEstimatedWithId)
+    const open = [...estimated, ...unknown].filter(entry => ageOf(entry, now()) < HORIZON_MS)
     const due = open.filter(entry => isSlow || ageOf(entry, now()) < YOUNG_MS)
     const until = now()
     const earliest = Math.min(foreignSince ?? until, ...due.map(({ at }) => at - HOUR_MS))
@@ -161,7 +170,7 @@ export class HistoryReconciler {
     const named = due.filter(entry => idsOf(entry).length > 0).sort((one, other) => other.at - one.at)
     for (const entry of named.slice(0, MAX_FINDS)) await apply(entry, await this.#rowOf(entry, byId))
     const matches = listed.isComplete
-      ? matchRows({ rows: listed.rows, entries, since, now: until })
+      ? await this.#match({ rows: listed.rows, since, now: until }, unknown)
       : { assigned: [], foreign: [] }
     for (const { entry, row } of matches.assigned) await apply(entry, row)
     const left = open.filter(({ callId }) => !learned.has(callId))
@@ -179,10 +188,19 @@ export class HistoryReconciler {
     }
   }
 
-  async #recentEntries(): Promise<LedgerEntry[]> {
+  async #match(listed: Omit<MatchInput, 'entries'>, unknown: readonly LedgerEntry[]): Promise<Matches> {
+    const entries = listed.rows.length > 0 ? await this.#recentEntries(relevantTo(listed, unknown)) : []
+    return matchRows({ ...listed, entries })
+  }
+
+  /** Reads two days in pages and keeps few of their entries: a day may have hundreds of thousands. */
+  async #recentEntries(isWanted: (entry: LedgerEntry) => boolean): Promise<LedgerEntry[]> {
     const { ledger, calendar, now } = this.#options
     const days = new Set([now() - LIST_MS - HOUR_MS, now()].map(at => calendar.windows(at).day))
-    return (await Promise.all([...days].map(day => ledger.entries(day)))).flat()
+    const wanted: LedgerEntry[] = []
+    for (const day of days)
+      for await (const page of ledger.entries(day)) for (const entry of page) if (isWanted(entry)) wanted.push(entry)
+    return wanted
   }
 
   async #rowOf(entry: LedgerEntry, listed: ReadonlyMap<string, HistoryRow>): Promise<HistoryRow | undefined> {

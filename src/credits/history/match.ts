@@ -31,7 +31,7 @@ export function idsOf({ jobId, settled }: LedgerEntry): string[] {
 export interface MatchInput {
   /** Complete since `since`. */
   rows: readonly HistoryRow[]
-  /** All calls since then, of any state. */
+  /** The calls since then, of any state, that `relevantTo` keeps. */
   entries: readonly LedgerEntry[]
   since: number
   now: number
@@ -65,14 +65,44 @@ export function matchRows({ rows, entries, since, now }: MatchInput): Matches {
   return { assigned, foreign: foreign.flatMap(toForeign) }
 }
 
+/**
+ * Returns a filter of the calls that can change what `matchRows` finds: those with a row, those without
+ * an id near a row or near an unknown call, and one whose row is missing.
+ */
+export function relevantTo(
+  { rows, since, now }: Omit<MatchInput, 'entries'>,
+  unknown: readonly LedgerEntry[],
+): (entry: LedgerEntry) => boolean {
+  const ids = new Set(rows.map(({ requestId }) => requestId))
+  const open = unknown.map(entry => windowOf(entry, now))
+  let hasMissing = false
+  return entry => {
+    const own = idsOf(entry)
+    if (own.some(id => ids.has(id))) return true
+    if (own.length > 0) {
+      if (hasMissing || !shouldHaveRow(entry, { since, now })) return false
+      hasMissing = true
+      return true
+    }
+    const window = windowOf(entry, now)
+    const isNear = (other: Window) => other.from <= window.to && other.to >= window.from
+    return entry.state !== 'charged' || rows.some(row => isWithin(row, window)) || open.some(isNear)
+  }
+}
+
 /** False if calls with an id should have rows, and none has. */
 function areComparable({ rows, entries, since, now }: MatchInput): boolean {
   const ids = new Set(rows.map(({ requestId }) => requestId))
-  const expected = entries.filter(
-    entry => entry.state === 'charged' && entry.at >= since && now - (entry.settled?.settledAt ?? now) >= LANDING_MS,
-  )
+  const expected = entries.filter(entry => shouldHaveRow(entry, { since, now }))
   const named = expected.map(idsOf).filter(own => own.length > 0)
   return named.length === 0 || named.some(own => own.some(id => ids.has(id)))
+}
+
+function shouldHaveRow(
+  { state, at, settled }: LedgerEntry,
+  { since, now }: Pick<MatchInput, 'since' | 'now'>,
+): boolean {
+  return state === 'charged' && at >= since && now - (settled?.settledAt ?? now) >= LANDING_MS
 }
 
 /** The time in which Segmind may have received a call. */

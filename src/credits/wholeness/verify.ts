@@ -29,7 +29,7 @@ export function verifyDay(ledger: VerifiedLedger, day: string): Promise<Mismatch
     () => ledger.lastStep(day),
     async () => {
       const rows = (await ledger.usage(monthOf(day))).filter(row => row.day === day)
-      const sums = sumsOf(await ledger.entries(day))
+      const sums = await sumsOf(ledger.entries(day))
       const booked = new Map(rows.map(row => [row.team, row]))
       return [...new Set([...booked.keys(), ...sums.keys()])].flatMap(team =>
         differences(day, team, booked.get(team) ?? {}, sums.get(team) ?? {}),
@@ -92,15 +92,16 @@ async function whileUnchanged<T>(version: () => Promise<number>, read: () => Pro
 const monthOf = (day: string) => day.slice(0, 7)
 const bookedIn = ({ charged, unknown, reserved }: UsageDay) => charged + unknown + reserved
 
-function sumsOf(entries: readonly LedgerEntry[]): Map<string, Partial<Figures>> {
+async function sumsOf(pages: AsyncIterable<LedgerEntry[]>): Promise<Map<string, Partial<Figures>>> {
   const sums = new Map<string, Partial<Figures>>()
-  for (const { team, state, estimate, settled } of entries) {
-    const figures = sums.get(team) ?? {}
-    const amount = state === 'reserved' ? estimate : (settled?.cost ?? 0)
-    figures[state] = (figures[state] ?? 0) + amount
-    figures[CALLS[state]] = (figures[CALLS[state]] ?? 0) + 1
-    sums.set(team, figures)
-  }
+  for await (const page of pages)
+    for (const { team, state, estimate, settled } of page) {
+      const figures = sums.get(team) ?? {}
+      const amount = state === 'reserved' ? estimate : (settled?.cost ?? 0)
+      figures[state] = (figures[state] ?? 0) + amount
+      figures[CALLS[state]] = (figures[CALLS[state]] ?? 0) + 1
+      sums.set(team, figures)
+    }
   return sums
 }
 

@@ -1,7 +1,7 @@
 import type { LedgerEntry, LedgerStore } from '../../contracts/store.js'
 import { byDayThenTeam, toDayTotals } from '../totals.js'
 import type { Environment } from './environment.js'
-import { type LedgerTables, toEntry } from './ledger-tables.js'
+import { type LedgerTables, type StoredCall, toEntry } from './ledger-tables.js'
 
 type EmbeddedReads = Pick<
   LedgerStore,
@@ -45,18 +45,29 @@ export function createReads(environment: Environment, tables: LedgerTables): Emb
   }
 }
 
-/** Reads in batches, since a day may hold many calls, and a read holds up the event loop. */
-async function readEntries(environment: Environment, tables: LedgerTables, day: string): Promise<LedgerEntry[]> {
-  const entries: LedgerEntry[] = []
-  let start = [day]
-  for (;;) {
-    const range = { start, end: [`${day}~`], limit: ENTRIES_BATCH }
-    const batch = environment.read(() => [...tables.calls.getRange(range)])
-    // Each further batch begins with the last entry of the one before.
-    const isLast = ({ key }: { key: string[] }) => key[1] === start[1]
-    entries.push(...batch.filter(found => !isLast(found)).flatMap(({ value }) => toEntry(value) ?? []))
-    if (batch.length < ENTRIES_BATCH) return entries
-    start = batch.at(-1)?.key ?? start
+async function* readEntries(
+  environment: Environment,
+  tables: LedgerTables,
+  day: string,
+): AsyncGenerator<LedgerEntry[]> {
+  for await (const calls of readCalls(environment, tables, day))
+    yield calls.flatMap(({ value }) => toEntry(value) ?? [])
+}
+
+/** Reads the calls of a day in pages, since a read holds up the event loop. Includes marks of released calls. */
+export async function* readCalls(
+  environment: Environment,
+  tables: LedgerTables,
+  day: string,
+  limit = ENTRIES_BATCH,
+): AsyncGenerator<{ key: string[]; value: StoredCall }[]> {
+  for (let start = [day]; ; ) {
+    const page = environment.read(() => [...tables.calls.getRange({ start, end: [`${day}~`], limit: limit + 1 })])
+    yield page.slice(0, limit)
+    // Each further page begins with the entry that follows the one before.
+    const next = page[limit]
+    if (!next) return
+    start = next.key
     await new Promise(resolve => setImmediate(resolve))
   }
 }

@@ -6,13 +6,15 @@ import type { Environment } from './environment.js'
 /** Mark of a call that was released before its reservation arrived. */
 export const RELEASED = { state: 'released' } as const
 
+export type StoredCall = LedgerEntry | typeof RELEASED
+
 export type LedgerTables = ReturnType<typeof openTables>
 
 /** Opens the ledger's databases. Their names in the file are part of the stored format. */
 export function openTables({ root }: Environment) {
   return {
     /** By day and call id. */
-    calls: root.openDB<LedgerEntry | typeof RELEASED, string[]>('calls', {}),
+    calls: root.openDB<StoredCall, string[]>('calls', {}),
     /** Reserved calls, by time of reservation, day and call id. */
     open: root.openDB<true, [number, string, string]>('open', {}),
     /** By day and team. */
@@ -44,7 +46,7 @@ export function readBooked(tables: LedgerTables, { team, day, month }: Windows):
 }
 
 /** Turns the mark of a released call into undefined. */
-export function toEntry(value: LedgerEntry | typeof RELEASED | undefined): LedgerEntry | undefined {
+export function toEntry(value: StoredCall | undefined): LedgerEntry | undefined {
   return value && value.state !== 'released' ? value : undefined
 }
 

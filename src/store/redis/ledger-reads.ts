@@ -110,20 +110,20 @@ async function scanMonths(connection: RedisConnection, prefix: string): Promise<
   return [...months].sort()
 }
 
-/**
- * Scans in batches, since a day may hold many calls. A scan may return an entry twice; the later
- * value wins.
- */
-async function scanEntries(connection: RedisConnection, key: string): Promise<LedgerEntry[]> {
-  const entries = new Map<string, LedgerEntry>()
+async function* scanEntries(connection: RedisConnection, key: string): AsyncGenerator<LedgerEntry[]> {
+  for await (const calls of scanHash(connection, key)) yield calls.flatMap(([, value]) => decodeEntry(value) ?? [])
+}
+
+/** Scans a hash in pages. Redis returns a field twice only if the hash shrinks meanwhile. */
+export async function* scanHash(
+  connection: RedisConnection,
+  key: string,
+  count = SCAN_BATCH,
+): AsyncGenerator<[field: string, value: string][]> {
   let cursor = '0'
   do {
-    const [next, flat] = await connection.run(redis => redis.hscan(key, cursor, 'COUNT', SCAN_BATCH))
-    for (let index = 0; index < flat.length; index += 2) {
-      const entry = decodeEntry(flat[index + 1] as string)
-      if (entry) entries.set(flat[index] as string, entry)
-    }
+    const [next, flat] = await connection.run(redis => redis.hscan(key, cursor, 'COUNT', count))
+    yield Array.from({ length: flat.length / 2 }, (_, index) => [flat[2 * index] ?? '', flat[2 * index + 1] ?? ''])
     cursor = next
   } while (cursor !== '0')
-  return [...entries.values()]
 }

@@ -1,7 +1,9 @@
+import { deepEqual } from 'node:assert/strict'
+import fc from 'fast-check'
 import t from 'tap'
 import type { HistoryRow } from '../../../src/contracts/request-history.js'
 import type { LedgerEntry } from '../../../src/contracts/store.js'
-import { costOf, matchRows } from '../../../src/credits/history/match.js'
+import { costOf, matchRows, relevantTo } from '../../../src/credits/history/match.js'
 import { cacheKey } from '../../../src/segment/cache-key.js'
 
 const MINUTE = 60_000
@@ -36,6 +38,15 @@ function row(requestId: string, at: number, more: Partial<HistoryRow> = {}): His
 
 const match = (rows: HistoryRow[], entries: LedgerEntry[], now = NOW) => {
   const { assigned, foreign } = matchRows({ rows, entries, since: SINCE, now })
+  const isRelevant = relevantTo(
+    { rows, since: SINCE, now },
+    entries.filter(({ state }) => state === 'unknown'),
+  )
+  deepEqual(
+    matchRows({ rows, entries: entries.filter(isRelevant), since: SINCE, now }),
+    { assigned, foreign },
+    'the relevant calls suffice',
+  )
   return {
     assigned: assigned.map(pair => `${pair.entry.callId}=${pair.row.requestId}`),
     foreign: foreign.map(({ requestId }) => requestId),
@@ -104,4 +115,44 @@ t.test('what a row says was asked decides, whatever the order', async t => {
   t.same(match(rows.slice(0, 1), [entry('a', 'cat')]).assigned, [], 'one row, of another question')
   t.same(match([...rows, row('q', T)], [entry('a', 'cat'), unknown('z', T)]).assigned, ['a=s'])
   t.same(match(rows.slice(1), [entry('a', 'cat'), entry('b', 'cat')]).assigned, [], 'two calls with one question')
+})
+
+t.test('a few of many calls suffice to match rows', async t => {
+  const many = Array.from({ length: 5_000 }, (_, index) => charged(`c${index}`, T + index, `id-${index}`))
+  const far = Array.from({ length: 5_000 }, (_, index) => charged(`n${index}`, SINCE - index))
+  const open = unknown('u', T + 10 * MINUTE)
+  const rows = [row('id-7', T + 7), row('u', T + 10 * MINUTE)]
+  const kept = [...many, ...far, open].filter(relevantTo({ rows, since: SINCE, now: NOW }, [open]))
+  t.same(
+    kept.map(({ callId }) => callId),
+    ['c0', 'c7', 'u'],
+    'the call of each row, and one whose row is missing',
+  )
+})
+
+t.test('the relevant calls lead to the same matches as all calls', async t => {
+  const minute = fc.nat(90).map(minutes => NOW - minutes * MINUTE)
+  const id = fc.option(
+    fc.nat(5).map(each => `id-${each}`),
+    { nil: undefined },
+  )
+  const aCall = fc.record({ at: minute, id, state: fc.constantFrom('charged', 'unknown', 'reserved') })
+  const calls = fc.array(aCall, { maxLength: 12 }).map(list =>
+    list.map(({ at, id, state }, index) => {
+      if (state === 'charged') return charged(`c${index}`, at, id)
+      if (state === 'unknown') return unknown(`c${index}`, at, id === undefined ? {} : { jobId: id })
+      const { settled: _none, ...call } = unknown(`c${index}`, at, { state: 'reserved' })
+      return call
+    }),
+  )
+  const rows = fc.uniqueArray(fc.record({ at: minute, id: fc.nat(9) }), { selector: ({ id }) => id, maxLength: 8 })
+  fc.assert(
+    fc.property(calls, rows, (entries, found) => {
+      match(
+        found.map(({ id, at }) => row(`id-${id}`, at)),
+        entries,
+      )
+    }),
+  )
+  t.pass('`match` compares both')
 })

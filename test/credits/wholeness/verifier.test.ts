@@ -3,6 +3,7 @@ import type { Store } from '../../../src/contracts/store.js'
 import { Verifier } from '../../../src/credits/wholeness/verifier.js'
 import { type Mismatch, verifyDay, verifyMonth, verifyTotals } from '../../../src/credits/wholeness/verify.js'
 import { call, charged, DAY, MONTH, unknown } from '../../store/suite/samples.js'
+import { entriesOf } from '../../support/entries-of.js'
 import { realStores } from '../../support/programs/real-stores.js'
 
 async function fill({ ledger }: Store): Promise<void> {
@@ -17,7 +18,12 @@ async function fill({ ledger }: Store): Promise<void> {
 
 /** Returns a ledger whose entries lack one call. */
 function without(callId: string, { ledger }: Store): Store['ledger'] {
-  return { ...ledger, entries: async day => (await ledger.entries(day)).filter(entry => entry.callId !== callId) }
+  return {
+    ...ledger,
+    async *entries(day) {
+      for await (const page of ledger.entries(day)) yield page.filter(entry => entry.callId !== callId)
+    },
+  }
 }
 
 for (const [name, open] of Object.entries(await realStores(t))) {
@@ -54,10 +60,9 @@ for (const [name, open] of Object.entries(await realStores(t))) {
     let steps = 0
     const stepping = (most: number): Store['ledger'] => ({
       ...store.ledger,
-      async entries(day) {
-        const entries = await store.ledger.entries(day)
+      async *entries(day) {
+        yield* store.ledger.entries(day)
         if (steps++ < most) await store.ledger.reserve(call(`late-${most}-${steps}`), {})
-        return entries
       },
     })
     t.same(await verifyDay(stepping(2), DAY), [])
@@ -99,6 +104,6 @@ t.test('a day with thousands of entries is read whole', async (t: Test) => {
   const store = await (await realStores(t)).embedded?.(t)
   if (!store) throw new Error('no embedded store')
   await Promise.all(Array.from({ length: 1_501 }, (_, index) => store.ledger.reserve(call(`call-${index}`), {})))
-  t.equal(new Set((await store.ledger.entries(DAY)).map(({ callId }) => callId)).size, 1_501)
+  t.equal(new Set((await entriesOf(store.ledger, DAY)).map(({ callId }) => callId)).size, 1_501)
   t.same(await verifyDay(store.ledger, DAY), [])
 })

@@ -20,6 +20,7 @@ import type { Blob, Store } from '../../../src/contracts/store.js'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../../src/store/embedded/embedded-store.js'
 import { openEnvironment } from '../../../src/store/embedded/environment.js'
 import { checkFile } from '../../../src/store/embedded/file-check.js'
+import { entriesOf } from '../../support/entries-of.js'
 import { eventually } from '../../support/eventually.js'
 import { call, charged } from '../suite/samples.js'
 import { testStore } from '../suite/store-suite.js'
@@ -161,7 +162,7 @@ t.test('expired blobs are deleted in the background, and ledger entries never ar
   elapse(store, 10)
   await eventually('the expired blobs were never removed', async () => (await store.size())?.entries === 1)
   t.equal(await store.images.has('stays'), true)
-  t.equal((await store.ledger.entries(call('a').day)).length, 1)
+  t.equal((await entriesOf(store.ledger, call('a').day)).length, 1)
 })
 
 t.test('a key that LMDB does not accept is a StoreError', async t => {
@@ -184,7 +185,7 @@ t.test('data is found by the next process', async t => {
   const second = await openEmbeddedStore({ dir, maxBytes: 1_000_000 })
   t.teardown(() => second.close())
   t.same(await second.results.get('key'), blob)
-  t.match(await second.ledger.entries(call('a').day), [{ callId: 'a', state: 'charged' }])
+  t.match(await entriesOf(second.ledger, call('a').day), [{ callId: 'a', state: 'charged' }])
   t.equal(statSync(dir).mode & 0o777, 0o700, 'only this user has access')
 })
 
@@ -236,7 +237,7 @@ for (const [title, damage] of DAMAGES) {
     t.equal(await store.results.get('key-1'), undefined)
     await store.results.put('key', blobOf(100_000), 60)
     t.ok(isWhole(await store.results.get('key')))
-    t.equal((await store.ledger.entries(call('a').day)).length, 20)
+    t.equal((await entriesOf(store.ledger, call('a').day)).length, 20)
     t.equal(readdirSync(dir).filter(name => name.startsWith('blobs.mdb.damaged-')).length, 1)
   })
 
@@ -388,7 +389,7 @@ t.test('on a disk that the cache fills, ledger steps still succeed', async t => 
     await store.ledger.settle(call(`call-${index}`), charged(70))
   }
   t.ok(await store.results.has('key-79'), 'the cache goes on within its room')
-  t.equal((await store.ledger.entries(call('a').day)).length, 80)
+  t.equal((await entriesOf(store.ledger, call('a').day)).length, 80)
   t.equal(store.isUp(), true)
 })
 
@@ -434,7 +435,7 @@ t.test('kill -9 during writes loses no acknowledged write and damages nothing', 
  */
 async function check(t: Test, store: Store, acknowledged: string[]): Promise<void> {
   const { day, month } = call('a')
-  const entries = await store.ledger.entries(day)
+  const entries = await entriesOf(store.ledger, day)
   const settled = new Set(entries.filter(entry => entry.state === 'charged').map(entry => entry.callId))
   t.same(
     acknowledged.filter(callId => !settled.has(callId)),

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { LedgerStore, Store } from '../../../src/contracts/store.js'
 import { openRedisStore, type RedisStore, type RedisStoreOptions } from '../../../src/store/redis/redis-store.js'
+import { entriesOf } from '../../support/entries-of.js'
 import { eventually } from '../../support/eventually.js'
 import { freePort } from '../../support/programs/free-port.js'
 import { launchRedis, startRedis } from '../../support/programs/redis-server.js'
@@ -94,7 +95,7 @@ const everyMethod: Record<string, (store: Store) => Promise<unknown>> = {
       savedByCoalescing: 0,
     }),
   'ledger.usage': ({ ledger }) => ledger.usage('2026-11'),
-  'ledger.entries': ({ ledger }) => ledger.entries('2026-11-30'),
+  'ledger.entries': ({ ledger }) => entriesOf(ledger, '2026-11-30'),
   'ledger.recordBalance': ({ ledger }) => ledger.recordBalance({ remaining: 1, at: 1 }),
   'ledger.balance': ({ ledger }) => ledger.balance(),
   'ledger.account': ({ ledger }) => ledger.totals(),
@@ -213,7 +214,7 @@ t.test('with Redis stopped the store opens, every method fails at once, and it r
   await failsAtOnce(t, store)
   await own.start()
   await until(() => seen.up === 2)
-  t.same(await store.ledger.entries('2026-11-30'), [], 'Redis came back empty')
+  t.same(await entriesOf(store.ledger, '2026-11-30'), [], 'Redis came back empty')
   await works(t, store)
 })
 

@@ -1,6 +1,7 @@
 import type { Test } from 'tap'
 import { defined } from '../../../src/contracts/defined.js'
 import type { BudgetLimits } from '../../../src/contracts/store.js'
+import { entriesOf } from '../../support/entries-of.js'
 import { call, charged, DAY, type Harness, MONTH, unknown } from './samples.js'
 
 /** Outcomes for a call with an estimate of 100, beside a reserved call of the same estimate. */
@@ -47,7 +48,7 @@ export async function testFloor(t: Test, harness: Harness): Promise<void> {
       t.same(await ledger.booked('vision', { day: DAY, month: MONTH }), { daily: booked, monthly: booked })
       t.same(outcome.totals, await ledger.totals())
       if (refusedBy) t.same(outcome.totals, before, 'a refusal changes nothing')
-      t.equal((await ledger.entries(DAY)).length, refusedBy ? 1 : 2)
+      t.equal((await entriesOf(ledger, DAY)).length, refusedBy ? 1 : 2)
     })
   }
 
@@ -94,7 +95,7 @@ export async function testFloor(t: Test, harness: Harness): Promise<void> {
     t.test(`the floor ${floor} is refused`, async t => {
       const { ledger } = await harness.open(t)
       await t.rejects(ledger.reserve(call('a'), { floor }), { name: 'StoreError' })
-      t.same(await ledger.entries(DAY), [])
+      t.same(await entriesOf(ledger, DAY), [])
     })
   }
 }

@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import type { UsageDay } from '../../../src/contracts/store.js'
+import { entriesOf } from '../../support/entries-of.js'
 import { activity, call, charged, DAY, type Harness, MONTH, money, unknown } from './samples.js'
 
 export async function testLedger(t: Test, harness: Harness): Promise<void> {
@@ -34,7 +35,7 @@ export async function testLedger(t: Test, harness: Harness): Promise<void> {
         const total = expected.ok ? 200 : 100
         t.match(await ledger.reserve(call('b'), within), { ...expected, booked: { daily: total, monthly: total } })
         t.same(await ledger.booked('vision', { day: DAY, month: MONTH }), { daily: total, monthly: total })
-        t.equal((await ledger.entries(DAY)).length, expected.ok ? 2 : 1)
+        t.equal((await entriesOf(ledger, DAY)).length, expected.ok ? 2 : 1)
       },
     )
   }
@@ -51,7 +52,7 @@ export async function testLedger(t: Test, harness: Harness): Promise<void> {
     const { ledger } = await harness.open(t)
     await ledger.reserve(call('a'), { daily: 100 })
     t.match(await ledger.reserve(call('a'), { daily: 100 }), { ok: true, booked: { daily: 100, monthly: 100 } })
-    t.equal((await ledger.entries(DAY)).length, 1)
+    t.equal((await entriesOf(ledger, DAY)).length, 1)
   })
 
   t.test('settling replaces the estimate by the cost, in the windows of the reservation', async t => {
@@ -61,7 +62,7 @@ export async function testLedger(t: Test, harness: Harness): Promise<void> {
     await ledger.settle(call('a'), settled)
     t.same(await ledger.booked('vision', { day: DAY, month: MONTH }), { daily: 70, monthly: 70 })
     t.same(await ledger.booked('vision', { day: '2026-12-01', month: '2026-12' }), { daily: 0, monthly: 0 })
-    t.same(await ledger.entries(DAY), [{ ...call('a'), state: 'charged', settled }])
+    t.same(await entriesOf(ledger, DAY), [{ ...call('a'), state: 'charged', settled }])
   })
 
   t.test('a cost above the estimate is booked whatever the limit', async t => {
@@ -210,10 +211,10 @@ export async function testLedger(t: Test, harness: Harness): Promise<void> {
       const booked = totals.charged + totals.unknown + totals.reserved
       t.same(await ledger.booked('vision', { day: DAY, month: MONTH }), { daily: booked, monthly: booked })
       t.match((await ledger.usage(MONTH))[0] ?? money, totals)
-      t.equal((await ledger.entries(DAY)).length, totals.paidCalls + totals.unknownCalls + totals.reservedCalls)
+      t.equal((await entriesOf(ledger, DAY)).length, totals.paidCalls + totals.unknownCalls + totals.reservedCalls)
       t.equal((await ledger.reservedBefore(Number.MAX_SAFE_INTEGER, 10)).length, totals.reservedCalls)
       const entry = await ledger.entry(DAY, 'a')
-      t.same(entry ? [entry] : [], await ledger.entries(DAY))
+      t.same(entry ? [entry] : [], await entriesOf(ledger, DAY))
     })
   }
 
@@ -292,7 +293,7 @@ export async function testLedger(t: Test, harness: Harness): Promise<void> {
     await ledger.settle(call('a'), charged(9_007_199_254_740_001))
     await ledger.settle(call('b'), charged(0))
     t.match(await ledger.usage(MONTH), [{ charged: 9_007_199_254_740_001 }])
-    t.equal((await ledger.entries(DAY)).find(entry => entry.callId === 'a')?.settled?.cost, 9_007_199_254_740_001)
+    t.equal((await entriesOf(ledger, DAY)).find(entry => entry.callId === 'a')?.settled?.cost, 9_007_199_254_740_001)
   })
 
   for (const amount of [-1, 0.5, Number.NaN, 2 ** 53, Number.POSITIVE_INFINITY]) {
@@ -305,7 +306,7 @@ export async function testLedger(t: Test, harness: Harness): Promise<void> {
       await t.rejects(ledger.settle(call('a'), charged(amount)), { name: 'StoreError' })
       await t.rejects(ledger.addActivity('vision', DAY, { ...activity, savedByCache: amount }), { name: 'StoreError' })
       t.same(await ledger.usage(MONTH), [])
-      t.same(await ledger.entries(DAY), [])
+      t.same(await entriesOf(ledger, DAY), [])
     })
   }
 }
@@ -375,7 +376,7 @@ export async function testUsage(t: Test, harness: Harness): Promise<void> {
     )
     await Promise.all(calls.map(entry => ledger.reserve(entry, {})))
     await ledger.reserve(call('elsewhere', { day: '2026-11-29' }), {})
-    const entries = new Map((await ledger.entries(DAY)).map(entry => [entry.callId, entry]))
+    const entries = new Map((await entriesOf(ledger, DAY)).map(entry => [entry.callId, entry]))
     t.equal(entries.size, 1_200)
     t.same(
       calls.filter(
@@ -383,6 +384,6 @@ export async function testUsage(t: Test, harness: Harness): Promise<void> {
       ),
       [],
     )
-    t.same(await ledger.entries('2026-11-28'), [])
+    t.same(await entriesOf(ledger, '2026-11-28'), [])
   })
 }

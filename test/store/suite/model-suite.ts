@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import type { Test } from 'tap'
 import type { CallEntry, LedgerEntry, LedgerStore, LedgerTotals, SettledCall } from '../../../src/contracts/store.js'
 import { modelLedger } from '../../support/doubles/model-ledger.js'
+import { entriesOf } from '../../support/entries-of.js'
 import { call, charged, type Harness, money, NO_TOTALS, unknown } from './samples.js'
 
 type Step = { do: 'reserve' | 'note' | 'settle' | 'release'; id: number; cost: number; sure: boolean }
@@ -62,7 +63,7 @@ function sourceOf(cost: number): SettledCall['costSource'] {
 async function observe(ledger: LedgerStore, round: number, entry: CallEntry) {
   const { team, day, month, callId } = entry
   const usage = await ledger.usage(month, team)
-  const entries = (await ledger.entries(day)).filter(other => other.team === team)
+  const entries = (await entriesOf(ledger, day)).filter(other => other.team === team)
   return {
     entry: await ledger.entry(day, callId),
     booked: await ledger.booked(team, { day, month }),
@@ -145,7 +146,7 @@ export async function testModel(t: Test, harness: Harness): Promise<void> {
           const all = { spent: 0, reserved: 0, reservedCalls: 0, calls: 0 }
           const months: Record<string, number> = {}
           for (const { team, day, month } of WINDOWS.map((_, id) => callOf(round, id))) {
-            const entries = (await ledger.entries(day)).filter(entry => entry.team === team)
+            const entries = (await entriesOf(ledger, day)).filter(entry => entry.team === team)
             const isHere = (entry: LedgerEntry) => entry.team === team && entry.day === day
             if (open.filter(isHere).length !== entries.filter(({ state }) => state === 'reserved').length) return false
             const amounts = { reserved: 0, charged: 0, unknown: 0 }

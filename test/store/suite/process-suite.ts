@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import { entriesOf } from '../../support/entries-of.js'
 import { call, DAY, type Harness, MONTH } from './samples.js'
 import { startWorkers } from './workers.js'
 
@@ -17,7 +18,7 @@ export async function testProcesses(t: Test, harness: Harness): Promise<void> {
     t.equal(sum(reports), 200)
     t.equal(Math.max(...reports.map(({ highest }) => highest)), LIMIT)
     t.same(await ledger.booked('vision', call('a')), { daily: LIMIT, monthly: LIMIT })
-    t.equal((await ledger.entries(DAY)).length, 200)
+    t.equal((await entriesOf(ledger, DAY)).length, 200)
     const open = await ledger.reservedBefore(Number.MAX_SAFE_INTEGER, 1_000)
     const ended = 200 - open.length
     t.match(await ledger.totals(), {

@@ -128,9 +128,9 @@ export function modelLedger() {
       const rows = days.flatMap(day => teams.map(name => statement(name, day, where({ day, team: name }))))
       return rows.filter(row => row.paidCalls + row.unknownCalls + row.reservedCalls > 0)
     },
-    async entries(day) {
+    async *entries(day) {
       up()
-      return where({ day })
+      yield where({ day })
     },
     async recordBalance(sample) {
       up()
