@@ -1,7 +1,9 @@
-import type { LedgerBooks, LedgerStore } from './ledger.js'
+import type { LedgerStore } from './ledger.js'
+import type { LedgerBooks } from './ledger-books.js'
 import type { ScheduleStore } from './schedule.js'
 
 export type * from './ledger.js'
+export type * from './ledger-books.js'
 
 /**
  * A store. The Redis and the embedded implementation behave alike and pass the same test suite.
