@@ -19,7 +19,7 @@ export function createImageCheck({ maxPixels }: { maxPixels: number }) {
         `The image is ${formatSize(size)} pixels, which is more than the limit of ${maxPixels} pixels.`,
       )
     }
-    checkPoints(params, size, isRotated)
+    if (params.coordinates || params.removeCoordinates) checkPoints(params, size, isRotated)
     return size
   }
 }

@@ -18,7 +18,6 @@ export interface ScheduleLinkOptions {
   heartbeatMs: number
   /** The entries of this process, with `isRunning` on those that have a slot. */
   entries(): NewScheduleEntry[]
-  isWaiting(): boolean
   /** Called after every step. `isPending`: the entry was added after the step was sent. */
   onView(view: ScheduleView, isPending: (id: number) => boolean): void
   onStoreFailed(error: unknown): void
@@ -157,20 +156,22 @@ export class ScheduleLink {
   }
 
   #apply(view: ScheduleView): void {
-    const { entries, onView, isWaiting, shared, process, heartbeatMs, now } = this.#options
+    const { entries, onView, shared, process, heartbeatMs, now } = this.#options
     const isPending = (id: number) => this.#enter.has(id)
     onView(view, isPending)
     const own = new Set<number>()
+    let isWaiting = false
     for (const { id, isRunning } of entries()) {
       own.add(id)
+      isWaiting ||= !isRunning
       const state = view.own.get(id)
       if (!isPending(id) && (state === undefined || (isRunning && state === 'waiting'))) this.#lost.add(id)
     }
     // Entries of a step whose answer was lost, and those that ended during an outage.
     for (const id of view.own.keys())
       if (!own.has(id) && view.own.get(id) !== 'dropped' && !this.#leave.has(id)) this.#leave.set(id, undefined)
-    if (isWaiting()) this.#stopWatching ??= shared?.watch(process, () => this.#wake())
-    const pacedMs = isWaiting() && view.pacedMs > 0 ? view.pacedMs : heartbeatMs
+    if (isWaiting) this.#stopWatching ??= shared?.watch(process, () => this.#wake())
+    const pacedMs = isWaiting && view.pacedMs > 0 ? view.pacedMs : heartbeatMs
     this.#nextStepAt = now() + Math.min(heartbeatMs, pacedMs)
   }
 
@@ -181,12 +182,14 @@ export class ScheduleLink {
 
   #planWake(): void {
     clearTimeout(this.#timer)
-    const { entries, isWaiting, shared, now } = this.#options
+    const { shared, now } = this.#options
+    const entries = this.#options.entries()
     // Without entries, a process still returns to the shared schedule, where it may have left some.
     const mayReturn = this.#isLocal && shared !== undefined
-    if (this.#isClosed || (entries().length === 0 && !mayReturn)) return
+    if (this.#isClosed || (entries.length === 0 && !mayReturn)) return
     const leftMs = Math.max(1, this.#nextStepAt - now())
-    const pollMs = isWaiting() && !this.#isLocal ? (shared?.pollMs ?? leftMs) : leftMs
+    const isWaiting = entries.some(({ isRunning }) => !isRunning)
+    const pollMs = isWaiting && !this.#isLocal ? (shared?.pollMs ?? leftMs) : leftMs
     this.#timer = setTimeout(() => void this.#onTimer(), Math.min(leftMs, pollMs)).unref()
   }
 

@@ -86,7 +86,6 @@ export class Schedule implements Slots {
       heartbeatMs,
       now,
       entries: () => [...this.#tickets.values()].map(entryOf),
-      isWaiting: () => this.#waiting().length > 0,
       onView: (view, isPending) => this.#apply(view, isPending),
       onStoreFailed: error => observer?.storeFailed(error, 'schedule: step'),
     })

@@ -80,7 +80,7 @@ export async function callInSlot(
       slot.release('unused')
       throw error
     })
-    audience.isSent = true
+    audience.sent()
     const sentAt = performance.now()
     const outcome = await timed(story, 'call', call(image, request, reserved, parts)).catch(error => {
       slot.release()
@@ -93,7 +93,7 @@ export async function callInSlot(
       slot.release()
       return { outcome, queueMs, upstreamMs, pixels }
     }
-    audience.isSent = false
+    audience.refused()
     // The slot is freed in the same step that slows the others down, so no call slips in between.
     slot = await releaseOnError(timed(story, 'queue', slot.requeue()), reservation)
     queueMs += slot.waitedMs

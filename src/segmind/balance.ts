@@ -2,8 +2,8 @@ import type { AccountBalance } from '../contracts/account.js'
 import { GatewayError } from '../contracts/errors.js'
 import { type CallOutcome, refusalMark } from './classify.js'
 import type { Exchange } from './exchange.js'
-import { readBalance } from './wire-billing.js'
 import { type ErrorContext, errorFromResponse } from './wire-error.js'
+import { readBalance } from './wire-response.js'
 
 /** Reads the account balance from a response. Throws `upstream_*`. */
 export function balanceFrom({ head, body, end }: Exchange, context: ErrorContext): AccountBalance {

@@ -3,7 +3,6 @@ import { type ErrorOptions, GatewayError } from '../contracts/errors.js'
 import type { UpstreamFailure, UpstreamOutcome } from '../segment/ports.js'
 import type { Exchange } from './exchange.js'
 import type { Retry } from './retry.js'
-import { readBill } from './wire-billing.js'
 import {
   cleanMessage,
   type ErrorContext,
@@ -11,7 +10,7 @@ import {
   errorFromResponse,
   requestedWaitSeconds,
 } from './wire-error.js'
-import { readPicture } from './wire-picture.js'
+import { readBill, readPicture } from './wire-response.js'
 
 /**
  * Outcome of a call. `isRefusal` marks a 4xx: Segmind is up and refused the request, so it is no

@@ -1,8 +1,8 @@
 import { setImmediate as nextIteration } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
 import { defined } from '../contracts/defined.js'
-import type { WireHeaders } from './wire-billing.js'
 import type { WireBody } from './wire-request.js'
+import type { WireHeaders } from './wire-response.js'
 
 /** One HTTP request to send. */
 export interface Outgoing {

@@ -5,7 +5,7 @@ import type { Exchange, Outgoing } from './exchange.js'
 import type { Retry } from './retry.js'
 import { type ErrorContext, errorFromResponse } from './wire-error.js'
 import { isJobId, jobPaths, readJob, readJobId } from './wire-job.js'
-import { readPicture } from './wire-picture.js'
+import { readPicture } from './wire-response.js'
 
 export interface JobClientOptions {
   /** Sends a request with the key. Never throws. */

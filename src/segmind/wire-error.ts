@@ -1,6 +1,6 @@
 import { defined } from '../contracts/defined.js'
 import { type Billed, type ErrorCode, GatewayError } from '../contracts/errors.js'
-import { headerOf, type WireHeaders } from './wire-billing.js'
+import { headerOf, type WireHeaders } from './wire-response.js'
 
 /** A response other than 200. */
 export interface ErrorResponse {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { defined } from '../contracts/defined.js'
 import type { HistoryRow } from '../contracts/request-history.js'
 import type { Params, Point } from '../contracts/types.js'
-import { amountOf } from './wire-billing.js'
+import { amountOf } from './wire-response.js'
 
 const MAX_TEXT = 128
 const MAX_URL = 2_048

@@ -1,6 +1,6 @@
 import { defined } from '../contracts/defined.js'
 import type { Bill } from '../segment/ports.js'
-import { amountOf, readBill, type WireHeaders } from './wire-billing.js'
+import { amountOf, readBill, type WireHeaders } from './wire-response.js'
 
 /** Status or result of a job (docs/segmind.md, Response). */
 export interface JobReport {

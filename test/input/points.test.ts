@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { parsePoints } from '../../src/input/points.js'
+import { parsePoints } from '../../src/input/params.js'
 
 t.test('points are parsed from lists and from JSON text', async t => {
   const cases: [unknown, unknown][] = [

@@ -6,13 +6,12 @@ import type { CallEntry, LedgerStore, LedgerTotals, RecordStore } from '../../co
 import type { CreditsObserver } from '../observer.js'
 import type { BudgetCalendar } from '../windows.js'
 import { Balance, type BalanceAnswer } from './balance.js'
-import { CostCheck } from './cost-check.js'
 import { SharedCreditState } from './credit-state.js'
 import { CreditGate } from './gate.js'
 import { AccountHistory } from './history.js'
-import { BalancePlausibility } from './plausibility.js'
+import { BalancePlausibility, CostCheck } from './plausibility.js'
 import { PriceEstimate } from './price.js'
-import { type CostBounds, overlapOf } from './reconcile.js'
+import { overlapOf } from './reconcile.js'
 import { Reconciler } from './reconciler.js'
 import { burnOf, runwayOf } from './runway.js'
 
@@ -100,14 +99,13 @@ export class Account {
     })
     this.reconciler = this.#openReconciler()
     this.#plausibility = new BalancePlausibility({
-      record: () => this.reconciler.record,
-      refreshRecord: () => this.reconciler.refresh(),
-      bounds: () => this.#bounds(),
+      reconciler: this.reconciler,
+      price: this.price,
       onRefuted: figure => this.#implausible(figure),
     })
     this.#costs = new CostCheck({
-      record: () => this.reconciler.record,
-      bounds: () => this.#bounds(),
+      reconciler: this.reconciler,
+      price: this.price,
       store: options.store,
       requestBalance: options.requestBalance,
     })
@@ -225,10 +223,6 @@ export class Account {
     } catch (error) {
       observer.storeFailed(error, 'burn: read')
     }
-  }
-
-  #bounds(): CostBounds {
-    return { maxCost: this.price.max, estimate: this.price.current() }
   }
 
   async #isPlausibleHeader({ remaining, since, at, ended, overlap }: HeaderBalance): Promise<boolean> {

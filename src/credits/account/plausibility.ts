@@ -1,8 +1,9 @@
-import type { ImplausibleFigure } from '../../contracts/account.js'
+import type { AccountBalance, ImplausibleFigure } from '../../contracts/account.js'
+import { withDeadline } from '../../contracts/deadline.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
-import type { LedgerTotals } from '../../contracts/store.js'
-import { type CostBounds, isBeforeMovement, slackOf } from './reconcile.js'
-import type { AccountRecord } from './record.js'
+import type { LedgerStore, LedgerTotals } from '../../contracts/store.js'
+import { type CallPrice, isBeforeMovement, slackOf } from './reconcile.js'
+import type { AccountRecord, Anchor } from './record.js'
 
 /** A balance that Segmind reported: in a response header, or as the answer of the balance endpoint. */
 export interface ReportedBalance {
@@ -20,11 +21,13 @@ export interface ReportedBalance {
 }
 
 export interface PlausibilityOptions {
-  /** The last reconciled balance, as this replica knows it. */
-  record(): Pick<AccountRecord, 'anchor' | 'movedAt'> | undefined
-  /** Reads the record that replicas share. Never rejects. */
-  refreshRecord(): Promise<void>
-  bounds(): CostBounds
+  reconciler: {
+    /** The last reconciled balance, as this replica knows it. */
+    readonly record: Pick<AccountRecord, 'anchor' | 'movedAt'> | undefined
+    /** Reads the record that replicas share. Never rejects. */
+    refresh(): Promise<void>
+  }
+  price: CallPrice
   /** Called for a balance that the next one contradicts. */
   onRefuted(figure: ImplausibleFigure): void
 }
@@ -74,8 +77,9 @@ export class BalancePlausibility {
     else if (this.#headerOmitsFree && this.#free !== 0) return 'ignored'
     if (this.#isExplained(reported)) return this.#accept(reported)
     // Another replica may have confirmed the difference already.
-    await this.#options.refreshRecord()
-    const record = this.#options.record()
+    const { reconciler } = this.#options
+    await reconciler.refresh()
+    const { record } = reconciler
     if (record && isBeforeMovement(reported, record)) return 'ignored'
     if (this.#isExplained(reported)) return this.#accept(reported)
     // Free credits may explain it. The endpoint has not stated them yet.
@@ -114,7 +118,7 @@ export class BalancePlausibility {
   #confirms(before: Held, now: Held, slack: Nanocredits): boolean {
     const [one, other] = [before.unexplained, now.unexplained]
     const smaller = Math.min(Math.abs(one), Math.abs(other))
-    const most = slack + this.#options.bounds().maxCost + smaller
+    const most = slack + this.#options.price.max + smaller
     return Math.sign(one) === Math.sign(other) && Math.abs(one - other) <= most
   }
 
@@ -139,9 +143,68 @@ export class BalancePlausibility {
   }
 
   #expectedOf({ remaining, totals, overlap }: ReportedBalance): { remaining: Nanocredits; slack: Nanocredits } {
-    const anchor = this.#options.record()?.anchor
+    const { reconciler, price } = this.#options
+    const anchor = reconciler.record?.anchor
     if (!anchor) return { remaining, slack: 0 }
-    const slack = slackOf(anchor, totals, { overlap, ...this.#options.bounds() })
+    const slack = slackOf(anchor, totals, { overlap, price })
     return { remaining: anchor.remaining - (totals.spent - anchor.spent), slack }
   }
+}
+
+export interface CostCheckOptions extends Pick<PlausibilityOptions, 'reconciler' | 'price'> {
+  store: Pick<LedgerStore, 'totals'>
+  requestBalance(): Promise<AccountBalance>
+}
+
+/** A cost of this many times the learned price is believed only if the balance explains it. */
+const IMPLAUSIBLE_FACTOR = 10
+/** Longest wait for the balance. */
+const BALANCE_WAIT_MS = 3_000
+/** Nanocredits by which two figures of Segmind may be rounded. */
+const ROUNDING = 2
+
+/** Weighs the costs that Segmind states against the learned price and the balance. */
+export class CostCheck {
+  readonly #options: CostCheckOptions
+  #asking: Promise<[AccountBalance, LedgerTotals] | undefined> | undefined
+
+  constructor(options: CostCheckOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Tells whether a cost is in the range of the learned price, or the balance has dropped by it, as the
+   * endpoint states it now. The call must not be booked yet. Never rejects.
+   */
+  async isPlausible(cost: Nanocredits): Promise<boolean> {
+    const { reconciler, price } = this.#options
+    if (cost < IMPLAUSIBLE_FACTOR * price.current()) return true
+    const anchor = reconciler.record?.anchor
+    const [balance, totals] = (anchor && (await withDeadline(this.#ask(), BALANCE_WAIT_MS, () => undefined))) ?? []
+    return balance && totals && anchor ? explainsCost(cost, balance.remaining, { anchor, totals, price }) : false
+  }
+
+  /** Calls that end together share the request. */
+  #ask(): Promise<[AccountBalance, LedgerTotals] | undefined> {
+    const { store, requestBalance } = this.#options
+    this.#asking ??= Promise.all([requestBalance(), store.totals()])
+      .catch(() => undefined)
+      .finally(() => {
+        this.#asking = undefined
+      })
+    return this.#asking
+  }
+}
+
+/** Tells whether a balance has dropped by the cost of a call that is not booked yet. */
+function explainsCost(
+  cost: Nanocredits,
+  remaining: Nanocredits,
+  { anchor, totals, price }: { anchor: Anchor; totals: LedgerTotals; price: CallPrice },
+): boolean {
+  const slack = slackOf(anchor, totals, { overlap: 0, price })
+  const dropped = anchor.remaining - (totals.spent - anchor.spent) - remaining
+  // Other calls in flight may be in the balance already, and may be as dear.
+  const most = cost + slack + totals.reservedCalls * Math.max(price.max, cost)
+  return dropped >= Math.max(cost - slack - ROUNDING, cost / 2) && dropped <= most
 }

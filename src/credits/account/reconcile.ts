@@ -3,6 +3,7 @@ import { defined } from '../../contracts/defined.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { MonthSums } from '../../contracts/statements.js'
 import type { LedgerEntry, LedgerTotals } from '../../contracts/store.js'
+import type { PriceEstimate } from './price.js'
 import { type AccountRecord, type Anchor, MAX_MONTHS, withEvent } from './record.js'
 
 /** The account's balance, observed together with the ledger's totals. */
@@ -39,14 +40,11 @@ export interface Reconciled {
   meanCost?: Nanocredits
 }
 
-export interface CostBounds {
-  /** Upper bound on the cost of one call. */
-  maxCost: Nanocredits
-  /** Expected cost of a call. */
-  estimate: Nanocredits
-}
+/** Bounds and estimates the cost of a call. */
+export type CallPrice = Pick<PriceEstimate, 'max' | 'current'>
 
-export interface ReconcileTerms extends CostBounds {
+export interface ReconcileTerms {
+  price: CallPrice
   newId(): string
 }
 
@@ -58,7 +56,7 @@ export interface ReconcileTerms extends CostBounds {
 export function reconcile(
   before: AccountRecord | undefined,
   seen: Observation,
-  { maxCost, estimate, newId }: ReconcileTerms,
+  { price, newId }: ReconcileTerms,
 ): Reconciled {
   if (!before) return seen.overlap === 0 ? { record: firstRecord(seen), resolutions: [] } : { resolutions: [] }
   const { anchor } = before
@@ -69,7 +67,7 @@ export function reconcile(
   const unexplained = anchor.remaining - seen.remaining - (totals.spent - anchor.spent)
   const { calls, estimated, rounding } = sinceAnchor(anchor, totals)
   if (seen.overlap > 0) {
-    const slack = slackOf(anchor, totals, { overlap: seen.overlap, maxCost, estimate })
+    const slack = slackOf(anchor, totals, { overlap: seen.overlap, price })
     // The next observation without calls in flight tells which of the claims are true.
     const claimed = seen.claims.reduce((sum, claim) => sum + moreThanBooked(claim), 0)
     if (unexplained > 0 && unexplained <= claimed + slack) return { resolutions: [] }
@@ -81,6 +79,7 @@ export function reconcile(
   const shown = claimsShownBy(unexplained, seen.claims, rounding)
   if (shown.length > 0) return { resolutions: shown }
   const isSure = estimated <= seen.unknown.length
+  const { max: maxCost } = price
   const resolutions = resolve(seen.unknown, unexplained, { rounding, maxCost, isSure })
   if (resolutions.length > 0) return { resolutions }
   const kind = kindOf(unexplained, { estimated, unknown: seen.unknown.length, maxCost })
@@ -118,12 +117,12 @@ const FEW_ESTIMATED = 8
 export function slackOf(
   anchor: Anchor,
   totals: LedgerTotals,
-  { overlap, maxCost, estimate }: CostBounds & { overlap: number },
+  { overlap, price }: { overlap: number; price: CallPrice },
 ): Nanocredits {
   const { estimated, rounding } = sinceAnchor(anchor, totals)
   const few = Math.min(estimated, FEW_ESTIMATED)
-  const forEstimates = few * maxCost + (estimated - few) * 2 * estimate
-  return rounding + overlap * maxCost + forEstimates + (anchor.loose?.slack ?? 0)
+  const forEstimates = few * price.max + (estimated - few) * 2 * price.current()
+  return rounding + overlap * price.max + forEstimates + (anchor.loose?.slack ?? 0)
 }
 
 /** Counts the calls that ended since the anchor, those whose cost is an estimate, and the rounding. */

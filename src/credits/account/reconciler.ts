@@ -52,19 +52,15 @@ const PRICE_AGAIN_MS = 86_400_000
  * sample repeats a failed attempt.
  */
 export class Reconciler {
+  /** The shared record as last read; undefined before the first balance. */
+  record: AccountRecord | undefined
   readonly #options: ReconcilerOptions
-  #record: AccountRecord | undefined
   #running: Promise<void> | undefined
   #next: SampleWithTotals | undefined
   #replacing: Promise<void> = Promise.resolve()
 
   constructor(options: ReconcilerOptions) {
     this.#options = options
-  }
-
-  /** The shared record as last read; undefined before the first balance. */
-  get record(): AccountRecord | undefined {
-    return this.#record
   }
 
   /**
@@ -80,7 +76,7 @@ export class Reconciler {
   /** Reads the shared record. */
   async refresh(): Promise<void> {
     try {
-      this.#record = (await readAccount(this.#options.records)).record
+      this.record = (await readAccount(this.#options.records)).record
     } catch (error) {
       this.#options.observer.storeFailed(error, 'reconcile')
     }
@@ -130,14 +126,14 @@ export class Reconciler {
       const { month } = calendar.windows(sample.at)
       const claims = await this.#claimsSince(record)
       const seen = { ...sample, month, claims, ...(await this.#unknownsOf(sample, record)) }
-      const next = reconcile(record, seen, { maxCost: price.max, estimate: price.current(), newId: randomUUID })
+      const next = reconcile(record, seen, { price, newId: randomUUID })
       for (const resolution of next.resolutions) await this.#resolve(resolution)
       if (!next.record) {
-        this.#record = record
+        this.record = record
         return
       }
       if (!(await records.put(ACCOUNT_KEY, JSON.stringify(next.record), version))) continue
-      this.#record = next.record
+      this.record = next.record
       if (next.event) observer.accountEventRecorded(next.event)
       if (next.meanCost !== undefined) price.learn(next.meanCost)
       return
@@ -197,7 +193,7 @@ export class Reconciler {
         const next = record && change(record)
         if (!next) return
         if (!(await records.put(ACCOUNT_KEY, JSON.stringify(next.record), version))) continue
-        this.#record = next.record
+        this.record = next.record
         return observer.accountEventRecorded(next.event)
       }
     } catch (error) {

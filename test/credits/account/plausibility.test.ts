@@ -22,14 +22,16 @@ function weigher(remaining = 10 * CREDIT) {
   const refuted: ImplausibleFigure[] = []
   const anchor: Anchor = { remaining, at: 0, sequence: 0, spent: 0, calls: 0, estimatedCalls: 0 }
   const shared: Pick<AccountRecord, 'anchor' | 'movedAt'> = { anchor }
-  let known = { ...shared }
+  const reconciler = {
+    record: { ...shared },
+    async refresh() {
+      reconciler.record = { ...shared }
+    },
+  }
   let now = 0
   const weights = new BalancePlausibility({
-    record: () => known,
-    refreshRecord: async () => {
-      known = { ...shared }
-    },
-    bounds: () => ({ maxCost: MAX_COST, estimate: 2_000_000 }),
+    reconciler,
+    price: { max: MAX_COST, current: () => 2_000_000 },
     onRefuted: figure => refuted.push(figure),
   })
   /** Each response belongs to a request that began after the one before it had arrived. */

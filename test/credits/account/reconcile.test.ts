@@ -7,7 +7,7 @@ import { NO_TOTALS } from '../../store/suite/samples.js'
 import { anEntry } from '../ledger-world.js'
 
 const MAX_COST = 20_000_000
-const terms = { maxCost: MAX_COST, estimate: 2_000_000, newId: () => 'e' }
+const terms = { price: { max: MAX_COST, current: () => 2_000_000 }, newId: () => 'e' }
 
 function totals(changes: Partial<LedgerTotals> = {}): LedgerTotals {
   return { ...NO_TOTALS, ...changes }

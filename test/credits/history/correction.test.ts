@@ -31,7 +31,7 @@ const see = (before: AccountRecord | undefined, remaining: number, at: number, s
   reconcile(
     before,
     { remaining, at, month: MONTH, totals: seen, overlap: 0, unknown: [], claims: [] },
-    { maxCost: 1000, estimate: 100, newId: () => `${at}` },
+    { price: { max: 1000, current: () => 100 }, newId: () => `${at}` },
   )
 
 t.test('a corrected cost moves drift to the booked amounts, and the next comparison agrees', async t => {
