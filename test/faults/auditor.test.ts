@@ -26,10 +26,15 @@ function aHistory(changes: Partial<History> = {}): History {
     ledger: [anEntry(0)],
     usage: [],
     discardedLedgers: [],
+    hasAllRows: true,
+    events: [],
+    ledgerStates: ['ok', 'ok'],
+    learned: { ledger: [], usage: [] },
     harnessErrors: [],
     ...changes,
   }
-  return { ...history, usage: changes.usage ?? usageOf(history.ledger) }
+  const { ledger, usage = usageOf(ledger) } = { ...history, usage: changes.usage }
+  return { ...history, usage, learned: changes.learned ?? { ledger, usage } }
 }
 
 function aCall(index: number, changes: Partial<UpstreamCall> = {}): UpstreamCall {
@@ -44,6 +49,7 @@ function aCall(index: number, changes: Partial<UpstreamCall> = {}): UpstreamCall
     endedAt: at + 500,
     cost: COST + index,
     billed: 'yes',
+    isPaid: changes.billed === undefined || changes.billed === 'yes',
     status: 200,
     deliveries: [{ instance: changes.instance ?? 'a', at: at + 500 }],
     jobAccepted: false,
@@ -163,6 +169,19 @@ function boughtTwice(changes: { call?: Partial<UpstreamCall>; entry?: Partial<Le
 
 const jobs = { api: 'v2' } as const
 const aJob = (index: number, changes: Partial<UpstreamCall> = {}) => aCall(index, { jobAccepted: true, ...changes })
+
+const LOST = ['lost', 'lost']
+const NO_ID = {
+  settled: { outcome: 'unknown', cost: ESTIMATE, costSource: 'estimate', settledAt: STARTED_AT } as const,
+}
+/** A second call that was billed, and whose response was lost. */
+const lost = {
+  seed: 2,
+  calls: [aCall(0), aLostCall(1, { input: 1, isPaid: true })],
+  requests: [aRequest(0), aRequest(1, { input: 1, outcome: problem('upstream_failed', 502) })],
+  ledger: [anEntry(0), anUnknown(1, { ...NO_ID, resultId: 'r1' })],
+}
+const aMisstatedCall = aCall(0, { statedCost: 150 * COST, hasWrongFigures: true })
 
 const VIOLATIONS: Record<string, [rule: Violation['rule'], pattern: RegExp, history: History]> = {
   'a billed call without an entry': ['money', /call-0 .* not in the ledger/, aHistory({ ledger: [] })],
@@ -361,6 +380,75 @@ const VIOLATIONS: Record<string, [rule: Violation['rule'], pattern: RegExp, hist
     aHistory({ instances: [anInstance('a', { stoppedEarly: true }), anInstance('b')] }),
   ],
   'a failure of the harness': ['protocol', /not idle/, aHistory({ harnessErrors: ['not idle'] })],
+  'a loss of the ledger that no gateway notices': [
+    'whole',
+    /gateway 1 says that the ledger is ok, after redis-flushed/,
+    aHistory({ faults: [aFault('redis-flushed', 2_000, 2_100)], ledgerStates: ['lost', 'ok'] }),
+  ],
+  'a loss that did not happen': [
+    'whole',
+    /gateway 0 says that the ledger is lost, after no loss/,
+    aHistory({ faults: [aFault('redis-restarted', 2_000, 2_100)], ledgerStates: ['lost', 'ok'] }),
+  ],
+  'a purchase with a budget after the loss': [
+    'whole',
+    /entry-1.*of a team with a budget was bought while the ledger was lost/,
+    boughtTwice({
+      call: { instance: 'a' },
+      entry: { team: 'thrifty', at: STARTED_AT + 10_060 },
+      discardedLedgers: [[anEntry(0)]],
+      faults: [aFault('redis-emptied', 2_000, 3_000)],
+      ledgerStates: LOST,
+    }),
+  ],
+  'a purchase with a budget while Redis may evict the ledger': [
+    'whole',
+    /entry-1.*was bought while the ledger was lost or could be/,
+    boughtTwice({
+      entry: { team: 'thrifty', at: STARTED_AT + 10_060 },
+      faults: [aFault('redis-evicted', 8_000, 12_000)],
+      ledgerStates: LOST,
+    }),
+  ],
+  'a top-up that did not happen': ['whole', /event of kind topUp without a cause/, aHistory({ events: ['topUp'] })],
+  'an implausible figure where all were right': [
+    'whole',
+    /event of kind implausible/,
+    aHistory({ events: ['implausible'] }),
+  ],
+  'a wrong cost that is believed': [
+    'money',
+    /is charged 225000000 for call-0/,
+    aHistory({
+      calls: [aMisstatedCall],
+      ledger: [{ ...anEntry(0), settled: { ...anEntry(0).settled!, cost: 150 * COST } }],
+    }),
+  ],
+  'an unknown call whose row was not used': [
+    'learned',
+    /entry-1.*is unknown after the history was read/,
+    aHistory(lost),
+  ],
+  'a row that was used twice': [
+    'learned',
+    /entry-1.*shares call-0 with another/,
+    aHistory({ learned: { ledger: [anEntry(0), { ...anEntry(0), callId: 'entry-1' }], usage: [] } }),
+  ],
+  'a wrong cost from the history': [
+    'learned',
+    /entry-0.*costs 1 after the history was read, call-0 .* 1500000/,
+    aHistory({ learned: { ledger: [{ ...anEntry(0), settled: { ...anEntry(0).settled!, cost: 1 } }], usage: [] } }),
+  ],
+  'a charge that the history removed': [
+    'learned',
+    /entry-0.*was charged and is gone/,
+    aHistory({ learned: { ledger: [], usage: [] } }),
+  ],
+  'sums that differ after the history was read': [
+    'learned',
+    /entry-0.*is missing from the usage/,
+    aHistory({ learned: { ledger: [anEntry(0)], usage: [] } }),
+  ],
 }
 
 const ACCEPTED: Record<string, History> = {
@@ -407,7 +495,10 @@ const ACCEPTED: Record<string, History> = {
     entry: { at: STARTED_AT + 250, purchase: 'unguarded' },
     faults: [aFault('redis-restarted', 200, 1_500)],
   }),
-  'a repeated purchase after Redis was emptied': boughtTwice({ faults: [aFault('redis-emptied', 2_000, 3_000)] }),
+  'a repeated purchase after Redis was emptied': boughtTwice({
+    faults: [aFault('redis-emptied', 2_000, 3_000)],
+    ledgerStates: LOST,
+  }),
   'a repeated purchase after the first process was killed before it stored the result': boughtTwice({
     instances: [aKilledInstance('a', 650), anInstance('b')],
   }),
@@ -421,11 +512,37 @@ const ACCEPTED: Record<string, History> = {
   'a result that was lost with its Redis': aHistory({
     finals: [aFinalMiss()],
     faults: [aFault('redis-emptied', 2_000, 3_000)],
+    ledgerStates: LOST,
   }),
   'an entry that was lost with its Redis': aHistory({
     ledger: [],
     discardedLedgers: [[anEntry(0)]],
     faults: [aFault('redis-emptied', 2_000, 3_000)],
+    ledgerStates: LOST,
+  }),
+  'a loss that only a killed gateway could have noticed': aHistory({
+    ledger: [],
+    discardedLedgers: [[anEntry(0)]],
+    faults: [aFault('redis-flushed', 2_000, 2_100)],
+    instances: [aKilledInstance('a', 1_900), anInstance('b')],
+  }),
+  'sums that are too small after an eviction': aHistory({
+    usage: [],
+    faults: [aFault('redis-evicted', 2_000, 3_000)],
+    ledgerStates: LOST,
+  }),
+  'the estimate for a call whose response stated a wrong cost': aHistory({
+    calls: [aMisstatedCall],
+    ledger: [{ ...anEntry(0), settled: { ...anEntry(0).settled!, cost: ESTIMATE, costSource: 'estimate' } }],
+    learned: { ledger: [anEntry(0)], usage: usageOf([anEntry(0)]) },
+    events: ['implausible'],
+  }),
+  'an unknown call whose row is missing': aHistory({ ...lost, hasAllRows: false }),
+  'an unknown call of two that share one row': aHistory({
+    ...lost,
+    calls: [...lost.calls, aLostCall(2, { input: 1, kind: 'reset-before' })],
+    requests: [...lost.requests, aRequest(2, { input: 1, outcome: problem('upstream_failed', 502) })],
+    ledger: [...lost.ledger, anUnknown(2, { ...NO_ID, resultId: 'r1' })],
   }),
   'a call reserved in one Redis and charged in another': aHistory({ discardedLedgers: [[aReservation(0)]] }),
   'a reservation that only a discarded Redis has': aHistory({ discardedLedgers: [[aReservation(1)]] }),

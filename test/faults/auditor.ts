@@ -2,9 +2,10 @@ import { ERRORS } from '../../src/contracts/errors.js'
 import type { LedgerEntry } from '../../src/contracts/store.js'
 import { collectFacts, type Facts } from './facts.js'
 import type { ClientRequest, FinalAnswer, History, UpstreamCall } from './history.js'
+import { FIRST_ESTIMATE } from './schedule.js'
 
 export interface Violation {
-  rule: 'money' | 'once' | 'answers' | 'totals' | 'protocol'
+  rule: 'money' | 'once' | 'answers' | 'totals' | 'whole' | 'learned' | 'protocol'
   message: string
 }
 
@@ -18,6 +19,8 @@ export function audit(history: History): Violation[] {
     once: auditOnce,
     answers: auditAnswers,
     totals: auditTotals,
+    whole: auditWholeness,
+    learned: auditLearned,
     protocol: auditProtocol,
   }
   return Object.entries(rules).flatMap(([rule, check]) =>
@@ -66,7 +69,7 @@ function chargeViolations(entry: LedgerEntry, facts: Facts): string[] {
   )
   return [
     ...(call.billed === 'no' ? [`${entryName(entry)} is charged for ${callName(call)}, which was not billed`] : []),
-    ...(cost !== call.cost
+    ...(!isCostRight(entry, call)
       ? [`${entryName(entry)} is charged ${cost} for ${callName(call)}, which cost ${call.cost}`]
       : []),
     ...(others.length > 1 && others[0] === entry ? [`${callName(call)} is charged ${others.length} times`] : []),
@@ -74,6 +77,16 @@ function chargeViolations(entry: LedgerEntry, facts: Facts): string[] {
       ? [`${entryName(entry)} is charged for ${callName(call)} of another input`]
       : []),
   ]
+}
+
+/** Estimates stay below ten times the setting. */
+const MAX_ESTIMATE = 10 * FIRST_ESTIMATE
+
+/** Where the response stated a wrong cost, the estimate is right as well. */
+function isCostRight({ settled }: LedgerEntry, call: UpstreamCall): boolean {
+  if (settled?.cost === call.cost) return true
+  const isEstimate = settled?.costSource === 'estimate' && settled.cost < MAX_ESTIMATE
+  return call.statedCost !== undefined && isEstimate
 }
 
 /** Checks that no result is bought while it is in flight elsewhere, or after it was bought. */
@@ -150,8 +163,17 @@ function describePicture(picture: FinalAnswer['picture']): string {
 
 /** Checks that usage equals the sums of the entries, and that no team exceeds its budget. */
 function auditTotals(history: History, facts: Facts): string[] {
-  const sums = history.usage.flatMap(day => {
-    const entries = history.ledger.filter(entry => entry.team === day.team && entry.day === day.day)
+  return [
+    ...sumViolations(history, facts),
+    ...Object.entries(history.budgets).flatMap(([team, limit]) => overspending(team, limit, history, facts)),
+  ]
+}
+
+/** After an eviction of the sums, they cover later calls only. */
+function sumViolations({ ledger, usage }: Pick<History, 'ledger' | 'usage'>, { hasLostSums }: Facts): string[] {
+  if (hasLostSums) return []
+  const sums = usage.flatMap(day => {
+    const entries = ledger.filter(entry => entry.team === day.team && entry.day === day.day)
     const of = (state: LedgerEntry['state']) => entries.filter(entry => entry.state === state)
     const expected = [of('charged'), of('unknown'), of('reserved')].flatMap(list => [
       list.length,
@@ -162,14 +184,10 @@ function auditTotals(history: History, facts: Facts): string[] {
       ? []
       : [`usage of ${day.team} reports ${reported}, its entries sum to ${expected}`]
   })
-  const missing = history.ledger
-    .filter(entry => !history.usage.some(day => day.team === entry.team && day.day === entry.day))
+  const missing = ledger
+    .filter(entry => !usage.some(day => day.team === entry.team && day.day === entry.day))
     .map(entry => `${entryName(entry)} is missing from the usage`)
-  return [
-    ...sums,
-    ...missing,
-    ...Object.entries(history.budgets).flatMap(([team, limit]) => overspending(team, limit, history, facts)),
-  ]
+  return [...sums, ...missing]
 }
 
 /**
@@ -184,6 +202,53 @@ function overspending(team: string, limit: number, history: History, { emptiedAt
       .reduce((sum, entry) => sum + Math.min(amountOf(entry), entry.estimate), 0)
     return planned <= limit ? [] : [`team ${team} has booked ${planned} of ${limit} on ${day}`]
   })
+}
+
+/**
+ * Checks that gateways notice every loss of the ledger, report none without a loss, and then buy
+ * nothing for teams with a budget.
+ */
+function auditWholeness(history: History, facts: Facts): string[] {
+  const { loss } = facts
+  const states = history.ledgerStates.flatMap((state, gateway) => {
+    if (loss ? state === 'lost' || !loss.isCertain : state === 'ok') return []
+    return [`gateway ${gateway} says that the ledger is ${state}, after ${loss ? loss.kind : 'no loss'}`]
+  })
+  const bought = history.ledger.flatMap(entry =>
+    entry.team in history.budgets && facts.isClosedFor(entry)
+      ? [`${entryName(entry)} of a team with a budget was bought while the ledger was lost or could be`]
+      : [],
+  )
+  const events = history.events.flatMap(kind =>
+    facts.isEventExplained(kind) ? [] : [`the account has an event of kind ${kind} without a cause`],
+  )
+  return [...states, ...bought, ...events]
+}
+
+/** Checks what the ledger has learned from the request history. */
+function auditLearned(history: History, facts: Facts): string[] {
+  const { ledger, usage } = history.learned
+  const charged = ledger.filter(({ state }) => state === 'charged')
+  const wrong = charged.flatMap(entry => {
+    const id = entry.settled?.upstreamRequestId
+    const call = facts.callById(id)
+    const sharing = charged.filter(other => other.settled?.upstreamRequestId === id).length
+    if (sharing > 1) return [`${entryName(entry)} shares ${id} with another after the history was read`]
+    return !call || (call.isPaid && call.cost === entry.settled?.cost) || !history.hasAllRows
+      ? []
+      : [`${entryName(entry)} costs ${entry.settled?.cost} after the history was read, ${callName(call)} ${call.cost}`]
+  })
+  const lost = history.ledger.filter(
+    entry => entry.state === 'charged' && !ledger.some(({ callId }) => callId === entry.callId),
+  )
+  return [
+    ...wrong,
+    ...lost.map(entry => `${entryName(entry)} was charged and is gone after the history was read`),
+    ...facts.unlearned.map(
+      entry => `${entryName(entry)} is unknown after the history was read, though its row is there`,
+    ),
+    ...sumViolations({ ledger, usage }, facts),
+  ]
 }
 
 function amountOf(entry: LedgerEntry): number {

@@ -37,6 +37,7 @@ async function drive(world: World): Promise<History> {
   const requests = (await Promise.all(sent)).flat()
   await waitUntilIdle(world, run.harnessErrors)
   const finals = await requestFinals(world, run.harnessErrors)
+  const ledgerStates = await Promise.all(replicas.map(ledgerStateOf))
   await Promise.all(replicas.map(replica => replica.end('SIGTERM')))
   const ledgers = await readLedgers(world, startedAt)
   return {
@@ -51,6 +52,8 @@ async function drive(world: World): Promise<History> {
     instances: world.instances,
     faults: world.faults,
     harnessErrors: run.harnessErrors,
+    hasAllRows: !plan.rows.includes('missing'),
+    ledgerStates,
     ...ledgers,
   }
 }
@@ -165,6 +168,16 @@ async function inject(fault: Fault, { redis, upstream, replicas }: World): Promi
       redis.freeze()
       await wait()
       return redis.thaw()
+    case 'redis-flushed':
+      return redis.flush()
+    case 'redis-evicted':
+      await redis.setEvicting(true)
+      await wait()
+      return redis.setEvicting(false)
+    case 'redis-full':
+      await redis.setFull(true)
+      await wait()
+      return redis.setFull(false)
     case 'upstream-refused':
       upstream.refuse()
       await wait()
@@ -177,6 +190,11 @@ async function injectIntoGateway(replica: Replica, kind: Fault['kind'], wait: ()
     replica.freeze()
     await wait()
     return replica.thaw()
+  }
+  if (kind === 'gateway-disk-full') {
+    replica.setDiskFull(true)
+    await wait()
+    return replica.setDiskFull(false)
   }
   await replica.end(kind === 'gateway-killed' ? 'SIGKILL' : 'SIGTERM')
   await wait()
@@ -206,6 +224,13 @@ async function metricsOf({ gateway }: Replica): Promise<string | undefined> {
   } catch {
     return undefined
   }
+}
+
+/** Returns the state of the ledger that a gateway reports. */
+async function ledgerStateOf({ gateway }: Replica): Promise<string> {
+  if (!gateway) return 'no gateway'
+  const { checks } = (await (await fetch(`${gateway.url}/readyz`)).json()) as { checks: { ledger: string } }
+  return checks.ledger
 }
 
 /** Requests each input from each gateway with `only-if-cached`. */

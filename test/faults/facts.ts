@@ -1,5 +1,6 @@
 import type { LedgerEntry, PurchaseKind } from '../../src/contracts/store.js'
 import type { FaultEvent, GatewayInstance, History, UpstreamCall } from './history.js'
+import { hasRow } from './rows.js'
 
 /**
  * Facts derived from a history: which entry belongs to which call, and which faults explain which
@@ -30,6 +31,17 @@ export interface Facts {
   wasEnding(instance: string, at: number, endedAt: number): boolean
   /** Time at which the last empty Redis was up. */
   emptiedAt: number
+  /** The sums of a day were evicted. */
+  hasLostSums: boolean
+  /**
+   * The first loss of the ledger. `isCertain`: a gateway that lived on had seen a step before it.
+   */
+  loss: { kind: FaultEvent['kind']; isCertain: boolean } | undefined
+  /** Returns true if the budget of the entry's team must have been closed, because of a loss or its risk. */
+  isClosedFor(entry: LedgerEntry): boolean
+  isEventExplained(kind: string): boolean
+  /** Unknown calls that the complete request history must have settled. */
+  unlearned: LedgerEntry[]
 }
 
 /** Time until a gateway notices that Redis is back. */
@@ -51,7 +63,9 @@ export function collectFacts(history: History): Facts {
   const byId = new Map(calls.map(call => [call.requestId, call]))
   const kept = new Set(ledger.map(({ callId }) => callId))
   const storeFaults = faults.filter(({ kind }) => kind.startsWith('redis-')).map(withStoreLag)
-  const emptied = faults.filter(({ kind }) => kind === 'redis-emptied')
+  const emptied = faults.filter(({ kind }) => kind === 'redis-emptied' || kind === 'redis-flushed')
+  const evicted = faults.filter(({ kind }) => kind === 'redis-evicted')
+  const losses = [...emptied, ...evicted]
   const freezes = (instance: string) =>
     faults.filter(fault => fault.kind === 'gateway-frozen' && fault.instance === instance)
   const charged = new Map(
@@ -68,7 +82,8 @@ export function collectFacts(history: History): Facts {
     if (own || call.input === undefined) return own
     const candidates = entries.filter(entry => {
       const request = requests.get(entry.requestId)
-      if (request?.instance !== call.instance || request.input !== call.input || entry.at > call.at) return false
+      if (request?.instance !== call.instance || request.input !== call.input) return false
+      if (entry.at > call.at + CLOCK_ERROR_MS) return false
       // A refused attempt shares its entry with the attempt that succeeded.
       return entry.state !== 'charged' || call.billed === 'no'
     })
@@ -134,7 +149,7 @@ export function collectFacts(history: History): Facts {
     },
     mayHaveLostResult: (call, until) =>
       call.deliveries.every(({ instance, at }) => {
-        if (emptied.some(({ from }) => from + CLOCK_ERROR_MS >= at && from <= until)) return true
+        if (losses.some(({ from }) => from + CLOCK_ERROR_MS >= at && from <= until)) return true
         if (wasTooLate(call, instance, at) || instances.get(instance)?.stoppedEarly) return true
         const killed = killedAt(instance)
         return (
@@ -156,9 +171,70 @@ export function collectFacts(history: History): Facts {
       if (stoppingAt !== undefined && stoppingAt <= endedAt + CLOCK_ERROR_MS) return true
       return ended !== undefined && ended.at >= at - CLOCK_ERROR_MS && ended.at <= endedAt + 1_000
     },
-    emptiedAt: Math.max(Number.NEGATIVE_INFINITY, ...emptied.map(({ to }) => to)),
+    emptiedAt: Math.max(Number.NEGATIVE_INFINITY, ...losses.map(({ to }) => to)),
+    hasLostSums: evicted.length > 0,
+    loss: lossOf(),
+    isClosedFor(entry) {
+      const instance = requests.get(entry.requestId)?.instance ?? ''
+      if (evicted.some(({ from, to }) => entry.at > from + POLICY_LAG_MS && entry.at < to)) return true
+      return losses.some(({ from, to }) => entry.at > to + CLOCK_ERROR_MS && hasSeenStep(instance, from))
+    },
+    isEventExplained: kind => isEventExplained(kind, history),
+    unlearned: unlearnedOf(history),
+  }
+
+  /** The gateway process had booked a call before that time. */
+  function hasSeenStep(instance: string, before: number): boolean {
+    return entries.some(
+      ({ requestId, settled }) =>
+        requests.get(requestId)?.instance === instance && (settled?.settledAt ?? before) < before,
+    )
+  }
+
+  function lossOf(): Facts['loss'] {
+    const isCertain = losses.some(({ from, to }) =>
+      history.instances.some(
+        ({ id, ended }) => hasSeenStep(id, from - CLOCK_ERROR_MS) && (ended?.at ?? to) > to + LEDGER_CHECK_MS,
+      ),
+    )
+    return losses[0] && { kind: losses[0].kind, isCertain }
   }
 }
+
+/** Interval at which gateways check the ledger, and at which they read the eviction policy. */
+const LEDGER_CHECK_MS = 6_000
+const POLICY_LAG_MS = 1_500
+
+function isEventExplained(kind: string, { calls, faults }: History): boolean {
+  if (kind === 'price') return true
+  if (kind === 'implausible') return calls.some(({ hasWrongFigures }) => hasWrongFigures)
+  const isUncertain = calls.some(({ billed, statedCost }) => billed === 'maybe' || statedCost !== undefined)
+  if (kind === 'unknown' || kind === 'estimate') return isUncertain
+  return faults.some(({ kind: fault }) => LOSSES.has(fault))
+}
+
+const LOSSES: ReadonlySet<string> = new Set(['redis-emptied', 'redis-flushed', 'redis-evicted'])
+
+/** Finds calls that are still unknown though exactly one row of the history can be theirs. */
+function unlearnedOf({ seed, calls, requests, ledger, learned, hasAllRows }: History): LedgerEntry[] {
+  if (!hasAllRows) return []
+  const inputOf = ({ requestId }: LedgerEntry) => requests.find(({ id }) => id === requestId)?.input
+  const known = new Set(ledger.flatMap(idsOf))
+  return learned.ledger.filter(entry => {
+    if (entry.state !== 'unknown') return false
+    const isNamed = idsOf(entry).length > 0
+    if (isNamed) return calls.some(call => hasRow(call) && idsOf(entry).includes(call.requestId))
+    const rivals = ledger.filter(({ resultId, ...other }) => resultId === entry.resultId && isNameless(other))
+    const rows = calls.filter(call => call.input === inputOf(entry) && hasRow(call) && !known.has(call.requestId))
+    return seed % 2 === 0 && rivals.length === 1 && rows.length === 1
+  })
+}
+
+function idsOf({ jobId, settled }: Pick<LedgerEntry, 'jobId' | 'settled'>): string[] {
+  return [jobId, settled?.upstreamRequestId].filter(id => id !== undefined)
+}
+
+const isNameless = (entry: Pick<LedgerEntry, 'jobId' | 'settled'>): boolean => idsOf(entry).length === 0
 
 const RANK = { reserved: 0, unknown: 1, charged: 2 }
 

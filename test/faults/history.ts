@@ -24,6 +24,14 @@ export interface History {
   usage: UsageDay[]
   /** The ledgers of the discarded Redis servers at the time of their end. */
   discardedLedgers: LedgerEntry[][]
+  /** Ledger and usage after two replicas have read Segmind's request history. */
+  learned: { ledger: LedgerEntry[]; usage: UsageDay[] }
+  /** Whether the history had the row of every call. */
+  hasAllRows: boolean
+  /** Kinds of the events of the account. */
+  events: string[]
+  /** State of the ledger by each gateway at the end, from `/readyz`. */
+  ledgerStates: string[]
   /** Failures of the harness itself. */
   harnessErrors: string[]
 }
@@ -72,6 +80,11 @@ export interface UpstreamCall {
   cost: number
   /** `maybe`: the gateway got no response that says so. */
   billed: 'yes' | 'maybe' | 'no'
+  /** The account has paid for it, whatever the gateway got. */
+  isPaid: boolean
+  /** The response stated a wrong cost or balance; `statedCost` is the wrong cost. */
+  hasWrongFigures?: boolean
+  statedCost?: number
   status?: number
   /** Complete transfers of its picture: to which gateway process, and when. */
   deliveries: { instance: string; at: number }[]

@@ -1,16 +1,24 @@
 import { join } from 'node:path'
 import type { LedgerEntry, UsageDay } from '../../src/contracts/store.js'
+import { readAccount } from '../../src/credits/account/record.js'
+import { HistoryReconciler } from '../../src/credits/history/history-reconciler.js'
 import { Recovery } from '../../src/credits/recovery.js'
 import { UnsavedSteps } from '../../src/credits/unsaved.js'
+import { createBudgetCalendar } from '../../src/credits/windows.js'
 import { type OpenedStore, openStore } from '../../src/store/open-store.js'
 import { entriesOf } from '../support/entries-of.js'
 import { withRedisOver } from './redis.js'
+import { requestHistoryOf } from './rows.js'
 import type { World } from './world.js'
 
 export interface ReadLedgers {
   ledger: LedgerEntry[]
   usage: UsageDay[]
   discardedLedgers: LedgerEntry[][]
+  /** Ledger and usage after two replicas have read Segmind's request history. */
+  learned: { ledger: LedgerEntry[]; usage: UsageDay[] }
+  /** Kinds of the events of the account. */
+  events: string[]
 }
 
 const MIB = 1024 ** 2
@@ -24,19 +32,59 @@ export async function readLedgers(world: World, since: number): Promise<ReadLedg
   const days = [...new Set([since, Date.now()].map(at => new Date(at).toISOString().slice(0, 10)))]
   const months = [...new Set(days.map(day => day.slice(0, 7)))]
   const discardedLedgers: LedgerEntry[][] = []
-  for (const dir of world.redis.discardedDirs) {
+  for (const [index, data] of world.redis.discarded.entries()) {
     const read = (url: string) => withStore(url, world, ({ store }) => all(days, day => entriesOf(store.ledger, day)))
-    discardedLedgers.push(await withRedisOver(dir, read))
+    discardedLedgers.push(await withRedisOver(data, join(world.dir, `discarded-${index}`), read))
   }
   return withStore(world.redis.url, world, async opened => {
     await sweep(opened)
-    const { ledger } = opened.store
-    return {
+    const { ledger, records } = opened.store
+    const read = async () => ({
       ledger: await all(days, day => entriesOf(ledger, day)),
       usage: await all(months, month => ledger.usage(month)),
+    })
+    const { record } = await readAccount(records)
+    const before = await read()
+    await learn(opened, world)
+    return {
+      ...before,
       discardedLedgers,
+      learned: await read(),
+      events: (record?.events ?? []).map(({ kind }) => kind),
     }
   })
+}
+
+const MINUTE_MS = 60_000
+/** Times after the run at which the history is read. The calls of dead processes end after an hour. */
+const READINGS_MS = [65, 75, 80, 100].map(minutes => minutes * MINUTE_MS)
+
+/** Lets two replicas at a time read Segmind's request history. */
+async function learn({ store }: OpenedStore, { upstream, plan, images }: World): Promise<void> {
+  const failures: unknown[] = []
+  let aheadMs = 0
+  const history = requestHistoryOf(upstream.calls, plan, images)
+  const reconcilers = [0, 1].map(
+    () =>
+      new HistoryReconciler({
+        history,
+        ledger: store.ledger,
+        records: store.records,
+        calendar: createBudgetCalendar('UTC'),
+        rescue: async () => {},
+        now: () => Date.now() + aheadMs,
+        observer: {
+          storeFailed: error => void failures.push(error),
+          callBooked: () => {},
+          historyStateChanged: () => {},
+          callLearned: () => {},
+          pictureNotFetched: () => {},
+        },
+      }),
+  )
+  for (aheadMs of READINGS_MS) await Promise.all(reconcilers.map(reconciler => reconciler.reconcile()))
+  await Promise.all(reconcilers.map(reconciler => reconciler.close()))
+  if (failures.length > 0) throw failures[0]
 }
 
 async function withStore<T>(url: string, { dir }: World, read: (opened: OpenedStore) => Promise<T>): Promise<T> {

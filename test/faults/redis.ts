@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { freePort } from '../support/programs/free-port.js'
 import type { GuardedProcess } from '../support/programs/guardian.js'
-import { launchRedis, trustLeases } from '../support/programs/redis-server.js'
+import { launchRedis, trustLeases, withClient } from '../support/programs/redis-server.js'
 
 /**
  * A redis-server that syncs every write before it responds, so that its data can be read after a
@@ -17,9 +17,38 @@ export interface DurableRedis {
   startEmpty(): Promise<void>
   freeze(): void
   thaw(): void
-  /** Folders of the discarded data. */
-  discardedDirs: readonly string[]
+  /** Removes every key while it runs. */
+  flush(): Promise<void>
+  /** Refuses writes that need memory, or accepts them again. */
+  setFull(isFull: boolean): Promise<void>
+  /** May evict any key while `isOn`. Evicts the sums of the ledger and some other keys, not its entries. */
+  setEvicting(isOn: boolean): Promise<void>
+  /** Data that was removed, apart from evicted keys. */
+  discarded: readonly DiscardedData[]
 }
+
+/** Data of a server that was killed, or the keys of one that was flushed, as `DUMP` returns them. */
+export type DiscardedData = { dir: string } | { dump: [key: string, value: Buffer][] }
+
+/** Returns every key with its value and removes it, in one step. */
+const FLUSH = `
+local dump = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  dump[#dump + 1] = key
+  dump[#dump + 1] = redis.call('DUMP', key)
+end
+redis.call('FLUSHALL')
+return dump
+`
+
+/** Removes the sums of the ledger, and every other one of the keys outside of it. */
+const EVICT = `
+for index, key in ipairs(redis.call('KEYS', '*')) do
+  local isLedger = string.find(key, ':ledger}:', 1, true)
+  local isSum = string.find(key, ':totals:', 1, true) or string.find(key, ':booked:', 1, true)
+  if isSum or (not isLedger and index % 2 == 0) then redis.call('DEL', key) end
+end
+`
 
 /**
  * Starts a server on a free port, with its data below `dir`. Gateways trust its leases at once, but
@@ -28,14 +57,14 @@ export interface DurableRedis {
 export async function startDurableRedis(dir: string): Promise<DurableRedis> {
   const port = await freePort()
   const url = `redis://127.0.0.1:${port}`
-  const discardedDirs: string[] = []
+  const discarded: DiscardedData[] = []
   let generation = 0
   const folder = () => join(dir, `redis-${generation}`)
   let running = await launch(folder(), port)
   await trustLeases(url)
   return {
     url,
-    discardedDirs,
+    discarded,
     async kill() {
       await running.end('SIGKILL')
     },
@@ -43,21 +72,46 @@ export async function startDurableRedis(dir: string): Promise<DurableRedis> {
       running = await launch(folder(), port)
     },
     async startEmpty() {
-      discardedDirs.push(folder())
+      discarded.push({ dir: folder() })
       generation++
       running = await launch(folder(), port)
     },
     freeze: () => void running.child.kill('SIGSTOP'),
     thaw: () => void running.child.kill('SIGCONT'),
+    async flush() {
+      const removed = await withClient(url, client => client.callBuffer('EVAL', FLUSH, 0))
+      const parts = removed as Buffer[]
+      const keys = parts.filter((_, index) => index % 2 === 0)
+      discarded.push({ dump: keys.map((key, index) => [String(key), parts[2 * index + 1] as Buffer]) })
+    },
+    async setFull(isFull) {
+      await withClient(url, client => client.config('SET', 'maxmemory', isFull ? 1 : 0))
+    },
+    async setEvicting(isOn) {
+      await withClient(url, async client => {
+        const policy = isOn ? 'allkeys-lru' : 'noeviction'
+        await client.config('SET', 'maxmemory', isOn ? 2 ** 30 : 0, 'maxmemory-policy', policy)
+        if (isOn) await client.eval(EVICT, 0)
+      })
+    },
   }
 }
 
-/** Runs `read` against a server that has the data of a stopped one. */
-export async function withRedisOver<T>(dir: string, read: (url: string) => Promise<T>): Promise<T> {
+/** Runs `read` against a server with data that was removed. A new server uses the folder `emptyDir`. */
+export async function withRedisOver<T>(
+  data: DiscardedData,
+  emptyDir: string,
+  read: (url: string) => Promise<T>,
+): Promise<T> {
   const port = await freePort()
-  const running = await launch(dir, port)
+  const url = `redis://127.0.0.1:${port}`
+  const running = await launch('dir' in data ? data.dir : emptyDir, port)
   try {
-    return await read(`redis://127.0.0.1:${port}`)
+    if ('dump' in data)
+      await withClient(url, async client => {
+        for (const [key, value] of data.dump) await client.restore(key, 0, value)
+      })
+    return await read(url)
   } finally {
     await running.end('SIGKILL')
   }

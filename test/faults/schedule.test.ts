@@ -37,12 +37,19 @@ t.test('a plan never overlaps two faults of one target', async t => {
 
 t.test('plans cover every fault and every behaviour of each API, and some have no faults', async t => {
   const faults = new Set(PLANS.flatMap(plan => plan.faults.map(({ kind }) => kind)))
-  t.equal(faults.size, 7)
+  t.equal(faults.size, 11)
   const behaviours = (api: string) =>
     PLANS.filter(plan => plan.api === api).flatMap(plan => plan.inputs.flatMap(input => input.behaviours))
   t.equal(new Set(behaviours('v1').map(({ kind }) => kind)).size, 8)
   t.equal(new Set(behaviours('v2').map(({ kind }) => kind)).size, 9)
   t.ok(PLANS.some(plan => plan.faults.length === 0))
+  t.ok(PLANS.some(({ clockOffsetsMs }) => clockOffsetsMs.every(offset => offset === 0)))
+  t.ok(PLANS.some(({ clockOffsetsMs }) => new Set(clockOffsetsMs).size === GATEWAYS))
+  t.equal(new Set(PLANS.flatMap(({ rows }) => rows)).size, 4)
+  t.ok(PLANS.some(({ rows }) => !rows.includes('missing')))
+  const stated = (api: string) =>
+    behaviours(api).flatMap(each => ('stated' in each ? Object.keys(each.stated ?? {}) : []))
+  for (const api of ['v1', 'v2']) t.strictSame(new Set(stated(api)), new Set(['cost', 'balanceOffset']))
   t.ok(PLANS.some(plan => plan.requests.some(({ abortAfterMs }) => abortAfterMs !== undefined)))
 })
 

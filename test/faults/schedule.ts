@@ -7,10 +7,17 @@ import { type Random, randomFrom } from '../support/random.js'
 export interface Plan {
   seed: number
   api: 'v1' | 'v2'
+  /** Difference of each gateway's clock from the others, milliseconds. */
+  clockOffsetsMs: number[]
   inputs: PlannedInput[]
   requests: PlannedRequest[]
   faults: Fault[]
+  /** Row of the nth call in Segmind's request history. Further calls have normal rows. */
+  rows: PlannedRow[]
 }
+
+/** `late`: absent in the first reading. `doubled`: listed twice. */
+export type PlannedRow = 'normal' | 'late' | 'missing' | 'doubled'
 
 /**
  * An image and a prompt, and the upstream's behaviour for each call in order. Later calls succeed.
@@ -35,25 +42,40 @@ export interface PlannedRequest {
 export type TeamId = 'free' | 'thrifty'
 
 /**
- * The upstream's response to one call. `cost` in 10⁻⁹ credit. `reset-before`: the connection is
+ * The upstream's response to one call. Amounts in 10⁻⁹ credit. `stated`: the response states another
+ * cost, or another balance than the true one by an offset. `reset-before`: the connection is
  * reset and the request not processed. Only with v2: `failed-job`, and `isFlaky`: the first poll of
  * the job and the first fetch of its picture fail.
  */
 export type Behaviour =
-  | { kind: 'normal'; delayMs: number; cost: number; isFlaky?: boolean }
+  | { kind: 'normal'; delayMs: number; cost: number; isFlaky?: boolean; stated?: WrongFigures }
   | { kind: 'cut' | 'stall'; delayMs: number; cost: number }
   | { kind: 'busy'; delayMs: number; waitMs: number }
   | { kind: 'server-error'; delayMs: number; status: 500 | 502 | 503 | 504 }
   | { kind: 'reset' | 'failed-job'; delayMs: number; cost: number }
   | { kind: 'reset-before' | 'hang'; delayMs: 0 }
 
+export type WrongFigures = { cost: number } | { balanceOffset: number }
+
 /**
- * `redis-emptied`: killed and replaced by an empty server. `upstream-refused`: new connections to
- * Segmind fail.
+ * - `redis-emptied`: killed and replaced by an empty server. `redis-flushed`: emptied while it runs.
+ * - `redis-evicted`: may evict any key, and evicts the sums of the ledger and some other keys.
+ * - `redis-full`: refuses writes.
+ * - `upstream-refused`: new connections to Segmind fail.
+ * - `gateway-disk-full`: the gateway's files cannot grow.
  */
 export type Fault =
-  | { kind: 'redis-restarted' | 'redis-emptied' | 'redis-frozen' | 'upstream-refused'; atMs: number; forMs: number }
-  | { kind: 'gateway-killed' | 'gateway-stopped' | 'gateway-frozen'; atMs: number; forMs: number; gateway: number }
+  | { kind: RedisFault | 'upstream-refused'; atMs: number; forMs: number }
+  | { kind: GatewayFault; atMs: number; forMs: number; gateway: number }
+
+type RedisFault =
+  | 'redis-restarted'
+  | 'redis-emptied'
+  | 'redis-frozen'
+  | 'redis-flushed'
+  | 'redis-evicted'
+  | 'redis-full'
+type GatewayFault = 'gateway-killed' | 'gateway-stopped' | 'gateway-frozen' | 'gateway-disk-full'
 
 export const GATEWAYS = 3
 /** Daily budget of the thrifty team, and the first estimate of every gateway, in 10⁻⁹ credit. */
@@ -69,15 +91,48 @@ export function planOf(seed: number): Plan {
     image: seed * 10 + image,
     prompt: random.pick(['dog', 'cat', 'the red car', 'Ärmel, left']),
     // The name of a fork is part of the seed: another name changes every plan.
-    behaviours: behavioursOf(random.fork(`question ${image}`), api),
+    behaviours: withWrongFigures(behavioursOf(random.fork(`question ${image}`), api), random.fork(`figures ${image}`)),
   }))
   return {
     seed,
     api,
+    clockOffsetsMs: clockOffsetsOf(random.fork('clocks')),
     inputs,
     requests: requestsOf(random.fork('requests'), inputs.length, spanMs),
     faults: faultsOf(random.fork('faults'), spanMs),
+    rows: rowsOf(random.fork('rows')),
   }
+}
+
+const HOUR_MS = 3_600_000
+const CLOCK_OFFSETS_MS = [0, 5_000, -5_000, 180_000, -180_000, HOUR_MS, -HOUR_MS, 5 * HOUR_MS]
+
+function clockOffsetsOf(random: Random): number[] {
+  const areRight = random.chance(0.5)
+  return Array.from({ length: GATEWAYS }, () => (areRight ? 0 : random.pick(CLOCK_OFFSETS_MS)))
+}
+
+function rowsOf(random: Random): PlannedRow[] {
+  const weights = random.chance(0.3)
+    ? { normal: 4, late: 1, missing: 1, doubled: 1 }
+    : { normal: 4, late: 1, missing: 0, doubled: 1 }
+  return Array.from({ length: PLANNED_ROWS }, () => random.weighted(weights))
+}
+
+/** Makes some responses of some inputs state a wrong cost or balance. */
+function withWrongFigures(behaviours: Behaviour[], random: Random): Behaviour[] {
+  const probability = random.pick([0, 0, 0.3])
+  return behaviours.map(behaviour => {
+    const isWrong = random.chance(probability)
+    const stated: WrongFigures = random.chance(0.5)
+      ? { cost: behaviourCost(behaviour) * random.pick([100, 10_000]) }
+      : { balanceOffset: random.pick([-40, -3, 3, 40]) * 1_000_000_000 }
+    return isWrong && behaviour.kind === 'normal' ? { ...behaviour, stated } : behaviour
+  })
+}
+
+function behaviourCost(behaviour: Behaviour): number {
+  return 'cost' in behaviour ? behaviour.cost : 0
 }
 
 /** Groups faults by target, in order. Faults of different targets are independent. */
@@ -91,6 +146,7 @@ export function faultsByTarget(faults: readonly Fault[]): Fault[][] {
 }
 
 const PLANNED_CALLS = 10
+const PLANNED_ROWS = 40
 
 /** Draws the behaviours for one input. The success rate varies between inputs. */
 function behavioursOf(random: Random, api: Plan['api']): Behaviour[] {
@@ -158,7 +214,14 @@ function faultsOf(random: Random, spanMs: number): Fault[] {
   const isFaultFree = random.chance(0.08)
   if (isFaultFree) return []
   const redis = faultSequence(random, spanMs, random.pick([0, 1, 1, 2]), atMs => ({
-    kind: random.weighted({ 'redis-restarted': 1, 'redis-emptied': 0.8, 'redis-frozen': 1.2 }),
+    kind: random.weighted({
+      'redis-restarted': 1,
+      'redis-emptied': 0.6,
+      'redis-frozen': 1.2,
+      'redis-flushed': 0.4,
+      'redis-evicted': 0.6,
+      'redis-full': 0.8,
+    }),
     atMs,
     forMs: random.chance(0.3) ? random.between(1_000, 3_000) : random.between(300, 1_000),
   }))
@@ -169,8 +232,14 @@ function faultsOf(random: Random, spanMs: number): Fault[] {
   }))
   const gateways = Array.from({ length: GATEWAYS }, (_, gateway) =>
     faultSequence(random, spanMs, random.pick([0, 1, 1, 2]), atMs => {
-      const kind = random.weighted({ 'gateway-killed': 1.5, 'gateway-stopped': 0.8, 'gateway-frozen': 1 })
-      const forMs = kind === 'gateway-frozen' ? random.between(1_000, 3_000) : random.between(0, 1_000)
+      const kind = random.weighted({
+        'gateway-killed': 1.5,
+        'gateway-stopped': 0.8,
+        'gateway-frozen': 1,
+        'gateway-disk-full': 0.4,
+      })
+      const lasts = kind === 'gateway-frozen' || kind === 'gateway-disk-full'
+      const forMs = lasts ? random.between(1_000, 3_000) : random.between(0, 1_000)
       return { kind, atMs, forMs, gateway }
     }),
   )

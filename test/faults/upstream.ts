@@ -5,7 +5,7 @@ import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { formatCredits } from '../../src/contracts/nanocredits.js'
 import { fakePicture } from '../support/doubles/fake-segmind.js'
 import type { Picture, UpstreamCall } from './history.js'
-import type { Behaviour } from './schedule.js'
+import type { Behaviour, WrongFigures } from './schedule.js'
 
 export interface UpstreamOptions {
   apiKey: string
@@ -42,7 +42,7 @@ interface Job {
   failingFetches: number
 }
 
-/** Account balance in 10⁻⁹ credit. */
+/** Account balance at the start in 10⁻⁹ credit. */
 const BALANCE = 9_000_000_000_000
 
 export async function startUpstream(options: UpstreamOptions): Promise<Upstream> {
@@ -115,10 +115,25 @@ class ScriptedUpstream implements Upstream {
     const [, owner = '', output] = /^\/outputs\/([^/]+)\/([^/]+)\.jpg$/.exec(request.url ?? '') ?? []
     if (output !== undefined) return this.#sendOutput(this.#jobs.get(output), owner, request, response)
     if (request.headers['x-api-key'] !== this.#options.apiKey) return sendJson(response, 401, { error: 'no key' })
-    if (path === '/v1/get-user-credits') return sendJson(response, 200, { credits: BALANCE / 1e9, 'free-credits': 0 })
+    if (path === '/v1/get-user-credits') return this.#sendBalance(response)
     if (request.method === 'GET') return this.#sendJobStatus(path, instance, request, response)
     if (!/^\/v[12]\/sam-v2-image$/.test(path)) return sendJson(response, 404, { error: 'Model not found' })
     await this.#handleCall(this.#recordCall(instance, response), path.startsWith('/v2'), request, response)
+  }
+
+  get #balance(): number {
+    return this.calls.reduce((left, { isPaid, cost }) => (isPaid ? left - cost : left), BALANCE)
+  }
+
+  /** As text, because a double may not keep all digits. */
+  #sendBalance(response: ServerResponse): void {
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.end(`{"credits":${formatCredits(this.#balance)},"free-credits":0}`)
+  }
+
+  #moneyHeaders({ requestId }: UpstreamCall, stated?: WrongFigures): Record<string, string> {
+    const offset = stated && 'balanceOffset' in stated ? stated.balanceOffset : 0
+    return { 'x-request-id': requestId, 'x-remaining-credits': formatCredits(this.#balance + offset) }
   }
 
   #recordCall(instance: string, response: ServerResponse): UpstreamCall {
@@ -131,6 +146,7 @@ class ScriptedUpstream implements Upstream {
       at: Date.now(),
       cost: 0,
       billed: 'no',
+      isPaid: false,
       deliveries: [],
       jobAccepted: false,
     }
@@ -173,16 +189,18 @@ class ScriptedUpstream implements Upstream {
   ): Promise<void> {
     await this.#pause(behaviour.delayMs)
     if (response.destroyed || behaviour.kind === 'hang') return
-    if (behaviour.kind === 'reset') return void request.socket.resetAndDestroy()
+    if (behaviour.kind === 'reset') return resetAfterWork(call, request)
     if (sendRefusal(call, behaviour, response)) return
     call.billed = 'yes'
+    call.isPaid = true
     call.status = 200
     const picture = this.#createPicture(call)
+    const stated = statedBy(call, behaviour)
     response.writeHead(200, {
       'content-type': 'image/jpeg',
       'content-length': String(picture.length),
-      'x-cost': formatCredits(call.cost),
-      ...moneyHeaders(call),
+      'x-cost': formatCredits(call.statedCost ?? call.cost),
+      ...this.#moneyHeaders(call, stated),
     })
     if (behaviour.kind === 'normal') {
       response.once('finish', () => call.deliveries.push({ instance: call.instance, at: Date.now() }))
@@ -200,10 +218,12 @@ class ScriptedUpstream implements Upstream {
     const isJob = behaviour.kind === 'normal' || behaviour.kind === 'failed-job'
     if (!isJob) await this.#pause(behaviour.delayMs)
     if (response.destroyed || behaviour.kind === 'hang') return
-    if (behaviour.kind === 'reset') return void request.socket.resetAndDestroy()
+    if (behaviour.kind === 'reset') return resetAfterWork(call, request)
     if (sendRefusal(call, behaviour, response)) return
     call.status = 200
     call.billed = behaviour.kind === 'failed-job' ? 'no' : 'yes'
+    call.isPaid = call.billed === 'yes'
+    const stated = statedBy(call, behaviour)
     const failures = 'isFlaky' in behaviour && behaviour.isFlaky ? 1 : 0
     const doneAt = Date.now() + behaviour.delayMs
     this.#jobs.set(call.requestId, { call, behaviour, doneAt, failingPolls: failures, failingFetches: failures })
@@ -218,7 +238,7 @@ class ScriptedUpstream implements Upstream {
     }
     const body = Buffer.from(JSON.stringify(accepted))
     const length = { 'content-length': String(body.length) }
-    response.writeHead(200, { 'content-type': 'application/json', ...length, ...moneyHeaders(call) })
+    response.writeHead(200, { 'content-type': 'application/json', ...length, ...this.#moneyHeaders(call, stated) })
     if (!isJob) return sendHalf(body, behaviour, request, response)
     response.once('finish', () => {
       call.jobAccepted = true
@@ -242,7 +262,8 @@ class ScriptedUpstream implements Upstream {
       return sendJson(response, 422, { request_id: id, status: 'FAILED', error: 'inference failed' })
     if (status) return sendJson(response, 200, { request_id: id, status: 'COMPLETED' })
     // Formatted as text, because a double may not keep all digits of a cost.
-    const metrics = `{"cost":${formatCredits(call.cost)},"remaining_credits":${formatCredits(BALANCE - call.index)}}`
+    const cost = formatCredits(call.statedCost ?? call.cost)
+    const metrics = `{"cost":${cost},"remaining_credits":${formatCredits(this.#balance)}}`
     const output = `${this.#origin}/outputs/${instance}/${id}.jpg`
     response.writeHead(200, { 'content-type': 'application/json' })
     response.end(`{"request_id":"${id}","status":"COMPLETED","output":"${output}","metrics":${metrics}}`)
@@ -301,8 +322,18 @@ function sendHalf(body: Buffer, { kind }: { kind: string }, request: IncomingMes
   })
 }
 
-function moneyHeaders({ requestId, index }: UpstreamCall): Record<string, string> {
-  return { 'x-request-id': requestId, 'x-remaining-credits': formatCredits(BALANCE - index) }
+/** Ends the connection after the work was done. Every other such call is billed. */
+function resetAfterWork(call: UpstreamCall, request: IncomingMessage): void {
+  call.isPaid = call.index % 2 === 0
+  request.socket.resetAndDestroy()
+}
+
+/** Returns the wrong figures of a response, and records a wrong cost. */
+function statedBy(call: UpstreamCall, behaviour: Behaviour): WrongFigures | undefined {
+  const stated = behaviour.kind === 'normal' ? behaviour.stated : undefined
+  if (stated) call.hasWrongFigures = true
+  if (stated && 'cost' in stated) call.statedCost = stated.cost
+  return stated
 }
 
 function sendJson(response: ServerResponse, status: number, body: object): void {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -46,6 +47,8 @@ export interface Replica {
   end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void>
   freeze(): void
   thaw(): void
+  /** Lets its files grow, or not. */
+  setDiskFull(isFull: boolean): void
 }
 
 /** Starts every process of a plan. `logs` receives every log line of the gateways. */
@@ -81,8 +84,9 @@ async function build(plan: Plan, options: WorldOptions, removeFolder: () => Prom
   const { file, keys } = await writeTeams(dir)
   const instances: GatewayInstance[] = []
   const replicas = Array.from({ length: GATEWAYS }, (_, gateway) => {
-    const env = envOf(plan, { file, redis, data: join(dir, `data-${gateway}`) })
-    return createReplica(gateway, { env, upstream, instances, ...options })
+    const clockOffsetMs = plan.clockOffsetsMs[gateway] ?? 0
+    const env = { ...envOf(plan, { file, redis, data: join(dir, `data-${gateway}`) }), ...clockEnv(clockOffsetMs) }
+    return createReplica(gateway, { env, clockOffsetMs, upstream, instances, ...options })
   })
   const end = async () => {
     await Promise.all(replicas.map(replica => replica.end('SIGKILL')))
@@ -125,6 +129,12 @@ function envOf(plan: Plan, { file, redis, data }: { file: string; redis: Durable
   }
 }
 
+const SKEWED_CLOCK = new URL('./skewed-clock.js', import.meta.url).href
+
+function clockEnv(offsetMs: number): Record<string, string> {
+  return offsetMs === 0 ? {} : { NODE_OPTIONS: `--import=${SKEWED_CLOCK}`, CLOCK_OFFSET_MS: `${offsetMs}` }
+}
+
 function writeTeams(dir: string): Promise<{ file: string; keys: Record<TeamId, string> }> {
   const fieldsOf = (id: TeamId) => {
     const budget = BUDGETS[id]
@@ -135,11 +145,12 @@ function writeTeams(dir: string): Promise<{ file: string; keys: Record<TeamId, s
 
 interface ReplicaOptions extends WorldOptions {
   env: Record<string, string>
+  clockOffsetMs: number
   upstream: Upstream
   instances: GatewayInstance[]
 }
 
-function createReplica(gateway: number, { env, upstream, instances, logs }: ReplicaOptions): Replica {
+function createReplica(gateway: number, { env, clockOffsetMs, upstream, instances, logs }: ReplicaOptions): Replica {
   let instance: GatewayInstance | undefined
   let running: GatewayProcess | undefined
   let count = 0
@@ -166,11 +177,17 @@ function createReplica(gateway: number, { env, upstream, instances, logs }: Repl
       const code = await ending.end(signal)
       record.ended = { at: Date.now(), how: signal === 'SIGKILL' ? 'killed' : 'stopped', code }
       record.stoppedEarly = ending.lines.some(line => line.includes('"msg":"gave up waiting'))
-      record.storeLostAt = ending.lines.filter(line => line.includes('"msg":"store is unreachable')).map(timeOf)
+      record.storeLostAt = ending.lines
+        .filter(line => line.includes('"msg":"store is unreachable'))
+        .map(line => timeOf(line) - clockOffsetMs)
       logs.push(...ending.lines.map(line => `${record.id} ${line}`))
     },
     freeze: () => void running?.child.kill('SIGSTOP'),
     thaw: () => void running?.child.kill('SIGCONT'),
+    setDiskFull(isFull) {
+      const pid = running?.child.pid
+      if (pid !== undefined) execFileSync('prlimit', ['--pid', `${pid}`, `--fsize=${isFull ? '1' : 'unlimited'}:`])
+    },
   }
 }
 

@@ -85,14 +85,18 @@ export async function launchRedis(dir: string, port: number, args: string[]): Pr
  * Marks the server as known: gateways wait for some seconds before they trust the leases of a new
  * one.
  */
-export function trustLeases(url: string): Promise<void> {
-  return withClient(url, client => client.set('{segmind-gateway:flights}:since', '0'))
+export async function trustLeases(url: string): Promise<void> {
+  await withClient(url, client => client.set('{segmind-gateway:flights}:since', '0'))
 }
 
-async function withClient(url: string, work: (client: Redis) => Promise<unknown>): Promise<void> {
+/** Runs `work` with a connection of its own. */
+export async function withClient<T>(url: string, work: (client: Redis) => Promise<T>): Promise<T> {
   const client = new Redis(url)
-  await work(client)
-  client.disconnect()
+  try {
+    return await work(client)
+  } finally {
+    client.disconnect()
+  }
 }
 
 async function findBinary(): Promise<string> {
