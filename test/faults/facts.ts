@@ -133,6 +133,8 @@ export function collectFacts(history: History): Facts {
       if (stoppedEarly || (killedAt(instance) ?? 0) >= entry.at) return true
       if (freezes(instance).some(({ to }) => to >= entry.at)) return true
       if (sent.some(({ status }) => status === undefined)) return true
+      // The refusal was sent after the call was given up.
+      if (sent.some(call => (call.endedAt ?? 0) >= (entry.settled?.settledAt ?? Number.POSITIVE_INFINITY))) return true
       // The refusal arrived after the timeout.
       return sent.some(call => (call.endedAt ?? 0) - (sent[0]?.at ?? 0) >= timeoutMs - TIMER_ERROR_MS)
     },

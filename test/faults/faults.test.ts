@@ -8,14 +8,18 @@ import { addTally, formatTally, type Tally, tallyOf } from './tally.js'
  * Together these seeds contain every kind of fault, both APIs and most upstream behaviours.
  * README.md has the long run.
  */
-const SEEDS = [2056, 294, 499, 56]
+const SEEDS = [1309, 3075, 3112]
 const FAULTS = [
   'client-aborted',
+  'gateway-disk-full',
   'gateway-frozen',
   'gateway-killed',
   'gateway-stopped',
   'redis-emptied',
+  'redis-evicted',
+  'redis-flushed',
   'redis-frozen',
+  'redis-full',
   'redis-restarted',
   'upstream-refused',
 ]

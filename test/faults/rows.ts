@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { HistoryRow } from '../../src/contracts/request-history.js'
 import type { RequestHistory } from '../../src/credits/history/ports.js'
+import { mergeRows } from '../../src/segmind/wire-history.js'
 import type { UpstreamCall } from './history.js'
 import type { Plan } from './schedule.js'
 
@@ -24,7 +25,7 @@ export function requestHistoryOf(
   return {
     async list(since) {
       readings++
-      return { rows: rowsNow().filter(({ at = 0 }) => at >= since), isComplete: true }
+      return { rows: mergeRows(rowsNow()).filter(({ at = 0 }) => at >= since), isComplete: true }
     },
     find: async requestId => rowsNow().find(row => row.requestId === requestId),
   }
