@@ -98,7 +98,8 @@ function anEntry(index: number, changes: Partial<LedgerEntry> = {}): LedgerEntry
 }
 
 function anUnknown(index: number, changes: Partial<LedgerEntry> = {}): LedgerEntry {
-  const settled = { outcome: 'unknown', cost: ESTIMATE, costSource: 'estimate', settledAt: STARTED_AT } as const
+  const settledAt = STARTED_AT + 700 + index * 10_000
+  const settled = { outcome: 'unknown', cost: ESTIMATE, costSource: 'estimate', settledAt } as const
   return anEntry(index, { state: 'unknown', settled, ...changes })
 }
 
