@@ -26,6 +26,7 @@ function aHistory(changes: Partial<History> = {}): History {
     ledger: [anEntry(0)],
     usage: [],
     discardedLedgers: [],
+    clockOffsetsMs: [0, 0, 0],
     hasAllRows: true,
     events: [],
     ledgerStates: ['ok', 'ok'],

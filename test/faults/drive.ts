@@ -52,6 +52,7 @@ async function drive(world: World): Promise<History> {
     instances: world.instances,
     faults: world.faults,
     harnessErrors: run.harnessErrors,
+    clockOffsetsMs: plan.clockOffsetsMs,
     hasAllRows: !plan.rows.includes('missing'),
     ledgerStates,
     ...ledgers,

@@ -11,6 +11,8 @@ import { addTally, formatTally, type Tally, tallyOf } from './tally.js'
 const SEEDS = [1309, 3075, 3112]
 const FAULTS = [
   'client-aborted',
+  'clocks-differ',
+  'figure-wrong',
   'gateway-disk-full',
   'gateway-frozen',
   'gateway-killed',

@@ -26,6 +26,8 @@ export interface History {
   discardedLedgers: LedgerEntry[][]
   /** Ledger and usage after two replicas have read Segmind's request history. */
   learned: { ledger: LedgerEntry[]; usage: UsageDay[] }
+  /** Difference of each gateway's clock from the harness's, milliseconds. */
+  clockOffsetsMs: readonly number[]
   /** Whether the history had the row of every call. */
   hasAllRows: boolean
   /** Kinds of the events of the account. */

@@ -17,8 +17,11 @@ export function tallyOf(history: History): Tally {
   count('calls', history.calls.length)
   count(`runs with ${history.api}`)
   for (const { kind } of history.faults) count(`fault ${kind}`)
-  for (const { kind, billed } of history.calls) {
+  if (history.clockOffsetsMs.some(offset => offset !== 0)) count('fault clocks-differ')
+  if (!history.hasAllRows) count('fault rows-missing')
+  for (const { kind, billed, hasWrongFigures } of history.calls) {
     count(`call ${kind}`)
+    if (hasWrongFigures) count('fault figure-wrong')
     count(`billed ${billed}`)
   }
   for (const { outcome } of history.requests) {
