@@ -60,8 +60,10 @@ export async function purchaseShared(request: KeyedRequest, parts: PipelineParts
         return { how: 'coalesced', purchase: { ...cached(result), stored, written, upstreamMs } }
       }
     } catch (error) {
-      const isLeadersDeadline = isClientTimeout(error) && performance.now() < request.deadline
-      if (!isLeadersDeadline && !isLeaderSpecific(error, flight.leader.team === team)) throw forFollower(error)
+      // The last caller of a purchase gives it up at its own deadline. It must not try again then.
+      const isOver = performance.now() >= request.deadline
+      const isLeaders = isClientTimeout(error) || isLeaderSpecific(error, flight.leader.team === team)
+      if (isOver || !isLeaders) throw forFollower(error)
     }
     // A leader decides nothing for its followers when it fails for a reason of its own (its team's
     // budget, an image id without bytes, its deadline, all its callers left) or accepts an older

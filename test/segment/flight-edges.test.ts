@@ -98,6 +98,18 @@ t.test('a second question under an Idempotency-Key neither gets nor replaces the
   )
 })
 
+t.test('the last follower of a flight that waits for another process gives up at its own deadline', async t => {
+  const { promise, open } = gate()
+  const one = world()
+  const take = one.parts.leases.take.bind(one.parts.leases)
+  one.parts.leases = { ...one.parts.leases, take: (...given) => promise.then(() => take(...given)) }
+  const impatient = () => request({ prefer: { respondAsync: false, waitMs: 10 }, onGone: () => {} })
+  await t.rejects(one.ask(impatient()), { code: 'upstream_slow' }, 'the leader')
+  await t.rejects(one.ask(impatient()), { code: 'upstream_slow' }, 'the follower, before the flight has ended')
+  t.equal(one.parts.flights.leaderOf(KEY)?.team, 'vision')
+  open()
+})
+
 t.test('respond-async does not shorten the wait where the result cannot be fetched later', async t => {
   const { parts } = world()
   const prefer = { respondAsync: true }
