@@ -218,7 +218,7 @@ function pipelinePartsOf(parts: BuiltParts): QuoteParts {
     ledger: accounts.ledger,
     slots,
     upstream: parts.client,
-    paidFailures: new PaidFailures(parts.now),
+    paidFailures: new PaidFailures(performance.now.bind(performance)),
     journal: accounts.journal,
     observer: parts.observer,
     now: parts.now,

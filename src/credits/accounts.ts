@@ -113,7 +113,8 @@ function buildParts(options: AccountsOptions) {
       outer.callBooked(team, outcome, cost)
     },
     storeFailed(error, operation) {
-      storeFailedAt = now()
+      // Monotonic: the store's clock jumps when it answers for the first time.
+      storeFailedAt = performance.now()
       outer.storeFailed(error, operation)
     },
     creditStateChanged: state => outer.creditStateChanged(state),
@@ -126,7 +127,7 @@ function buildParts(options: AccountsOptions) {
   const shared = { store, records, isStoreUp, calendar, now, reserve, observer }
   const { spool, isSpoolDurable, priceEstimate, requestBalance, shareSeconds, whenStoreIsDown } = options
   const unsaved = new UnsavedSteps({ ...shared, spool, isSpoolDurable, retryMs: RETRY_MS })
-  const isSettled = () => unsaved.size === 0 && now() - storeFailedAt >= CATCH_UP_MS
+  const isSettled = () => unsaved.size === 0 && performance.now() - storeFailedAt >= CATCH_UP_MS
   const account = new Account({ ...shared, priceEstimate, requestBalance, isSettled, later: options.later })
   const allowance = new Allowance({ ...shared, balance: account.balance })
   const journal = new UsageJournal({ ...shared, everyMs: JOURNAL_MS, shareSeconds })

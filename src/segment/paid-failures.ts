@@ -16,6 +16,7 @@ export class PaidFailures {
   readonly #now: Clock
   readonly #failed = new Map<CacheKey, { times: number; until: number }>()
 
+  /** `now`: monotonic, milliseconds. */
   constructor(now: Clock) {
     this.#now = now
   }

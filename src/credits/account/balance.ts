@@ -64,7 +64,7 @@ export class Balance {
 
   get state(): BalanceState {
     if (!this.latest) return 'unknown'
-    return this.#options.now() - this.latest.at <= FRESH_MS ? 'fresh' : 'stale'
+    return this.#ageOf(this.latest) <= FRESH_MS ? 'fresh' : 'stale'
   }
 
   /** Takes a balance from the headers of a response, and shares it. */
@@ -105,7 +105,7 @@ export class Balance {
     const wasQuiet = before?.reservedCalls === 0 && before.sequence === (this.#sequenceBefore ?? 0)
     this.#sequenceBefore = before?.sequence
     const requestAfterMs = isUrgent() ? URGENT_REQUEST_AFTER_MS : REQUEST_AFTER_MS
-    if (!mustRequest && this.latest && now() - this.latest.at < requestAfterMs) return
+    if (!mustRequest && this.latest && this.#ageOf(this.latest) < requestAfterMs) return
     const since = now()
     const balance = await this.#options.requestBalance()
     const totals = await this.#shared(store => store.totals())
@@ -138,6 +138,11 @@ export class Balance {
   /** A sample from a wrong clock, here or in another replica, must not hide all later samples. */
   #isFromTheFuture(sample: BalanceSample): boolean {
     return sample.at > this.#options.now() + FUTURE_MS
+  }
+
+  /** A sample that this replica took before it had compared its clock with the store's may be from the future. */
+  #ageOf(sample: BalanceSample): number {
+    return this.#isFromTheFuture(sample) ? Number.POSITIVE_INFINITY : this.#options.now() - sample.at
   }
 
   async #shared<T>(read: (store: BalanceOptions['store']) => Promise<T>): Promise<T | undefined> {

@@ -41,6 +41,8 @@ type RecordChange = (record: AccountRecord) => { record: AccountRecord; event: A
 
 /** Time during which an unknown call may still be billed. Segmind itself ends calls sooner. */
 const UNKNOWN_SETTLES_MS = 180_000
+/** A time this far ahead was written by a replica whose clock was wrong: it had no store to compare it with. */
+const FUTURE_MS = 60_000
 const MAX_UNKNOWN = 100
 const MAX_TRIES = 5
 const MAX_CLAIMS = 20
@@ -58,6 +60,8 @@ export class Reconciler {
   #running: Promise<void> | undefined
   #next: SampleWithTotals | undefined
   #replacing: Promise<void> = Promise.resolve()
+  /** The last end of an unknown call that was ahead of the clock, and when it was first seen. */
+  #ahead: { unknownAt: number; seenAt: number } | undefined
 
   constructor(options: ReconcilerOptions) {
     this.#options = options
@@ -149,11 +153,22 @@ export class Reconciler {
     record: AccountRecord | undefined,
   ): Promise<Pick<Observation, 'overlap' | 'unknown'>> {
     const { overlap, totals, at } = sample
-    if (overlap > 0 || at - totals.unknownAt < UNKNOWN_SETTLES_MS) return { overlap: Math.max(1, overlap), unknown: [] }
-    if (!record || totals.unknownAt <= record.anchor.at) return { overlap, unknown: [] }
+    const unknownAt = this.#unknownAt(sample)
+    if (overlap > 0 || at - unknownAt < UNKNOWN_SETTLES_MS) return { overlap: Math.max(1, overlap), unknown: [] }
+    if (!record || unknownAt <= record.anchor.at) return { overlap, unknown: [] }
     const found = await this.#options.ledger.unknownSince(record.anchor.at, MAX_UNKNOWN)
     // Calls that ended after the sample are not in its totals.
     return { overlap, unknown: found.filter(({ settled }) => (settled?.settledAt ?? 0) <= totals.unknownAt) }
+  }
+
+  /**
+   * Returns when the latest unknown call ended. A time ahead of the clock counts from when it was first
+   * seen. Otherwise nothing would be reconciled until then.
+   */
+  #unknownAt({ totals: { unknownAt }, at }: SampleWithTotals): number {
+    if (unknownAt <= at + FUTURE_MS) return unknownAt
+    if (this.#ahead?.unknownAt !== unknownAt) this.#ahead = { unknownAt, seenAt: at }
+    return this.#ahead.seenAt
   }
 
   /** Lists the calls since the anchor whose stated cost was not believed, with that cost. */

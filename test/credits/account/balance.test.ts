@@ -69,6 +69,23 @@ t.test('a sample with a timestamp in the future does not hide later samples', as
   t.equal(requests, 1)
 })
 
+t.test('a replica whose clock was ahead requests the balance once its clock is right', async t => {
+  const { store } = modelLedger()
+  let now = 9e6
+  let requests = 0
+  const balance = balanceOver({
+    store,
+    now: () => now,
+    requestBalance: async () => ({ remaining: ++requests, free: 0 }),
+  })
+  await balance.refresh()
+  now = 1e6
+  t.equal(balance.state, 'stale')
+  await balance.refresh()
+  t.same(balance.latest, { remaining: 2, at: 1e6 })
+  t.equal(balance.state, 'fresh')
+})
+
 t.test('of two overlapping samples the lower one is kept, unless the other shows a top-up', async t => {
   const { store } = modelLedger()
   const balance = balanceOver({ store, requestBalance: async () => ({ remaining: 0, free: 0 }), now: () => 100 })

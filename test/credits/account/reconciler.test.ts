@@ -74,6 +74,24 @@ t.test('an unknown call is resolved by the balance once it can no longer be bill
   }
 })
 
+t.test('an unknown end ahead of the clock counts from when it was first seen', async t => {
+  const { store, calls, reported, clock, start, observe } = open()
+  const reconciler = start()
+  await observe(reconciler, 5_000)
+  const { state: _reserved, ...call } = anEntry('c1', { at: clock.now })
+  const settledAt = clock.now + 300 * MINUTE
+  await store.settle(call, { outcome: 'unknown', cost: 100, costSource: 'estimate', settledAt })
+  clock.now += MINUTE
+  await observe(reconciler, 4_950)
+  clock.now += 2 * MINUTE
+  await observe(reconciler, 4_950)
+  t.same(reported, [], 'the call may still be billed')
+  clock.now += MINUTE
+  await observe(reconciler, 4_950)
+  t.same(reported, ['vision charged 50'])
+  t.match(calls.get('c1'), { state: 'charged' })
+})
+
 t.test('a call that ended after the observation is not resolved by it', async t => {
   const { store, calls, reported, clock, start } = open()
   const reconciler = start()
