@@ -50,6 +50,8 @@ export interface GatewayOptions {
   segmenter?: Segmenter | undefined
   /** Files of the public pages. Default: read from the installed package. */
   site?: Site | undefined
+  /** Opens the store. Default: as the settings say. */
+  openStore?: typeof openStore
   now?: Clock
 }
 
@@ -73,13 +75,10 @@ const JOB_RECORD_MS = 3_600_000
 /** Covers clock differences between replicas and a late event loop. */
 const ORPHAN_MARGIN_MS = 30_000
 
-/**
- * Builds every part once, in order. Each part that needs closing is pushed on `closers` as soon as
- * it is open.
- */
+/** Builds every part once, in order. Each part that needs closing is pushed on `closers` once it is open. */
 export async function buildGateway(options: GatewayOptions, closers: Closers) {
   const base = await buildBase(options)
-  const storage = await openStorage(base, closers)
+  const storage = await openStorage(options.openStore ?? openStore, base, closers)
   const upstream = openUpstream(options, base, closers)
   const credits = openCredits({ ...base, ...storage, ...upstream }, closers)
   const pipeline = buildPipeline({ ...base, ...storage, ...credits })
@@ -89,8 +88,7 @@ export async function buildGateway(options: GatewayOptions, closers: Closers) {
   // After the explanations, so that an exporter that throws does not cost a request its
   // explanation.
   if (tracing) base.events.on('requestFinished', (request, story) => tracing.finished(request, story))
-  // These close first: requests have ended by then, and what they left running still needs the
-  // parts above.
+  // Closed first: what ended requests have left running still needs the parts above.
   closers.push(() => pipeline.leases.close())
   closers.push(() => pipeline.slots.close())
   closers.push(() => pipeline.explanations.idle())
@@ -123,13 +121,13 @@ async function buildBase({ settings, log, tracing, now = Date.now }: GatewayOpti
 }
 
 /** The parts that follow take `now` from the store, so that replicas agree on the times they share. */
-async function openStorage({ settings, observer, now }: Base, closers: Closers) {
+async function openStorage(open: typeof openStore, { settings, observer, now }: Base, closers: Closers) {
   const events = {
     onProblem: (error: unknown, what: string) => observer.storeProblem(error, what),
     onUp: () => observer.storeUp(),
     onDown: (error: unknown) => observer.storeDown(error),
   }
-  const opened = await openStore(settings.store, events, now)
+  const opened = await open(settings.store, events, now)
   closers.push(() => opened.store.close())
   closers.push(() => opened.spool.close())
   const wholeness = await openWholeness({ ...opened, ...placeOf(settings.store), observer })

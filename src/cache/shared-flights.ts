@@ -41,7 +41,8 @@ export interface FlightObserver extends StoreObserver {
  * Pause before the next attempt at a failing store, for a caller that may not proceed without it.
  */
 const STORE_RETRY_MS = 250
-const MAX_SNAPSHOTS = 10_000
+/** Bound by a sum of ones: with `max`, lru-cache would allocate room for all of them at the start. */
+const SNAPSHOTS = { maxSize: 10_000, sizeCalculation: () => 1 }
 /** Multiple of `silenceMs` for which a holder is watched without a caller. */
 const WATCH_FACTOR = 2
 const RETRY_AFTER_SLOW_SECONDS = 5
@@ -66,9 +67,9 @@ export class SharedFlights implements Leases {
   /** Start of the store's current outage; undefined while it answers. */
   #failingSince: number | undefined
   /** State of leases when `look` last saw a change. */
-  readonly #snapshots = new LRUCache<string, { token: string; heartbeat: number; at: number }>({ max: MAX_SNAPSHOTS })
+  readonly #snapshots = new LRUCache<string, { token: string; heartbeat: number; at: number }>(SNAPSHOTS)
   /** Last state of leases whose holder was found silent after the callers that followed it had left. */
-  readonly #silent = new LRUCache<string, LeaseSnapshot>({ max: MAX_SNAPSHOTS })
+  readonly #silent = new LRUCache<string, LeaseSnapshot>(SNAPSHOTS)
   /** By name: watches a holder without a caller. */
   readonly #watchers = new Map<string, LeaseFollower>()
 

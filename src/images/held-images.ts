@@ -43,7 +43,12 @@ export class HeldImages {
   constructor(options: HeldImagesOptions) {
     this.#options = options
     // Half the time to live, so that an image in use is stored again before it expires.
-    this.#storedLately = new LRUCache({ max: MAX_STORED_LATELY, ttl: Math.max(1, options.ttlSeconds * 500) })
+    this.#storedLately = new LRUCache({
+      // With `max`, room for all of them would be allocated at the start.
+      maxSize: MAX_STORED_LATELY,
+      sizeCalculation: () => 1,
+      ttl: Math.max(1, options.ttlSeconds * 500),
+    })
   }
 
   /** Finds an image. Never rejects: a failure of the store is a miss. */

@@ -1,0 +1,238 @@
+import { ERRORS } from '../../src/contracts/errors.js'
+import type { LedgerEntry } from '../../src/contracts/ledger.js'
+import { cacheKey } from '../../src/segment/cache-key.js'
+import type { FaultKind, FaultRecord, History, UpstreamCall } from './history.js'
+import { digestOf, promptOf } from './segmind.js'
+
+export interface Violation {
+  rule: 'books' | 'once' | 'leftovers' | 'budgets' | 'answers' | 'events' | 'ledger' | 'errors'
+  message: string
+}
+
+/** Time after the end of a fault until everything it delayed has happened: connections reopen, retries run. */
+const AFTERMATH_MS = 10_000
+/** Time in which replicas notice a lost ledger. */
+const NOTICE_MS = 12_000
+/** Longest wait of a caller (`CLIENT_TIMEOUT_MS`), and what a purchase may need beyond it to answer. */
+const PATIENCE_MS = 12_000
+const MARGIN_MS = 500
+
+/** Compares what happened with what the gateway promises. */
+export function check(history: History): Violation[] {
+  const facts = factsOf(history)
+  return [books, once, leftovers, budgets, answers, events, ledger, errors].flatMap(rule =>
+    rule(history, facts).map(message => ({ rule: rule.name as Violation['rule'], message })),
+  )
+}
+
+/** What the rules need to know of a history. */
+interface Facts {
+  entryOf(call: UpstreamCall): LedgerEntry | undefined
+  callsOf(entry: LedgerEntry): UpstreamCall[]
+  /** Finds a fault of a kind whose effect reaches into an interval. `process` limits those of one replica. */
+  hadFault(kinds: readonly FaultKind[], from: number, to: number, process?: string): FaultRecord | undefined
+  /** The store lost steps of the ledger. */
+  isLost: boolean
+}
+
+const LOSSES: readonly FaultKind[] = ['store-emptied', 'store-rolled-back']
+const OF_STORE: readonly FaultKind[] = ['store-frozen', 'store-full', ...LOSSES]
+const OF_PROCESS: readonly FaultKind[] = ['link-down', 'link-lossy', 'frozen', 'killed', 'drained']
+
+function factsOf({ calls, entries, faults }: History): Facts {
+  const entryOfCall = new Map<UpstreamCall, LedgerEntry>()
+  const byId = new Map(entries.map(entry => [entry.settled?.upstreamRequestId ?? '', entry]))
+  for (const call of calls) {
+    const own = byId.get(call.id)
+    if (own) entryOfCall.set(call, own)
+  }
+  const named = new Set(entryOfCall.values())
+  for (const call of calls) {
+    if (entryOfCall.has(call)) continue
+    // One request may have made several calls, each with an entry: the last one before the call.
+    const own = entries.filter(({ requestId }) => requestId === call.requestId)
+    const free = own.filter(entry => !named.has(entry))
+    const found = free.sort((one, other) => one.at - other.at).at(-1)
+    if (found) entryOfCall.set(call, found)
+  }
+  return {
+    entryOf: call => entryOfCall.get(call),
+    callsOf: entry => calls.filter(call => entryOfCall.get(call) === entry),
+    hadFault: (kinds, from, to, process) =>
+      faults.find(
+        fault =>
+          kinds.includes(fault.kind) &&
+          fault.from <= to &&
+          fault.to + AFTERMATH_MS >= from &&
+          (process === undefined || fault.process === undefined || fault.process === process),
+      ),
+    isLost: faults.some(({ kind }) => LOSSES.includes(kind)),
+  }
+}
+
+/** Every billed call is booked, with its exact cost where it is known; sums, drift and balance agree. */
+function books(history: History, { entryOf, callsOf, isLost }: Facts): string[] {
+  const { calls, entries, mismatches, account, segmind, spent, faults } = history
+  const found = isLost ? [] : mismatches.map(mismatch => `sum and entries differ: ${mismatch}`)
+  if (!isLost)
+    for (const call of calls)
+      if (call.cost > 0 && !entryOf(call)) found.push(`${call.id} was billed ${call.cost} and is not booked`)
+  for (const entry of entries) {
+    const { state, settled, callId } = entry
+    const billed = callsOf(entry).reduce((sum, { cost }) => sum + cost, 0)
+    const isExact = state === 'charged' && settled?.costSource !== 'estimate'
+    // The balance shows what all calls have cost, also those that a lost ledger has forgotten.
+    if (isLost && settled?.costSource === 'balance') continue
+    // A wrong cost is believed if others spent as much meanwhile: the balance has dropped by it.
+    if (callsOf(entry).some(({ isLie }) => isLie) && faults.some(({ kind }) => kind === 'foreign')) continue
+    if (isExact && settled?.cost !== billed)
+      found.push(`${callId} is charged ${settled?.cost} (${settled?.costSource}), and Segmind billed ${billed}`)
+  }
+  if (!account) return [...found, 'no balance was ever compared']
+  if (account.remaining !== segmind.balance)
+    found.push(`the last compared balance is ${account.remaining}, and Segmind's is ${segmind.balance}`)
+  if (isLost) return found
+  const declined = segmind.opening - segmind.balance + account.topUps
+  // The first balance may have been compared after the first movement.
+  const before = declined - spent - account.drift
+  const isBefore = history.faults.some(
+    ({ kind, amount }) => isMovement(kind) && Math.abs(amount ?? 0) === Math.abs(before),
+  )
+  if (before !== 0 && !isBefore) found.push(`booked ${spent} and drift ${account.drift} do not add up to ${declined}`)
+  return found
+}
+
+const isMovement = (kind: FaultKind) => kind === 'foreign' || kind === 'top-up'
+
+/** Nothing is paid for twice, unless a fault explains it. */
+function once({ calls, requests }: History, { entryOf, hadFault }: Facts): string[] {
+  const found: string[] = []
+  const modes = new Map(requests.map(({ id, mode }) => [id, mode]))
+  // A call that is sent again after a refusal is still the one that was decided on at first.
+  const sentAt = new Map(calls.toReversed().map(({ requestId, at }) => [requestId, at]))
+  const askedAt = new Map(requests.map(({ id, at }) => [id, at]))
+  for (const [index, repeated] of calls.entries()) {
+    const second = { ...repeated, at: sentAt.get(repeated.requestId) ?? repeated.at }
+    if (modes.get(second.requestId) === 'no-cache') continue
+    for (const first of calls.slice(0, index)) {
+      if (first.input !== second.input || first.requestId === second.requestId) continue
+      const isAlone = modes.get(first.requestId) === 'no-cache'
+      // Other replicas do not see a purchase that a caller demanded, and may wait for a slot until it ends.
+      const since = isAlone ? (askedAt.get(second.requestId) ?? 0) : second.at
+      const isRunning = first.endedAt === undefined || first.endedAt > since
+      if (isRunning && isAlone) continue
+      // A failed call answers nobody, so the next one may pay.
+      if (!isRunning && !first.isDelivered) continue
+      const kinds = [...OF_STORE, ...(isRunning ? [] : (['store-evicted'] as const))]
+      const isExplained =
+        hadFault(kinds, first.at, second.at) ??
+        hadFault(OF_PROCESS, first.at, second.at, first.process) ??
+        hadFault(OF_PROCESS, first.at, second.at, second.process)
+      const kind = entryOf(repeated)?.purchase ?? 'first'
+      if (!isExplained)
+        found.push(`${second.id} (${kind}) repeats ${first.id} of input ${second.input} without a fault`)
+    }
+  }
+  return found
+}
+
+/**
+ * Nothing is left but a lease, until its name is asked for again: of a process that was killed, or one
+ * that a heartbeat took again that reached a frozen store after the release, on an older connection.
+ */
+function leftovers({ leftovers: left, faults }: History): string[] {
+  const mayHoldLease = faults.some(({ kind }) => ['killed', 'store-frozen', ...LOSSES].includes(kind))
+  return Object.entries(left).flatMap(([name, count]) =>
+    count > 0 && !(name === 'leases' && mayHoldLease) ? [`${count} ${name} are left`] : [],
+  )
+}
+
+/** A team exceeds its budget by the errors of its estimates at most. */
+function budgets({ entries, plan }: History, { isLost }: Facts): string[] {
+  if (isLost) return []
+  return plan.teams.flatMap(({ id, daily }) => {
+    const own = entries.filter(({ team }) => team === id)
+    const booked = own.reduce((sum, { settled }) => sum + (settled?.cost ?? 0), 0)
+    const excess = own.reduce((sum, { settled, estimate }) => sum + Math.max(0, (settled?.cost ?? 0) - estimate), 0)
+    return daily !== undefined && booked > daily + excess ? [`${id} spent ${booked} of ${daily}, excess ${excess}`] : []
+  })
+}
+
+/** Every request is answered once, in time, with its own picture or a documented error. */
+function answers({ requests, faults, calls, cached }: History, { hadFault }: Facts): string[] {
+  const found: string[] = []
+  for (const { id, outcomes, picture, input, process, at, endedAt = Number.POSITIVE_INFINITY, mode } of requests) {
+    const [outcome, ...more] = outcomes
+    const wasKilled = faults.some(({ kind, process: of }) => kind === 'killed' && of === process)
+    if (more.length > 0) found.push(`${id} was answered ${outcomes.length} times`)
+    if (outcome === undefined && !wasKilled) found.push(`${id} was never answered`)
+    if (outcome === undefined) continue
+    if (picture !== undefined && picture !== input) found.push(`${id} asked for ${input} and got ${picture}`)
+    if (picture === undefined && (!(outcome in ERRORS) || outcome === 'internal_error')) found.push(`${id}: ${outcome}`)
+    const frozenMs = faults.reduce((sum, fault) => {
+      const isOwn = fault.kind === 'frozen' && fault.process === process
+      return isOwn ? sum + Math.max(0, Math.min(endedAt, fault.to) - Math.max(at, fault.from)) : sum
+    }, 0)
+    if (endedAt - at > PATIENCE_MS + frozenMs + 2 * MARGIN_MS + 1_000) found.push(`${id} waited ${endedAt - at} ms`)
+    if (mode === 'only-if-cached' && picture === undefined && outcome !== 'not_cached') found.push(`${id}: ${outcome}`)
+  }
+  for (const { input, isDelivered, process, endedAt = 0, id } of calls) {
+    const isLost =
+      hadFault([...LOSSES, 'store-evicted'], endedAt - AFTERMATH_MS, Number.POSITIVE_INFINITY) ??
+      hadFault(['killed'], endedAt - AFTERMATH_MS, Number.POSITIVE_INFINITY, process)
+    if (isDelivered && !cached.includes(input) && !isLost) found.push(`the picture of ${id} is not kept`)
+  }
+  return found
+}
+
+/** Every event of the account is explained by something that really happened. */
+function events({ account, faults, calls, logs, entries }: History, { isLost }: Facts): string[] {
+  const found: string[] = []
+  const had = (kind: FaultKind, at: number) => faults.some(fault => fault.kind === kind && fault.from <= at)
+  for (const { kind, at, amount } of account?.events ?? []) {
+    const isDoubtful = isLost || entries.some(({ settled }) => settled?.costSource !== 'header')
+    const isExplained = {
+      topUp: isLost || had('top-up', at),
+      foreign: isLost || had('foreign', at),
+      unknown: isDoubtful || calls.some(({ status }) => status === undefined),
+      estimate: isDoubtful,
+      price: had('price', at),
+      implausible: calls.some(({ isLie, at: since }) => isLie && since <= at) || had('balance-lie', at),
+    }[kind]
+    if (!isExplained) found.push(`event ${kind} of ${amount} at ${at} has no cause`)
+  }
+  for (const { message, fields, process, at } of logs)
+    if (message.startsWith('ledger was lost') && !isLost)
+      found.push(`${process} reports a lost ledger at ${at}: ${JSON.stringify(fields)}`)
+  return found
+}
+
+/** A lost ledger is noticed, and closes budgets until it is accepted. */
+function ledger({ faults, calls, requests, plan, acceptedAt, logs }: History, _facts: Facts): string[] {
+  const budgeted = new Set(plan.teams.filter(({ daily }) => daily !== undefined).map(({ id }) => id))
+  const teams = new Map(requests.map(({ id, team }) => [id, team]))
+  const reported = logs.find(({ message }) => message.startsWith('ledger was lost'))
+  if (!reported) return []
+  const closedFrom = reported.at + NOTICE_MS
+  return calls.flatMap(({ id, at, requestId }) => {
+    const isClosed = at > closedFrom && at < (acceptedAt ?? Number.POSITIVE_INFINITY)
+    const wasLostAgain = faults.some(({ kind, from }) => LOSSES.includes(kind) && from > reported.at)
+    return isClosed && !wasLostAgain && budgeted.has(teams.get(requestId) ?? '')
+      ? [`${id} was made for a team with a budget while the ledger was lost`]
+      : []
+  })
+}
+
+/** No error is uncaught, and no step of the ledger or result is given up. */
+function errors({ uncaught, logs }: History, { isLost }: Facts): string[] {
+  const bad = /^(ledger step lost|sum of the ledger differs|paid result not written)/
+  const lines = logs.filter(({ message }) => bad.test(message) && !(isLost && message.startsWith('sum')))
+  return [
+    ...uncaught,
+    ...lines.map(({ process, message, fields }) => `${process}: ${message} ${JSON.stringify(fields)}`),
+  ]
+}
+
+/** The cache key of an input. */
+export const keyOf = (input: number): string =>
+  cacheKey(digestOf(input), { prompt: promptOf(input), overlayMask: true }, '')
