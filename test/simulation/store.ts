@@ -192,9 +192,19 @@ export class Link {
     const members = Object.entries(part).map(([name, member]) => {
       if (name === 'watch')
         return [name, (of: string, notify: () => void) => member(of, () => this.#isOpen && this.#answer(notify))]
+      if (name === 'entries') return [name, (day: string) => this.#pages(() => member(day))]
       return [name, typeof member === 'function' ? (...given: unknown[]) => this.#call(() => member(...given)) : member]
     })
     return Object.fromEntries(members)
+  }
+
+  /** Reads pages in one command. */
+  async *#pages<T>(read: () => AsyncIterable<T>): AsyncGenerator<T> {
+    yield* await this.#call(async () => {
+      const pages: T[] = []
+      for await (const page of read()) pages.push(page)
+      return pages
+    })
   }
 
   #call<T>(command: () => Promise<T>): Promise<T> {

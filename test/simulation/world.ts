@@ -1,4 +1,5 @@
 import { GatewayError } from '../../src/contracts/errors.js'
+import type { LedgerEntry } from '../../src/contracts/ledger.js'
 import { readAccount } from '../../src/credits/account/record.js'
 import { daysOf, verifyDay, verifyMonth, verifyTotals } from '../../src/credits/wholeness/verify.js'
 import { cacheKey } from '../../src/segment/cache-key.js'
@@ -335,7 +336,8 @@ class World {
       ...(await Promise.all(days.map(day => verifyDay(ledger, day)))),
       ...(await Promise.all(months.map(month => verifyMonth(ledger, month)))),
     ]
-    const entries = (await Promise.all(days.map(day => ledger.entries(day)))).flat()
+    const entries: LedgerEntry[] = []
+    for (const day of days) for await (const some of ledger.entries(day)) entries.push(...some)
     const totals = await ledger.totals()
     const { record } = await readAccount(records)
     const sum = (kind: FaultRecord['kind']) =>
