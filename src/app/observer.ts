@@ -91,6 +91,10 @@ export class GatewayObserver
     this.#options.activity.callBooked(team, outcome, cost)
   }
 
+  unknownSettled(team: string, booked: Nanocredits): void {
+    this.#options.metrics.counters.unknownSettled.inc({ team }, toCredits(booked))
+  }
+
   slotGranted(waitedMs: number): void {
     this.#options.metrics.histograms.queueWait.observe(waitedMs / 1000)
   }

@@ -50,6 +50,7 @@ export function openRequestHistory(
       },
       pictureNotFetched: (entry, error) => observer.pictureNotFetched(entry, error),
       callBooked: (team, outcome, cost) => observer.callBooked(team, outcome, cost),
+      unknownSettled: (team, booked) => observer.unknownSettled(team, booked),
     },
   })
   reconciler.start()

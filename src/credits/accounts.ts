@@ -112,6 +112,7 @@ function buildParts(options: AccountsOptions) {
       allowance.forget(team)
       outer.callBooked(team, outcome, cost)
     },
+    unknownSettled: (team, booked) => outer.unknownSettled(team, booked),
     storeFailed(error, operation) {
       // Monotonic: the store's clock jumps when it answers for the first time.
       storeFailedAt = performance.now()

@@ -12,6 +12,8 @@ type OrphanFate = 'resumed' | 'unknown'
 /** Events of the credits part, one method each. Methods never throw. */
 export interface CreditsObserver extends StoreObserver {
   callBooked(team: string, outcome: SettledCall['outcome'], cost: Nanocredits): void
+  /** The outcome of a call that was booked as unknown is known now. `booked`: the amount it had. */
+  unknownSettled(team: string, booked: Nanocredits): void
   /**
    * Called only in the replica that changed the shared state. `before` is absent for the very first
    * state.

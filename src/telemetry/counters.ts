@@ -65,6 +65,11 @@ function makeCounters(register: Registry) {
     spent: counter('credits_spent_total', 'Credits charged for completed calls.', 'team'),
     saved: counter('credits_saved_total', 'Credits saved by the cache and by coalescing.', 'team', 'how'),
     unknown: counter('credits_unknown_total', 'Credits booked for calls whose outcome is unknown.', 'team'),
+    unknownSettled: counter(
+      'credits_unknown_settled_total',
+      'Credits that were booked as unknown, of calls whose outcome is known by now.',
+      'team',
+    ),
     upstream: counter(
       'upstream_requests_total',
       'Requests to Segmind, by HTTP status or by the error that prevented a status.',

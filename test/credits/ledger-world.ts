@@ -63,6 +63,7 @@ export type World = ReturnType<typeof ledgerWorld>
 export function recordingObserver(record: (event: string) => void): CreditsObserver {
   return {
     storeFailed: (_error, operation) => record(`failed ${operation}`),
+    unknownSettled: () => {},
     callBooked: (team, outcome, cost) => record(`${team} ${outcome} ${cost}`),
     ledgerStepLost: step => record(`lost ${step.kind} ${step.call.callId}`),
     orphanSettled: (entry, fate) => record(`orphan ${entry.callId} ${fate}`),

@@ -68,6 +68,7 @@ function startReplica(t: Test, day: Day) {
     observer: {
       storeFailed: (error, operation) => t.fail(`${operation}: ${error}`),
       callBooked: () => {},
+      unknownSettled: () => {},
       creditStateChanged: ({ name }) => events.push(name),
       accountEventRecorded: ({ kind }) => events.push(kind),
       balanceRequestFailed: () => {},

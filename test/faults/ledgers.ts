@@ -76,6 +76,7 @@ async function learn({ store }: OpenedStore, { upstream, plan, images }: World):
         observer: {
           storeFailed: error => void failures.push(error),
           callBooked: () => {},
+          unknownSettled: () => {},
           historyStateChanged: () => {},
           callLearned: () => {},
           pictureNotFetched: () => {},

@@ -71,6 +71,7 @@ const isOn = (gateway: TestGateway) =>
 /** A response that is cut after its headers, which do not state the cost. */
 const CUT: FakeAnswer = { how: 'cut', headers: { 'x-cost': undefined, 'x-remaining-credits': undefined }, ...EXACT }
 const late = () => []
+const SETTLED = /credits_unknown_settled_total\{team="\w+"\} 0\.002$/m
 
 t.test('a billed timeout is settled exactly, and its picture becomes a hit', async t => {
   const { gateway } = await start(t)
@@ -83,6 +84,7 @@ t.test('a billed timeout is settled exactly, and its picture becomes a hit', asy
   t.equal(hit.headers.get('x-cache'), 'HIT')
   t.equal(gateway.upstream.calls.length, 1, 'nothing is bought twice')
   t.match(await gateway.metrics(), /segmind_gateway_request_history_state\{state="on"\} 1/)
+  await eventually('the call still counts as unknown', async () => SETTLED.test(await gateway.metrics()))
   const [row] = upstream.rows as (FakeRow & { request_body: { image: string } })[]
   const { image = '' } = row?.request_body ?? {}
   t.ok(image.length > 40)
@@ -147,6 +149,7 @@ t.test('a call that was not billed is released by its row', async t => {
   gateway.upstream.script({ ...CUT, cost: 0 })
   await gateway.segment({ prompt: 'named' })
   await booked(gateway, { chargedCredits: 0, unknownCalls: 0, paidCalls: 0 })
+  await eventually('the call still counts as unknown', async () => SETTLED.test(await gateway.metrics()))
 })
 
 t.test('a call without an id that was not billed is released ten minutes later', async t => {

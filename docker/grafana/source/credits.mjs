@@ -7,6 +7,7 @@ import { increase, rate, share } from './queries.mjs'
 const SPENT = 'segmind_gateway_credits_spent_total{team=~"$team"}'
 const SAVED = 'segmind_gateway_credits_saved_total{team=~"$team"}'
 const UNKNOWN = 'segmind_gateway_credits_unknown_total{team=~"$team"}'
+const UNKNOWN_SETTLED = 'segmind_gateway_credits_unknown_settled_total{team=~"$team"}'
 const RESULTS = 'segmind_gateway_results_total{team=~"$team"}'
 const LEFT = 'min by (team, window) (segmind_gateway_budget_remaining_credits{team=~"$team"})'
 const LIMIT = 'max by (team, window) (segmind_gateway_budget_limit_credits{team=~"$team"})'
@@ -125,9 +126,9 @@ const spending = row(
     decimals: 3,
     thresholds: steps('green'),
   }),
-  number('Unknown', 'Booked for calls that ended without a known cost. Later corrections are in the statements only.', {
+  number('Unknown', 'Booked for calls that ended without a known cost, less what was settled since.', {
     unit: UNITS.credits,
-    expr: increase(UNKNOWN),
+    expr: `clamp_min(${increase(UNKNOWN)} - (${increase(UNKNOWN_SETTLED)} or vector(0)), 0)`,
     decimals: 4,
     thresholds: steps('green', [0.000001, 'orange']),
   }),

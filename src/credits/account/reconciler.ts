@@ -23,7 +23,7 @@ export interface ReconcilerOptions {
    * ago.
    */
   isSettled(): boolean
-  observer: Pick<CreditsObserver, 'callBooked' | 'accountEventRecorded' | 'storeFailed'>
+  observer: Pick<CreditsObserver, 'callBooked' | 'unknownSettled' | 'accountEventRecorded' | 'storeFailed'>
 }
 
 /** A balance that Segmind reported, with the ledger totals at that time. */
@@ -185,12 +185,16 @@ export class Reconciler {
   async #resolve({ entry, cost }: Resolution): Promise<void> {
     const { ledger, now, observer } = this.#options
     const { state, settled, ...call } = entry
-    if (cost === 0) return ledger.release(call)
+    const settledUnknown = () => {
+      if (state === 'unknown') observer.unknownSettled(call.team, settled?.cost ?? 0)
+    }
+    if (cost === 0) return ledger.release(call).then(settledUnknown)
     const settledAt = now()
     await ledger.settle(call, { ...settled, outcome: 'charged', cost, costSource: 'balance', settledAt })
     // Another replica may have settled it at the same time. Only one of them counts it.
     const ended = await ledger.entry(call.day, call.callId)
     if (ended?.settled?.settledAt !== settledAt) return
+    settledUnknown()
     observer.callBooked(call.team, 'charged', state === 'charged' ? cost - (settled?.cost ?? 0) : cost)
   }
 

@@ -221,6 +221,7 @@ export class HistoryReconciler {
     const sequence = await this.#end(current, row, { cost, at })
     if (sequence === undefined) return false
     await recordCorrection(records, { entry: current, cost, at, sequence, month: calendar.windows(at).month })
+    if (current.state === 'unknown') observer.unknownSettled(current.team, current.settled?.cost ?? 0)
     observer.callLearned(current, cost)
     return true
   }

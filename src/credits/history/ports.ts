@@ -20,7 +20,7 @@ export interface LostPicture {
   url: string
 }
 
-export interface HistoryObserver extends StoreObserver, Pick<CreditsObserver, 'callBooked'> {
+export interface HistoryObserver extends StoreObserver, Pick<CreditsObserver, 'callBooked' | 'unknownSettled'> {
   /** Called only in the replica that changed the shared state. */
   historyStateChanged(status: Pick<HistoryStatus, 'state' | 'lastError'>): void
   /** The history stated what a call had cost; 0 for a call that was not billed. */

@@ -24,6 +24,7 @@ function open(changes: Partial<ReconcilerOptions> = {}) {
       observer: {
         accountEventRecorded: ({ kind, amount }) => reported.push(`${kind} ${amount}`),
         callBooked: (team, outcome, cost) => reported.push(`${team} ${outcome} ${cost}`),
+        unknownSettled: (team, booked) => reported.push(`${team} no longer unknown ${booked}`),
         storeFailed: error => reported.push(String(error)),
       },
       ...changes,
@@ -64,13 +65,13 @@ t.test('an unknown call is resolved by the balance once it can no longer be bill
     t.same(reported, [], 'the call may still be billed')
     clock.now += MINUTE
     await observe(reconciler, 5_000 - dropped)
-    t.same(reported, dropped > 0 ? [`vision charged ${dropped}`] : [])
+    t.same(reported, ['vision no longer unknown 100', ...(dropped > 0 ? [`vision charged ${dropped}`] : [])])
     if (outcome) t.match(calls.get('c1'), outcome)
     else t.equal(calls.get('c1'), undefined)
     clock.now += MINUTE
     await observe(reconciler, 5_000 - dropped)
     t.match(reconciler.record, { drift: 0, topUps: 0, anchor: { remaining: 5_000 - dropped, spent: dropped } })
-    t.equal(reported.length, dropped > 0 ? 1 : 0, 'the call is resolved once')
+    t.equal(reported.length, dropped > 0 ? 2 : 1, 'the call is resolved once')
   }
 })
 
@@ -107,7 +108,7 @@ t.test('a call that ended after the observation is not resolved by it', async t 
   clock.now += MINUTE
   await lose('c2')
   await reconciler.observe(seen)
-  t.same(reported, ['vision charged 50'])
+  t.same(reported, ['vision no longer unknown 100', 'vision charged 50'])
   t.match(calls.get('c2'), { state: 'unknown' })
 })
 
