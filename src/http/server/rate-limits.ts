@@ -87,7 +87,8 @@ export function createRateLimits(counts: RateCounts): RateLimits {
 /** Returns the /64 of an IPv6 address, which one client usually has as a whole, else the address. */
 function networkOf(address: string): string {
   if (!isIPv6(address)) return address
-  const parsed = ipaddr.process(address)
+  // A zone may have characters that the parser refuses, such as those of `eth0.100`.
+  const parsed = ipaddr.process(address.replace(/%.*$/, ''))
   return 'parts' in parsed ? parsed.parts.slice(0, 4).join(':') : parsed.toString()
 }
 
