@@ -130,7 +130,7 @@ async function openStorage(open: typeof openStore, { settings, observer, now }: 
   const opened = await open(settings.store, events, now)
   closers.push(() => opened.store.close())
   closers.push(() => opened.spool.close())
-  const wholeness = await openWholeness({ ...opened, ...placeOf(settings.store), observer })
+  const wholeness = await openWholeness({ ...opened, ...placeOf(settings.store), ...settings.credits, observer })
   closers.push(() => wholeness.close())
   const teams = await watchTeams({
     file: settings.teams.file,

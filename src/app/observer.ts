@@ -219,6 +219,15 @@ export class GatewayObserver
     this.#options.log.error(mismatch, 'sum of the ledger differs from its entries')
   }
 
+  dayRolledUp(day: string, calls: number): void {
+    this.#options.metrics.counters.rolledUpCalls.inc(calls)
+    this.#options.log.info({ day, calls }, 'day of the ledger rolled up')
+  }
+
+  dayNotRolledUp(day: string): void {
+    this.#options.log.error({ day }, 'day of the ledger not rolled up: its sums differ from its entries')
+  }
+
   orphanSettled({ callId, team, requestId, resultId, jobId }: LedgerEntry, fate: string): void {
     this.#options.metrics.counters.orphans.inc({ fate })
     this.#options.log.warn({ callId, team, requestId, resultId, jobId, fate }, 'settled a call of a dead process')

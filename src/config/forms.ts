@@ -24,6 +24,16 @@ export function wholeNumber(min: number, max: number): Form<number> {
   }
 }
 
+/** Three months: the waste report of the last month reads the 31 days before it, too. */
+const MIN_RETENTION_DAYS = 93
+
+const days = wholeNumber(MIN_RETENTION_DAYS, 36_500)
+
+export const retentionDays: Form<number> = {
+  accepts: `0 or ${days.accepts}`,
+  read: text => (text === '0' ? 0 : days.read(text)),
+}
+
 /** A number of bytes, with or without a unit: `20971520`, `20 MiB`, `256MB`. */
 export function bytes(min: number, max: number): Form<number> {
   return {

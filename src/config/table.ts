@@ -10,6 +10,7 @@ import {
   path,
   redisUrl,
   reserve,
+  retentionDays,
   timeZone,
   token,
   trustProxy,
@@ -253,6 +254,7 @@ export const SETTINGS = {
       '0',
       'Last credits of the account, which only protected teams may spend; 0 for none.',
     ),
+    retentionDays: setting('LEDGER_RETENTION_DAYS', retentionDays, '400', 'Days the ledger keeps calls; 0 keeps all.'),
     chargeback: setting(
       'CHARGEBACK',
       oneOf('first-payer', 'split'),

@@ -194,7 +194,10 @@ export interface UsageDay extends TeamActivity {
   shared: Nanocredits
 }
 
-/** Durable and never evicted. Each method is one atomic step, idempotent by `callId`. */
+/**
+ * Durable and never evicted. Each method is one atomic step, idempotent by `callId`. In a day that was
+ * rolled up, `reserve`, `note` and `settle` of a call without an entry reject with a final `StoreError`.
+ */
 export interface LedgerStore {
   /**
    * Books the estimate against both windows if every limit holds (booked + estimate ≤ limit).

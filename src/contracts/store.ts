@@ -40,10 +40,13 @@ export class StoreError extends Error {
    * have one.
    */
   readonly mayHaveHappened: boolean
+  /** True when the operation will never succeed, however often it is repeated. */
+  readonly isFinal: boolean
 
-  constructor(message: string, options: ErrorOptions & { mayHaveHappened?: boolean } = {}) {
+  constructor(message: string, options: ErrorOptions & { mayHaveHappened?: boolean; isFinal?: boolean } = {}) {
     super(message, options)
     this.mayHaveHappened = options.mayHaveHappened ?? true
+    this.isFinal = options.isFinal ?? false
   }
 }
 

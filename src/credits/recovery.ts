@@ -2,6 +2,7 @@ import type { Clock } from '../contracts/clock.js'
 import type { LedgerEntry, LedgerStore } from '../contracts/store.js'
 import { JOB_AGE_MS } from '../segment/purchase.js'
 import type { CreditsObserver } from './observer.js'
+import { PeriodicRun } from './periodic-run.js'
 import type { UnsavedSteps } from './unsaved.js'
 
 export interface RecoveryOptions {
@@ -22,7 +23,7 @@ export interface RecoveryOptions {
   observer: Pick<CreditsObserver, 'callBooked' | 'orphanSettled' | 'storeFailed'>
 }
 
-/** Share by which the interval varies, so that replicas started together do not sweep together. */
+/** Share by which the interval varies. */
 const SPREAD = 0.2
 /** Entries that one sweep reads. */
 const SWEEP_LIMIT = 100
@@ -36,17 +37,20 @@ const MAX_RESUMING = 4
 export class Recovery {
   readonly #options: RecoveryOptions
   readonly #resuming = new Set<string>()
-  #timer: NodeJS.Timeout | undefined
-  #sweeping: Promise<number> | undefined
-  #isClosed = false
+  readonly #periodic: PeriodicRun<number>
 
   constructor(options: RecoveryOptions) {
     this.#options = options
+    const onFailed = (error: unknown) => {
+      options.observer.storeFailed(error, 'orphans: sweep')
+      return 0
+    }
+    this.#periodic = new PeriodicRun({ run: () => this.#sweep(), everyMs: options.everyMs, spread: SPREAD, onFailed })
   }
 
   /** Sweeps now and then at every interval. */
   start(): void {
-    void this.sweep().finally(() => this.#schedule())
+    this.#periodic.start()
   }
 
   /**
@@ -54,31 +58,15 @@ export class Recovery {
    * resume. Resuming continues after the sweep. Never rejects.
    */
   sweep(): Promise<number> {
-    this.#sweeping ??= this.#sweep()
-      .catch(error => {
-        this.#options.observer.storeFailed(error, 'orphans: sweep')
-        return 0
-      })
-      .finally(() => {
-        this.#sweeping = undefined
-      })
-    return this.#sweeping
+    return this.#periodic.now()
   }
 
   /**
    * Starts no further work and waits for the current sweep. Jobs that are being polled are left to
    * the next process.
    */
-  async close(): Promise<void> {
-    this.#isClosed = true
-    clearTimeout(this.#timer)
-    await this.#sweeping
-  }
-
-  #schedule(): void {
-    if (this.#isClosed) return
-    const waitMs = this.#options.everyMs * (1 + SPREAD * (Math.random() - 0.5))
-    this.#timer = setTimeout(() => this.start(), waitMs).unref()
+  close(): Promise<void> {
+    return this.#periodic.close()
   }
 
   async #sweep(): Promise<number> {
@@ -92,7 +80,7 @@ export class Recovery {
     const waiting = await unsaved.callIds()
     let recovered = 0
     for (const entry of orphans) {
-      if (this.#isClosed) break
+      if (this.#periodic.isClosed) break
       if (!waiting.has(entry.callId) && (await this.#recover(entry))) recovered++
     }
     return recovered

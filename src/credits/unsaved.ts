@@ -138,7 +138,8 @@ export class UnsavedSteps {
     for (const [waiting, error] of refused) {
       // A full or read-only store refuses every step of a kind, which is no reason to drop a single
       // step.
-      if (!(error instanceof StoreError) || accepted.has(waiting.step.kind)) await this.#countRefusal(waiting, error)
+      if (!(error instanceof StoreError) || error.isFinal || accepted.has(waiting.step.kind))
+        await this.#countRefusal(waiting, error)
     }
   }
 
@@ -146,7 +147,8 @@ export class UnsavedSteps {
     const name = waiting.id ?? waiting.step
     const refusals = (this.#refusals.get(name) ?? 0) + 1
     this.#refusals.set(name, refusals)
-    if (refusals < MAX_REFUSALS || !(await this.#remove(waiting))) return
+    const isFinal = error instanceof StoreError && error.isFinal
+    if ((refusals < MAX_REFUSALS && !isFinal) || !(await this.#remove(waiting))) return
     this.#options.observer.ledgerStepLost(waiting.step, error)
   }
 

@@ -88,6 +88,7 @@ function makeCounters(register: Registry) {
       'ledger_mismatches_total',
       'Sums of the ledger that differed from its entries when they were verified.',
     ),
+    rolledUpCalls: counter('ledger_rolled_up_calls_total', 'Calls whose ledger entries were rolled up.'),
     storeFailures: counter('store_failures_total', 'Failed store operations.', 'doing'),
   }
 }

@@ -5,6 +5,7 @@ import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { ForeignSpend, HistoryRow, HistoryStatus } from '../../contracts/request-history.js'
 import type { LedgerEntry, LedgerStore, LedgerTotals, RecordStore } from '../../contracts/store.js'
 import { readAccount } from '../account/record.js'
+import { PeriodicRun } from '../periodic-run.js'
 import type { BudgetCalendar } from '../windows.js'
 import { recordCorrection } from './correction.js'
 import {
@@ -74,13 +75,17 @@ interface News {
  */
 export class HistoryReconciler {
   readonly #options: HistoryReconcilerOptions
-  #timer: NodeJS.Timeout | undefined
-  #running: Promise<void> | undefined
+  readonly #periodic: PeriodicRun
   #progress: Progress | undefined
-  #isClosed = false
 
   constructor(options: HistoryReconcilerOptions) {
     this.#options = options
+    const onFailed = (error: unknown) => options.observer.storeFailed(error, 'request history')
+    this.#periodic = new PeriodicRun({
+      run: () => this.#reconcile(),
+      everyMs: options.everyMs ?? MINUTE_MS,
+      onFailed,
+    })
   }
 
   get status(): HistoryStatus {
@@ -89,24 +94,16 @@ export class HistoryReconciler {
   }
 
   start(): void {
-    this.#timer = setInterval(() => void this.reconcile(), this.#options.everyMs ?? MINUTE_MS).unref()
-    void this.reconcile()
+    this.#periodic.start()
   }
 
   /** Reads the history once, unless there is nothing to learn or another replica reads it. Never rejects. */
   reconcile(): Promise<void> {
-    this.#running ??= this.#reconcile()
-      .catch(error => this.#options.observer.storeFailed(error, 'request history'))
-      .finally(() => {
-        this.#running = undefined
-      })
-    return this.#running
+    return this.#periodic.now()
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true
-    clearInterval(this.#timer)
-    await this.#running
+  close(): Promise<void> {
+    return this.#periodic.close()
   }
 
   async #reconcile(): Promise<void> {
@@ -206,7 +203,7 @@ export class HistoryReconciler {
   async #rowOf(entry: LedgerEntry, listed: ReadonlyMap<string, HistoryRow>): Promise<HistoryRow | undefined> {
     const ids = idsOf(entry)
     const known = ids.map(id => listed.get(id)).find(row => row !== undefined)
-    if (known || this.#isClosed) return known
+    if (known || this.#periodic.isClosed) return known
     return this.#options.history.find(ids[0] ?? '')
   }
 

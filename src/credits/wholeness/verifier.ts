@@ -1,6 +1,7 @@
 import type { Clock } from '../../contracts/clock.js'
 import type { StoreObserver } from '../../contracts/observer.js'
 import type { RecordStore } from '../../contracts/store.js'
+import { PeriodicRun } from '../periodic-run.js'
 import { daysOf, type Mismatch, type VerifiedLedger, verifyDay, verifyMonth } from './verify.js'
 
 export interface VerifierObserver extends StoreObserver {
@@ -35,33 +36,28 @@ const MONTHS = 2
 export class Verifier {
   readonly #options: VerifierOptions
   readonly #everyMs: number
-  #timer: NodeJS.Timeout | undefined
-  #verifying: Promise<void> | undefined
+  readonly #periodic: PeriodicRun
   /** Differences that were reported, by window. */
   readonly #reported = new Map<string, Set<string>>()
 
   constructor(options: VerifierOptions) {
     this.#options = options
     this.#everyMs = options.verifyEveryMs ?? EVERY_MS
+    const onFailed = (error: unknown) => options.observer.storeFailed(error, 'ledger: verify')
+    this.#periodic = new PeriodicRun({ run: () => this.#verifyNext(), everyMs: this.#everyMs, onFailed })
   }
 
   start(): void {
-    this.#timer = setInterval(() => void this.verifyNext(), this.#everyMs).unref()
+    this.#periodic.startLater()
   }
 
   /** Verifies the next window, unless another replica does. Never rejects. */
   verifyNext(): Promise<void> {
-    this.#verifying ??= this.#verifyNext()
-      .catch(error => this.#options.observer.storeFailed(error, 'ledger: verify'))
-      .finally(() => {
-        this.#verifying = undefined
-      })
-    return this.#verifying
+    return this.#periodic.now()
   }
 
-  async close(): Promise<void> {
-    clearInterval(this.#timer)
-    await this.#verifying
+  close(): Promise<void> {
+    return this.#periodic.close()
   }
 
   async #verifyNext(): Promise<void> {

@@ -21,15 +21,17 @@ const CALLS = { charged: 'paidCalls', unknown: 'unknownCalls', reserved: 'reserv
 const ATTEMPTS = 5
 
 /**
- * Compares the sums of a day with its entries. Undefined if the day kept changing meanwhile. Rejects
+ * Compares the sums of a day with its entries, and the marks of those that were rolled up. Undefined if the day kept changing meanwhile. Rejects
  * with `StoreError`.
  */
 export function verifyDay(ledger: VerifiedLedger, day: string): Promise<Mismatch[] | undefined> {
   return whileUnchanged(
-    () => ledger.lastStep(day),
+    async () => JSON.stringify([await ledger.lastStep(day), await ledger.rolledUp(day)]),
     async () => {
       const rows = (await ledger.usage(monthOf(day))).filter(row => row.day === day)
       const sums = await sumsOf(ledger.entries(day))
+      for (const { team, calls, charged, isIntact } of await ledger.rolledUp(day))
+        if (isIntact) addTo(sums, team, { paidCalls: calls, charged })
       const booked = new Map(rows.map(row => [row.team, row]))
       return [...new Set([...booked.keys(), ...sums.keys()])].flatMap(team =>
         differences(day, team, booked.get(team) ?? {}, sums.get(team) ?? {}),
@@ -80,7 +82,7 @@ export async function daysOf(ledger: VerifiedLedger, month: string): Promise<str
 }
 
 /** Reads again until no step has changed the window meanwhile, which would be no mismatch. */
-async function whileUnchanged<T>(version: () => Promise<number>, read: () => Promise<T>): Promise<T | undefined> {
+async function whileUnchanged<T>(version: () => Promise<unknown>, read: () => Promise<T>): Promise<T | undefined> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const before = await version()
     const found = await read()
@@ -95,14 +97,16 @@ const bookedIn = ({ charged, unknown, reserved }: UsageDay) => charged + unknown
 async function sumsOf(pages: AsyncIterable<LedgerEntry[]>): Promise<Map<string, Partial<Figures>>> {
   const sums = new Map<string, Partial<Figures>>()
   for await (const page of pages)
-    for (const { team, state, estimate, settled } of page) {
-      const figures = sums.get(team) ?? {}
-      const amount = state === 'reserved' ? estimate : (settled?.cost ?? 0)
-      figures[state] = (figures[state] ?? 0) + amount
-      figures[CALLS[state]] = (figures[CALLS[state]] ?? 0) + 1
-      sums.set(team, figures)
-    }
+    for (const { team, state, estimate, settled } of page)
+      addTo(sums, team, { [state]: state === 'reserved' ? estimate : (settled?.cost ?? 0), [CALLS[state]]: 1 })
   return sums
+}
+
+function addTo(sums: Map<string, Partial<Figures>>, team: string, more: Partial<Figures>): void {
+  const figures = sums.get(team) ?? {}
+  for (const [figure, amount] of Object.entries(more) as [keyof Figures, number][])
+    figures[figure] = (figures[figure] ?? 0) + amount
+  sums.set(team, figures)
 }
 
 function differences(window: string, team: string, booked: Partial<Figures>, computed: Partial<Figures>): Mismatch[] {

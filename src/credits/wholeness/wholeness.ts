@@ -1,11 +1,13 @@
 import { defined } from '../../contracts/defined.js'
 import type { LedgerState } from '../../contracts/ledger.js'
 import type { BudgetWindows, LedgerLoss, LedgerStore, LedgerTotals, LedgerWitness } from '../../contracts/store.js'
-import { Verifier, type VerifierObserver, type VerifierOptions } from './verifier.js'
+import { createBudgetCalendar } from '../windows.js'
+import { Retention, type RetentionObserver } from './retention.js'
+import { Verifier, type VerifierOptions } from './verifier.js'
 import { type WitnessFile, type WitnessPlace, witnessFile } from './witness-file.js'
 
 /** Called in each process that notices the change. */
-export interface WholenessObserver extends VerifierObserver {
+export interface WholenessObserver extends RetentionObserver {
   /** `ledger-witness.json` is about another store. Called at the start. */
   witnessIgnored(): void
   /** The state has changed, or is not `ok` at the start. */
@@ -17,6 +19,10 @@ export interface WholenessOptions extends VerifierOptions, WitnessPlace {
   observer: WholenessObserver
   /** Interval of the checks, milliseconds. Default: 5 s. */
   everyMs?: number
+  /** `LEDGER_RETENTION_DAYS`. Default: 0, so that every entry is kept. */
+  retentionDays?: number
+  /** `BUDGET_TIMEZONE`. Default: UTC. */
+  timeZone?: string
 }
 
 const EVERY_MS = 5_000
@@ -30,12 +36,14 @@ export async function openWholeness(options: WholenessOptions): Promise<Wholenes
 
 /**
  * Remembers the latest state of the ledger that this process has seen, and has the store compare it
- * with every reservation. A ledger that is behind is lost, until an operator accepts it.
+ * with every reservation. A ledger that is behind is lost, until an operator accepts it. Also verifies
+ * the ledger and rolls up its old days.
  */
 export class Wholeness {
   readonly #options: WholenessOptions
   readonly #file: WitnessFile
   readonly #verifier: Verifier
+  readonly #retention: Retention
   #witness: LedgerWitness | undefined
   #loss: LedgerLoss | undefined
   /** Day and month of the last reservation. */
@@ -49,6 +57,9 @@ export class Wholeness {
   constructor(options: WholenessOptions) {
     this.#options = options
     this.#verifier = new Verifier(options)
+    const { retentionDays = 0, timeZone = 'UTC' } = options
+    const calendar = createBudgetCalendar(timeZone)
+    this.#retention = new Retention({ ...options, retentionDays, calendar, isWhole: () => this.state === 'ok' })
     this.#file = witnessFile(options)
     if (this.#file.isOfAnotherStore()) options.observer.witnessIgnored()
     this.#witness = this.#file.read()
@@ -67,6 +78,7 @@ export class Wholeness {
   async start(): Promise<void> {
     this.#timer = setInterval(() => void this.check(), this.#options.everyMs ?? EVERY_MS).unref()
     this.#verifier.start()
+    this.#retention.start()
     await this.check()
   }
 
@@ -87,7 +99,7 @@ export class Wholeness {
 
   async close(): Promise<void> {
     clearInterval(this.#timer)
-    await Promise.all([this.#checking, this.#verifier.close()])
+    await Promise.all([this.#checking, this.#verifier.close(), this.#retention.close()])
     this.#save()
   }
 

@@ -97,7 +97,7 @@ function openRoot(path: string, mapBytes: number): RootDatabase<unknown, string>
       // With batching, a failed commit rejects a promise that no code can catch.
       eventTurnBatching: false,
       noSubdir: true,
-      maxDbs: 16,
+      maxDbs: 24,
       mapSize,
       overlappingSync: false,
       encoding: 'msgpack',

@@ -42,7 +42,10 @@ export function markLost(tables: LedgerTables, lost: LedgerLoss): void {
 }
 
 /** Creates the reads of the verifier, and the acceptance of the operator. */
-export function createBooks(environment: Environment, tables: LedgerTables): LedgerBooks {
+export function createBooks(
+  environment: Environment,
+  tables: LedgerTables,
+): Pick<LedgerBooks, 'lastStep' | 'months' | 'monthly' | 'accept'> {
   return {
     lastStep: async window => environment.read(() => tables.steps.get(window) ?? 0),
     async months() {

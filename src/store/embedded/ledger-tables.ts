@@ -1,5 +1,6 @@
 import { defined } from '../../contracts/defined.js'
 import type { BalanceSample, Booked, CallEntry, LedgerEntry, LedgerLoss, LedgerTotals } from '../../contracts/store.js'
+import type { Mark } from '../roll-up.js'
 import { bookedIn, type DayCounter, type DayTotals, LEDGER_COUNTERS } from '../totals.js'
 import type { Environment } from './environment.js'
 
@@ -30,6 +31,8 @@ export function openTables({ root }: Environment) {
     checksums: root.openDB<{ sequence: number; checksum: string }, number>('checksums', {}),
     /** Unknown calls, by the time they ended, day and call id. */
     unknown: root.openDB<true, [number, string, string]>('unknown', {}),
+    /** Marks of the days that were rolled up, by day and team. */
+    rolledUp: root.openDB<Mark & { seal: string }, [string, string]>('rolled-up', {}),
     /** The last costs that Segmind reported, newest first. */
     costs: root.openDB<number[], string>('costs', {}),
   }
@@ -74,6 +77,8 @@ type LedgerAccount = Partial<LedgerCounters> & {
   lost?: LedgerLoss
   /** Epochs that an operator has accepted as past. */
   past?: string[]
+  /** The latest day that was rolled up. */
+  rolledUpTo?: string
 }
 
 const TOTALS_KEY = 'account'

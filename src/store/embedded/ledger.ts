@@ -10,6 +10,7 @@ import type {
   ReserveOutcome,
   SettledCall,
 } from '../../contracts/store.js'
+import { rolledUpError } from '../roll-up.js'
 import { ACTIVITY_COUNTERS, checkAmounts, MAX_RECENT_COSTS } from '../totals.js'
 import type { Environment } from './environment.js'
 import { commitStep, createBooks, findLoss, markLost } from './ledger-identity.js'
@@ -28,6 +29,7 @@ import {
   reduceReserved,
   setUnknownAt,
 } from './ledger-tables.js'
+import { createRollUp, isRolledUp } from './roll-up.js'
 import { createSharing } from './sharing.js'
 
 export interface EmbeddedLedger extends LedgerStore, LedgerBooks {
@@ -45,6 +47,7 @@ export function createLedger(environment: Environment, now: Clock): EmbeddedLedg
   return {
     ...createReads(environment, tables),
     ...createBooks(environment, tables),
+    ...createRollUp(environment, tables),
     ...createAccountSteps(environment, tables),
     ...sharing,
     async reserve(call, limits, witness) {
@@ -69,6 +72,7 @@ export function createLedger(environment: Environment, now: Clock): EmbeddedLedg
       await environment.write(() => {
         const known = tables.calls.get([call.day, call.callId])
         if (known?.state === 'charged') return
+        if (!known && isRolledUp(tables, call.day)) return
         if (options?.mayStillArrive) tables.calls.put([call.day, call.callId], RELEASED)
         if (!known || known.state === 'released') return
         if (!options?.mayStillArrive) tables.calls.remove([call.day, call.callId])
@@ -124,6 +128,7 @@ function reserve(
   const loss = findLoss(tables, witness)
   if (loss) markLost(tables, loss)
   if (tables.calls.get([call.day, call.callId])) return { ok: true, booked, totals: readTotals(tables) }
+  refuseRolledUp(tables, call)
   if (loss && (limits.daily !== undefined || limits.monthly !== undefined)) return refused('lost')
   const daily = booked.daily + call.estimate
   const monthly = booked.monthly + call.estimate
@@ -132,6 +137,11 @@ function reserve(
   if (limits.floor !== undefined && !floorHolds(tables, call, limits.floor)) return refused('floor')
   book(tables, call)
   return { ok: true, booked: { daily, monthly }, totals: readTotals(tables) }
+}
+
+/** Throws `StoreError` for a missing call of a day whose calls may have been removed. */
+function refuseRolledUp(tables: LedgerTables, { day }: CallEntry): void {
+  if (isRolledUp(tables, day)) throw rolledUpError(day)
 }
 
 /** Books a reservation, and counts the step. */
@@ -147,8 +157,9 @@ function book(tables: LedgerTables, call: CallEntry, step = 'reserve'): void {
 function note(tables: LedgerTables, call: CallEntry): void {
   const old = tables.calls.get([call.day, call.callId])
   if (old && old.state !== 'reserved') return
+  if (!old) refuseRolledUp(tables, call)
   // Books the call again, since its estimate and time may have changed.
-  if (old) takeOut(tables, old)
+  else takeOut(tables, old)
   book(tables, call, 'note')
 }
 
@@ -158,7 +169,8 @@ function settle(tables: LedgerTables, call: CallEntry, settled: SettledCall): vo
   const isEstimate = outcome === 'unknown' || settled.costSource === 'estimate'
   if (known?.state === 'charged' && (isEstimate || known.settled?.costSource !== 'estimate')) return
   if (outcome === 'unknown' && (known?.state === 'unknown' || known?.state === 'released')) return
-  if (known && known.state !== 'released') takeOut(tables, known)
+  if (!known) refuseRolledUp(tables, call)
+  else if (known.state !== 'released') takeOut(tables, known)
   tables.calls.put([call.day, call.callId], { ...call, state: outcome, settled })
   addToDay(tables, call, { [COUNTERS[outcome].calls]: 1, [COUNTERS[outcome].amount]: cost })
   addToMonth(tables, call, cost)

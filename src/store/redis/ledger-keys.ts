@@ -12,6 +12,7 @@ export function ledgerKeys(prefix: string) {
     calls: (day: string) => `${ledger}:calls:${day}`,
     totals: (day: string) => `${ledger}:totals:${day}`,
     booked: (month: string) => `${ledger}:booked:${month}`,
+    rolledUp: (day: string) => `${ledger}:rolled-up:${day}`,
     open: `${ledger}:open`,
     balance: `${ledger}:balance`,
     account: `${ledger}:account`,

@@ -14,7 +14,7 @@ import { decodeEntry, type LedgerKeys } from './ledger-keys.js'
 
 const SCAN_BATCH = 500
 
-type RedisReads = Omit<LedgerBooks, 'accept'> &
+type RedisReads = Pick<LedgerBooks, 'lastStep' | 'months' | 'monthly'> &
   Pick<LedgerStore, 'entry' | 'reservedBefore' | 'unknownSince' | 'recentCosts' | 'usage' | 'entries' | 'balance'>
 
 /** Creates the reads that need no script. */

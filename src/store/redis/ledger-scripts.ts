@@ -16,6 +16,7 @@ import { IDENTITY, NO_WITNESS } from './ledger-identity.js'
  *   KEYS[7]  the last costs that Segmind reported, newest first: a list
  *   KEYS[8]  the balance: a hash of `remaining`, `at` and `since`
  *   KEYS[9]  checksums of the last steps (ledger-identity.ts)
+ *   KEYS[10] marks of a day that was rolled up (roll-up.ts); KEYS[5] has the latest such day
  *
  * Lua counts in doubles, exact up to 2^53; `%.0f` writes them without an exponent. Amounts are
  * returned as text, because the client's parser rounds the largest integers.
@@ -27,7 +28,10 @@ import { IDENTITY, NO_WITNESS } from './ledger-identity.js'
 
 const COUNTER_NAMES = LEDGER_COUNTERS.map(name => `'${name}'`).join(', ')
 
-const BASE = `${IDENTITY}
+/** The answer to a step of a missing call in a day that was rolled up. */
+export const ROLLED_UP = 'rolled up'
+
+export const BASE = `${IDENTITY}
 local function booked(team)
   local amounts = redis.call('HMGET', KEYS[2], team .. ':charged', team .. ':unknown', team .. ':reserved')
   local day = tonumber(amounts[1] or 0) + tonumber(amounts[2] or 0) + tonumber(amounts[3] or 0)
@@ -62,6 +66,11 @@ local function stateOf(value)
   if not value then return 'none', 0 end
   local state, amount = string.match(value, '^(%a+):(%d+):')
   return state, tonumber(amount)
+end
+-- Returns whether the calls of the day may have been removed, so that a missing one is no new one.
+local function isRolledUp()
+  local last = redis.call('HGET', KEYS[5], 'rolledUpTo')
+  return last and DAY <= last
 end
 -- Books a reservation.
 local function book(callId, team, estimate, at, member, value)
@@ -110,6 +119,7 @@ local daily, monthly = tonumber(ARGV[4]), tonumber(ARGV[5])
 local day, month = booked(team)
 local lost = isLost({ARGV[11], ARGV[12], ARGV[13]}, ARGV[10])
 if redis.call('HEXISTS', KEYS[1], callId) == 1 then return answer('ok', day, month) end
+if isRolledUp() then return answer('${ROLLED_UP}', day, month) end
 if lost and (daily or monthly) then return answer('lost', day, month) end
 if daily and day + estimate > daily then return answer('daily', day, month) end
 if monthly and month + estimate > monthly then return answer('monthly', day, month) end
@@ -123,6 +133,7 @@ return answer('ok', day + estimate, month + estimate)
 export const NOTE = `${BASE}
 local state, amount = stateOf(redis.call('HGET', KEYS[1], ARGV[1]))
 if state ~= 'none' and state ~= 'reserved' then return 0 end
+if state == 'none' and isRolledUp() then return '${ROLLED_UP}' end
 -- Books the call again, since its estimate and time may have changed.
 if state == 'reserved' then takeOut(ARGV[2], state, amount, ARGV[6]) end
 book(ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[5], ARGV[6], ARGV[4])
@@ -145,6 +156,7 @@ local state, amount = stateOf(known)
 local isCorrection = state == 'charged' and outcome == 'charged' and ARGV[8] == '0'
   and string.find(known, '"costSource":"estimate"', 1, true)
 if state == 'charged' and not isCorrection then return totals() end
+if state == 'none' and isRolledUp() then return '${ROLLED_UP}' end
 if outcome == 'unknown' and (state == 'unknown' or state == 'released') then return totals() end
 if state ~= 'none' and state ~= 'released' then takeOut(team, state, amount, member) end
 redis.call('HSET', KEYS[1], callId, ARGV[5])
@@ -169,7 +181,7 @@ return totals()
 export const RELEASE = `${BASE}
 local callId, team = ARGV[1], ARGV[2]
 local state, amount = stateOf(redis.call('HGET', KEYS[1], callId))
-if state == 'charged' then return 0 end
+if state == 'charged' or (state == 'none' and isRolledUp()) then return 0 end
 if state == 'reserved' or state == 'unknown' then
   takeOut(team, state, amount, ARGV[3])
   isLost(${NO_WITNESS}, ARGV[5])

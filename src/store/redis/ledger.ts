@@ -8,6 +8,7 @@ import type {
   LedgerTotals,
   ReserveOutcome,
 } from '../../contracts/store.js'
+import { rolledUpError } from '../roll-up.js'
 import { ACTIVITY_COUNTERS, checkAmounts, LEDGER_COUNTERS, MAX_RECENT_COSTS } from '../totals.js'
 import type { RedisConnection } from './connection.js'
 import { ACCEPT, decodeLoss, witnessArguments } from './ledger-identity.js'
@@ -29,8 +30,10 @@ import {
   RECORD_BALANCE,
   RELEASE,
   RESERVE,
+  ROLLED_UP,
   SETTLE,
 } from './ledger-scripts.js'
+import { createRollUp } from './roll-up.js'
 import { createSharing } from './sharing.js'
 
 /**
@@ -43,27 +46,22 @@ export function createLedger(connection: RedisConnection, prefix: string): Ledge
   const keysOf = (windows: { day: string; month: string }) => scriptKeys(keys, windows)
   return {
     ...createReads(connection, keys),
+    ...createRollUp(connection, keys),
     ...createAccountSteps(scripts, keys),
     async reserve(call, limits, witness) {
       checkAmounts({ at: call.at, estimate: call.estimate, ...limits })
       const { callId, team, estimate, at } = call
       const { daily = '', monthly = '', floor = '' } = limits
       const values = [callId, team, estimate, daily, monthly, encodeReserved(call), at, memberOf(call), floor]
-      return toOutcome(await scripts.reserve(...keysOf(call), ...values, randomUUID(), ...witnessArguments(witness)))
+      const answer = await scripts.reserve(...keysOf(call), ...values, randomUUID(), ...witnessArguments(witness))
+      refuseRolledUp(call, (answer as unknown[])[0])
+      return toOutcome(answer)
     },
     async note(call) {
       const { callId, team, estimate, at } = call
       checkAmounts({ at, estimate })
-      await scripts.note(
-        ...keysOf(call),
-        callId,
-        team,
-        estimate,
-        encodeReserved(call),
-        at,
-        memberOf(call),
-        randomUUID(),
-      )
+      const values = [callId, team, estimate, encodeReserved(call), at, memberOf(call)]
+      refuseRolledUp(call, await scripts.note(...keysOf(call), ...values, randomUUID()))
     },
     async settle(call, settled, witness) {
       const { callId, team, estimate } = call
@@ -72,7 +70,9 @@ export function createLedger(connection: RedisConnection, prefix: string): Ledge
       const value = encodeEntry({ ...call, state: outcome, settled }, cost)
       const isEstimate = outcome === 'unknown' || costSource === 'estimate' ? 1 : 0
       const values = [callId, team, outcome, cost, value, memberOf(call), settledAt, isEstimate, MAX_RECENT_COSTS]
-      return toTotals(await scripts.settle(...keysOf(call), ...values, randomUUID(), ...witnessArguments(witness)))
+      const answer = await scripts.settle(...keysOf(call), ...values, randomUUID(), ...witnessArguments(witness))
+      refuseRolledUp(call, answer)
+      return toTotals(answer)
     },
     async release(call, options) {
       const mark = options?.mayStillArrive ? RELEASED : ''
@@ -125,6 +125,10 @@ function defineScripts(connection: RedisConnection) {
     addActivity: connection.script('ledgerAddActivity', 1, ADD_ACTIVITY),
     recordBalance: connection.script('ledgerRecordBalance', 1, RECORD_BALANCE),
   }
+}
+
+function refuseRolledUp({ day }: { day: string }, result: unknown): void {
+  if (result === ROLLED_UP) throw rolledUpError(day)
 }
 
 function toOutcome(answer: unknown): ReserveOutcome {

@@ -29,6 +29,8 @@ async function replica(
     observer: {
       ledgerStateChanged: (state, loss) => reported.push([state, loss?.reason]),
       witnessIgnored: () => ignored++,
+      dayRolledUp: day => t.fail(day),
+      dayNotRolledUp: day => t.fail(day),
       ledgerMismatchFound: mismatch => t.fail(JSON.stringify(mismatch)),
       storeFailed: (_error, operation) => failures.push(operation),
     },

@@ -57,6 +57,15 @@ testStore(t, {
     await money.close()
     return open(t, { dir })
   },
+  async setMark(t, store, { day, team }, mark) {
+    const dir = folders.get(store) as string
+    await store.close()
+    const money = openEnvironment(dir, 'ledger', 2 ** 30)
+    const marks = money.root.openDB<typeof mark, [string, string]>('rolled-up', {})
+    await money.write(() => void (mark ? marks.put([day, team], mark) : marks.remove([day, team])))
+    await money.close()
+    return open(t, { dir })
+  },
   async share(t) {
     const target = t.testdir()
     return { technology: 'embedded', target, keyPrefix: '', open: () => open(t, { dir: target }) }

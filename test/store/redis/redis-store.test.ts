@@ -45,6 +45,13 @@ testStore(t, {
       await raw.hdel(key, '*')
     return open(t, { keyPrefix, commandSilenceMs: 10_000 })
   },
+  async setMark(t, store, { day, team }, mark) {
+    const keyPrefix = prefixes.get(store) as string
+    const key = `{${keyPrefix}:ledger}:rolled-up:${day}`
+    if (mark) await raw.hset(key, team, [mark.calls, mark.charged, mark.digest, mark.seal].join(':'))
+    else await raw.hdel(key, team)
+    return open(t, { keyPrefix, commandSilenceMs: 10_000 })
+  },
   async share(t) {
     const keyPrefix = `workers-${randomUUID()}`
     return { technology: 'redis', target: server.url, keyPrefix, open: () => open(t, { keyPrefix }) }

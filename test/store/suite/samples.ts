@@ -9,11 +9,15 @@ export interface Harness {
   elapse(store: Store, kind: ExpiringKind, key: string, seconds: number): Promise<void>
   /** Deletes what the previous version did not keep from the ledger, and reopens the store. */
   downgrade(t: Test, store: Store): Promise<Store>
+  /** Sets the stored mark of a team's day, as the store writes it, and reopens the store. Undefined deletes it. */
+  setMark(t: Test, store: Store, where: { day: string; team: string }, mark: StoredMark | undefined): Promise<Store>
   /** Creates a store that processes can share. */
   share(t: Test): Promise<SharedStore>
 }
 
 type ExpiringKind = 'result' | 'image' | 'request' | 'record' | 'share'
+
+export type StoredMark = Record<'calls' | 'charged', number> & Record<'digest' | 'seal', string>
 
 /** A store that this process and others can open. */
 export interface SharedStore {

@@ -7,6 +7,7 @@ import { testLedger, testUsage } from './ledger-suite.js'
 import { testModel } from './model-suite.js'
 import { testProcesses } from './process-suite.js'
 import { testRecords } from './record-suite.js'
+import { testRollUp } from './roll-up-suite.js'
 import type { Harness } from './samples.js'
 import { testSharing } from './sharing-suite.js'
 import { testTotals } from './totals-suite.js'
@@ -24,6 +25,7 @@ export function testStore(t: Test, harness: Harness): void {
   t.test('usage', t => testUsage(t, harness))
   t.test('shared results', t => testSharing(t, harness))
   t.test('against a model', t => testModel(t, harness))
+  t.test('the roll-up', t => testRollUp(t, harness))
   t.test('a ledger of the previous version', t => testUpgrade(t, harness))
   t.test('three processes at once', t => testProcesses(t, harness))
 }
