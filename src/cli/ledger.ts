@@ -3,7 +3,7 @@ import { loadSlices } from '../config/index.js'
 import type { Clock } from '../contracts/clock.js'
 import { defined } from '../contracts/defined.js'
 import { formatCredits } from '../contracts/nanocredits.js'
-import type { LedgerEntry, LedgerTotals, LedgerWitness, RecordStore, Store } from '../contracts/store.js'
+import type { LedgerEntry, LedgerTotals, LedgerWitness, RecordStore, RolledUpCalls, Store } from '../contracts/store.js'
 import { Closings } from '../credits/closing.js'
 import { daysOf, type Mismatch, verifyDay, verifyMonth, verifyTotals } from '../credits/wholeness/verify.js'
 import { type WitnessFile, witnessFile } from '../credits/wholeness/witness-file.js'
@@ -22,6 +22,7 @@ segmind-gateway ledger accept
     budgets again. Spending that the ledger has lost no longer counts. Does nothing if the ledger is whole.
 segmind-gateway ledger export [--month 2026-11]
     Prints every call as a line of JSON (NDJSON), day by day, unsorted within a day. Amounts are Segmind credits as decimal strings.
+    Calls that were rolled up (LEDGER_RETENTION_DAYS) are one line for each team and day.
     --month  default: every month`
 
 const EVICTABLE = 'Redis may evict the ledger: its maxmemory-policy is allkeys-*; set it to volatile-lru'
@@ -120,9 +121,15 @@ async function accept(store: Store, file: WitnessFile, { io, now }: { io: CliIo;
 /** Prints the entries by day, in no particular order within a day. One page is in memory at a time. */
 async function exportEntries(ledger: Store['ledger'], month: string | undefined, io: CliIo): Promise<number> {
   for (const each of month === undefined ? await ledger.months() : [month])
-    for (const day of await daysOf(ledger, each))
+    for (const day of await daysOf(ledger, each)) {
       for await (const page of ledger.entries(day)) for (const entry of page) io.stdout(JSON.stringify(toExport(entry)))
+      for (const mark of await ledger.rolledUp(day)) io.stdout(JSON.stringify(toExportedMark(day, mark)))
+    }
   return 0
+}
+
+function toExportedMark(day: string, { team, calls, charged, digest }: RolledUpCalls) {
+  return { state: 'rolled up', day, team, calls, costCredits: formatCredits(charged), digest }
 }
 
 function toExport({ at, estimate, settled, ...entry }: LedgerEntry) {

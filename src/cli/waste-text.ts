@@ -45,10 +45,11 @@ export function asJson(month: string, report: WasteReport): string {
     teams: Object.fromEntries(Object.entries(teams).map(([team, of]) => [team, amount(of)])),
     top: top.map(({ resultId, ...of }) => ({ resultId, ...amount(of) })),
   })
-  const { paid, kinds, freshAgain, meanCost, ...rest } = report
+  const { paid, rolledUp, kinds, freshAgain, meanCost, ...rest } = report
   const json = {
     month,
     paid: amount(paid),
+    rolledUp: amount(rolledUp),
     waste: Object.fromEntries(Object.entries(kinds).map(([kind, of]) => [kind, waste(of)])),
     noCacheThoughFresh: amount(freshAgain),
     ...rest,
@@ -66,9 +67,18 @@ function rowOf(kind: WasteKind, waste: Waste | undefined, paid: Amount): string[
 }
 
 function notesOf(report: WasteReport, hasDigests: boolean): string[] {
-  const { freshAgain, withoutSize, withoutPixels, meanCost, needlessBytes, paid, kinds } = report
-  const isPartly = withoutPixels > 0 && withoutPixels < paid.calls
+  const { freshAgain, withoutSize, withoutPixels, meanCost, needlessBytes, paid, kinds, rolledUp } = report
+  const isPartly = withoutPixels > 0 && withoutPixels < paid.calls - rolledUp.calls
   const notes: [boolean, string][] = [
+    [
+      rolledUp.calls > 0,
+      `${rolledUp.calls} calls, ${formatCredits(rolledUp.credits)} credits, were rolled up (LEDGER_RETENTION_DAYS). ` +
+        'Only their sum is known, so waste among them is not shown.',
+    ],
+    [
+      report.rolledUpBefore > 0,
+      `${report.rolledUpBefore} calls before the month were rolled up, so what was bought again is not complete.`,
+    ],
     [
       freshAgain.calls > 0,
       `no-cache bought results that were still fresh: ${freshAgain.calls} calls, ` +

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { loadSettings } from '../config/index.js'
-import type { LedgerStore } from '../contracts/store.js'
+import type { LedgerBooks, LedgerStore } from '../contracts/store.js'
 import { type PaidCall, paidCallOf, type WasteReport, WasteSearch, type WasteTerms } from '../credits/waste.js'
 import { createBudgetCalendar } from '../credits/windows.js'
 import { TEAM_ID } from '../teams/teams-file.js'
@@ -41,8 +41,10 @@ export async function run(args: string[], io: CliIo, openStore: OpenStore, now =
   }
 }
 
+type WasteLedger = Pick<LedgerStore, 'entries'> & Pick<LedgerBooks, 'rolledUp'>
+
 /** Reads the calls day by day, so that the paid calls of one day are in memory at a time. */
-async function search(ledger: Pick<LedgerStore, 'entries'>, terms: WasteTerms): Promise<WasteReport> {
+async function search(ledger: WasteLedger, terms: WasteTerms): Promise<WasteReport> {
   const found = new WasteSearch(terms)
   const first = Date.parse(`${terms.month}-01T00:00:00Z`)
   for (let day = -DAYS_BEFORE; day < 31; day++) {
@@ -51,6 +53,7 @@ async function search(ledger: Pick<LedgerStore, 'entries'>, terms: WasteTerms): 
     const calls: PaidCall[] = []
     for await (const page of ledger.entries(name)) calls.push(...page.flatMap(entry => paidCallOf(entry) ?? []))
     found.add(calls)
+    found.addRolledUp(name, await ledger.rolledUp(name))
   }
   return found.report()
 }

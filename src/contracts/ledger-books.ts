@@ -22,7 +22,7 @@ export interface LedgerBooks {
   /**
    * Removes the charged entries of a day, and the marks of released calls, in small atomic steps. Each
    * yields the number of charged calls it has removed and added to the mark of their team. All sums stay
-   * as they are. Can be stopped after each step, and repeated. `limit`: entries of one step, default 200.
+   * as they are. Can be stopped after each step, and repeated. `limit`: entries of one step, default 100.
    */
   rollUp(day: string, limit?: number): AsyncIterable<number>
   /** The marks that the roll-up left in a day, ordered by team. */

@@ -1,6 +1,6 @@
 import { defined } from '../contracts/defined.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
-import type { CallEntry, LedgerEntry, PurchaseKind } from '../contracts/store.js'
+import type { CallEntry, LedgerEntry, PurchaseKind, RolledUpCalls } from '../contracts/store.js'
 
 /** A paid call, reduced to the members that the waste report needs. */
 export interface PaidCall extends Pick<CallEntry, 'at' | 'day' | 'team' | 'resultId' | 'image' | 'pixelKey'> {
@@ -35,9 +35,13 @@ export interface Waste extends Amount {
 export interface WasteReport {
   /** All paid calls, including unknown ones. */
   paid: Amount
+  /** The share of `paid` whose entries were rolled up, so that nothing else is known about them. */
+  rolledUp: Amount
+  /** Calls before the month that were rolled up, and so are missing among the earlier purchases. */
+  rolledUpBefore: number
   /**
-   * A kind is absent if no call has the data it needs: the size of its image, or a digest of its
-   * pixels.
+   * A kind is absent if no call has the data it needs: its entry, the size of its image, or a digest of
+   * its pixels.
    */
   kinds: Partial<Record<WasteKind, Waste>>
   /** The share of `noCache` whose result was still fresh in the cache. */
@@ -106,6 +110,15 @@ export class WasteSearch {
     for (const call of [...calls].sort((one, other) => one.at - other.at)) this.#add(call)
   }
 
+  /** Adds the calls of a day whose entries were rolled up. */
+  addRolledUp(day: string, calls: readonly RolledUpCalls[]): void {
+    const { month, team } = this.#terms
+    for (const { calls: count, charged, team: payer } of calls) {
+      if (!day.startsWith(month)) this.#tally.rolledUpBefore += count
+      else if (team === undefined || payer === team) this.#tally.addRolledUp({ calls: count, credits: charged })
+    }
+  }
+
   report(): WasteReport {
     return this.#tally.report()
   }
@@ -139,6 +152,8 @@ function kindOf({ purchase }: PaidCall, before: LastPurchase | undefined, isFres
 /** Adds up the figures of a report. */
 class Tally {
   readonly #paid: Amount = { calls: 0, credits: 0 }
+  readonly #rolledUp: Amount = { calls: 0, credits: 0 }
+  rolledUpBefore = 0
   readonly #again: Amount = { calls: 0, credits: 0 }
   readonly #kinds = new Map<WasteKind, { all: Amount; teams: Map<string, Amount>; results: Map<string, Amount> }>()
   readonly #large: Amount = { calls: 0, credits: 0 }
@@ -159,6 +174,13 @@ class Tally {
     this.#needlessBytes += Math.round(bytes * (1 - scale * scale))
   }
 
+  addRolledUp({ calls, credits }: Amount): void {
+    for (const sum of [this.#paid, this.#rolledUp]) {
+      sum.calls += calls
+      sum.credits += credits
+    }
+  }
+
   wasted(kind: WasteKind, call: PaidCall): void {
     const sums = this.#kinds.get(kind) ?? { all: { calls: 0, credits: 0 }, teams: new Map(), results: new Map() }
     this.#kinds.set(kind, sums)
@@ -172,16 +194,20 @@ class Tally {
   }
 
   report(): WasteReport {
-    const withoutSize = this.#paid.calls - this.#large.calls - this.#small.calls
-    const withoutPixels = this.#paid.calls - this.#withPixels
+    const entries = this.#paid.calls - this.#rolledUp.calls
+    const withoutSize = entries - this.#large.calls - this.#small.calls
+    const withoutPixels = entries - this.#withPixels
     const isKnown = (kind: WasteKind) => {
-      if (kind === 'oversized') return withoutSize < this.#paid.calls
-      return kind !== 'samePixels' || withoutPixels < this.#paid.calls
+      if (kind === 'oversized') return withoutSize < entries
+      if (kind === 'samePixels') return withoutPixels < entries
+      return entries > 0 || this.#paid.calls === 0
     }
     const known = WASTE_KINDS.filter(isKnown).map(kind => [kind, this.#wasteOf(kind)])
     const meanCost = meanCosts(this.#large, this.#small)
     return {
       paid: this.#paid,
+      rolledUp: this.#rolledUp,
+      rolledUpBefore: this.rolledUpBefore,
       kinds: Object.fromEntries(known) as WasteReport['kinds'],
       freshAgain: this.#again,
       withoutSize,

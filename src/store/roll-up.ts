@@ -5,7 +5,7 @@ import { type RolledUpCalls, StoreError } from '../contracts/store.js'
 export type Mark = Pick<RolledUpCalls, 'calls' | 'charged' | 'digest'>
 
 /** Entries that one atomic step removes at most, so that it takes a few milliseconds. */
-export const ROLL_UP_BATCH = 200
+export const ROLL_UP_BATCH = 100
 
 export const NO_MARK: Mark = { calls: 0, charged: 0, digest: '0'.repeat(40) }
 

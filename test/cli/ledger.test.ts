@@ -113,3 +113,26 @@ t.test('export prints every call of the ledger, or of a month, as JSON with exac
   for (const args of [['export', '--month', '2026'], ['verify', '--month', '2026-10'], ['burn'], []])
     await t.rejects(ran(command, ...args), /month|verify, accept or export/)
 })
+
+t.test('export names the calls that were rolled up', async t => {
+  const { store, ran } = await world(t)
+  for (const id of ['a', 'b']) await store.ledger.settle(call(id), charged(1_700_001))
+  await store.ledger.reserve(call('open'), {})
+  for await (const _step of store.ledger.rollUp(call('a').day));
+  const { out } = await ran(command, 'export')
+  t.match(
+    out.map(line => JSON.parse(line)),
+    [
+      { callId: 'open', state: 'reserved' },
+      {
+        state: 'rolled up',
+        day: '2026-11-30',
+        team: 'vision',
+        calls: 2,
+        costCredits: '0.003400002',
+        digest: /^[0-9a-f]{40}$/,
+      },
+    ],
+  )
+  t.match(await ran(command, 'verify'), { code: 0, out: [/2 calls for 0\.003400002 credits/, /^ok/] })
+})

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { dispatch } from '../../src/cli/dispatch.js'
 import * as waste from '../../src/cli/waste.js'
-import type { LedgerEntry, Store } from '../../src/contracts/store.js'
+import type { LedgerEntry, RolledUpCalls, Store } from '../../src/contracts/store.js'
 import { anEntry } from '../credits/ledger-world.js'
 import { pagesOf } from '../support/entries-of.js'
 import { recorder } from './recorder.js'
@@ -13,7 +13,12 @@ function entry(day: string, hour: number, changes: Partial<LedgerEntry> = {}): L
   return anEntry(`${day} ${hour}`, { at, day, month: day.slice(0, 7), state: 'charged', settled, ...changes })
 }
 
-async function ran(args: string[], entries: LedgerEntry[], env: NodeJS.ProcessEnv = {}) {
+async function ran(
+  args: string[],
+  entries: LedgerEntry[],
+  env: NodeJS.ProcessEnv = {},
+  marks: Record<string, RolledUpCalls[]> = {},
+) {
   const io = recorder(env)
   const seen = { days: [] as string[], closed: 0 }
   const ledger = {
@@ -21,6 +26,7 @@ async function ran(args: string[], entries: LedgerEntry[], env: NodeJS.ProcessEn
       seen.days.push(day)
       return pagesOf(entries.filter(each => each.day === day))
     },
+    rolledUp: async (day: string) => marks[day] ?? [],
   }
   const openStore = async () => ({ ledger, close: async () => void seen.closed++ }) as unknown as Store
   const now = () => Date.parse('2026-11-30T23:30:00Z')
@@ -61,6 +67,27 @@ t.test('--json prints JSON with decimal strings', async t => {
 t.test('the time to live comes from the settings', async t => {
   const bought = [entry('2026-11-01', 0), entry('2026-11-01', 1)]
   t.match((await ran([], bought, { CACHE_TTL_SECONDS: '3600' })).out, /expired and bought again +1 /)
+})
+
+t.test('calls that were rolled up are in the sum, and the report says what it cannot know', async t => {
+  const mark = (team: string, calls: number) => ({
+    team,
+    calls,
+    charged: calls * 1_000_000,
+    digest: '',
+    isIntact: true,
+  })
+  const marks = { '2026-10-31': [mark('vision', 4)], '2026-11-02': [mark('vision', 2), mark('other', 1)] }
+  const bought = [entry('2026-11-01', 0), entry('2026-11-01', 1)]
+  const { out } = await ran([], bought, {}, marks)
+  t.match(out, 'Paid in 2026-11: 5 calls, 0.0064 credits.')
+  t.match(out, /evicted and bought again +1 /)
+  t.match(out, '3 calls, 0.003 credits, were rolled up (LEDGER_RETENTION_DAYS). Only their sum is known')
+  t.match(out, '4 calls before the month were rolled up, so what was bought again is not complete.')
+  t.match(out, '2 calls have no image size.')
+  const json = JSON.parse((await ran(['--json', '--team', 'vision'], [], {}, marks)).out)
+  t.match(json, { paid: { calls: 2, credits: '0.002' }, rolledUp: { calls: 2, credits: '0.002' }, rolledUpBefore: 4 })
+  t.same(json.waste, {}, 'no kind is known without entries')
 })
 
 t.test('a month without calls and wrong options have a message', async t => {

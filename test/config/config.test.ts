@@ -184,6 +184,8 @@ const ACCEPTED: [
   ['PRICE_ESTIMATE_CREDITS', '1.7e-3', s => s.credits.priceEstimate, 1_700_000],
   ['RESERVE_CREDITS', '2.5', s => s.credits.reserve, 2_500_000_000],
   ['RESERVE_CREDITS', '0', s => s.credits.reserve, 0],
+  ['LEDGER_RETENTION_DAYS', '0', s => s.credits.retentionDays, 0],
+  ['LEDGER_RETENTION_DAYS', '93', s => s.credits.retentionDays, 93],
   ['CHARGEBACK', 'split', s => s.credits.chargeback, 'split'],
   ['PIXEL_DIGEST', 'true', s => s.images.pixelDigest, true],
   [
@@ -247,6 +249,8 @@ const REFUSED: [name: string, ...texts: string[]][] = [
   ['BUDGET_TIMEZONE', 'Mars/Olympus', '+01:00', '1'],
   ['BUDGET_FAIL', 'ajar'],
   ['RESERVE_CREDITS', '-1', 'some', '1000001'],
+  ['LEDGER_RETENTION_DAYS', '92'],
+  ['LEDGER_RETENTION_DAYS', '-1'],
   ['CHARGEBACK', 'unknown'],
   ['ALERT_WEBHOOK_URL', 'hooks', 'ftp://hooks.example.com'],
   ['ALERT_WEBHOOK_SECRET', 'secret', 'whsec_', 'whsec_c2hvcnQ=', 'whsec_not*base64*not*base64*not*base64*not'],

@@ -173,3 +173,13 @@ t.test('a spool that cannot be read does not delay steps in memory', async t => 
   t.ok(world.entries.has('a'))
   t.equal(unsaved.size, 0)
 })
+
+t.test('a step that the store will never take is dropped at once, and reported', async t => {
+  const { unsaved, world } = spooler(t)
+  for (const step of [charge('old', 5), charge('b', 6)]) await unsaved.add(step)
+  world.refuse = (_kind, callId) => (callId === 'old' ? new StoreError('rolled up', { isFinal: true }) : undefined)
+  await unsaved.flush()
+  t.same(world.events, ['failed ledger: write again', 'lost settle old'])
+  t.same([...world.entries.keys()], ['b'])
+  t.equal(unsaved.size, 0)
+})

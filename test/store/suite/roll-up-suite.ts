@@ -1,5 +1,8 @@
 import { deepEqual } from 'node:assert/strict'
+import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import type { Test } from 'tap'
 import type { CallEntry, LedgerBooks, LedgerStore, SettledCall } from '../../../src/contracts/store.js'
@@ -9,6 +12,7 @@ import { call, charged, DAY, type Harness, MONTH, type StoredMark, unknown } fro
 
 type Ledger = LedgerStore & LedgerBooks
 
+const KILLED_PROGRAM = fileURLToPath(new URL('./roll-up-until-killed.js', import.meta.url))
 const NEXT_DAY = { day: '2026-12-01', month: '2026-12' }
 const REFUSED = { name: 'StoreError', isFinal: true, mayHaveHappened: false }
 
@@ -163,6 +167,29 @@ export async function testRollUp(t: Test, harness: Harness): Promise<void> {
     t.equal(await rollUp(store.ledger, DAY, { limit: 50 }), 700 - removed)
     t.match(await store.ledger.rolledUp(DAY), [{ calls: 700, charged: (699 * 700) / 2 }])
     t.same(await mismatches(store.ledger), [])
+  })
+
+  t.test('kill -9 between or during steps leaves books that verify, and the next process goes on', async t => {
+    const shared = await harness.share(t)
+    const { ledger } = await shared.open()
+    await Promise.all(Array.from({ length: 1_000 }, (_, index) => ledger.settle(call(`c${index}`), charged(index))))
+    const before = await figures(ledger)
+    const { technology, target, keyPrefix } = shared
+    for (const steps of [1, 7, 20]) {
+      const child = fork(KILLED_PROGRAM, [technology, target, keyPrefix], { execArgv: [] })
+      let seen = 0
+      child.on('message', () => ++seen === steps && child.kill('SIGKILL'))
+      const [, signal] = await once(child, 'exit')
+      t.equal(signal, 'SIGKILL')
+      t.same(await mismatches(ledger), [])
+      t.same(await figures(ledger), before)
+    }
+    const [half] = await ledger.rolledUp(DAY)
+    t.ok(half && half.calls > 0 && half.calls < 1_000, `${half?.calls} calls removed`)
+    t.equal(await rollUp(ledger, DAY), 1_000 - (half?.calls ?? 0))
+    const all = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`c${index}`, index]))
+    t.match(await ledger.rolledUp(DAY), [{ calls: 1_000, charged: 499_500, digest: digestOf(all), isIntact: true }])
+    t.same(await figures(ledger), before)
   })
 
   t.test('with roll-ups at any moment, stopped anywhere, a ledger has the sums of one without', async t => {
