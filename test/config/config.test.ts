@@ -101,6 +101,7 @@ t.test('an empty environment gives the documented defaults and the sandbox', asy
       timeZone: 'UTC',
       budgetFail: 'closed',
       reserve: 0,
+      retentionDays: 400,
       chargeback: 'first-payer',
     },
     alerts: { webhookUrl: undefined, webhookSecret: undefined },
