@@ -18,8 +18,8 @@ export interface ScheduleLinkOptions {
   heartbeatMs: number
   /** The entries of this process, with `isRunning` on those that have a slot. */
   entries(): NewScheduleEntry[]
-  /** Called after every step. `isPending`: the entry was added after the step was sent. */
-  onView(view: ScheduleView, isPending: (id: number) => boolean): void
+  /** Called after every step. */
+  onView(view: ScheduleView): void
   onStoreFailed(error: unknown): void
   /** Monotonic, milliseconds. */
   now: Clock
@@ -59,6 +59,11 @@ export class ScheduleLink {
     // An entry that was never sent need not leave.
     if (!this.#enter.delete(id)) this.#leave.set(id, usedMs)
     this.#run()
+  }
+
+  /** Tells whether an entry was added after the latest step was sent. */
+  isPending(id: number): boolean {
+    return this.#enter.has(id)
   }
 
   throttled(waitMs: number | undefined): void {
@@ -157,15 +162,14 @@ export class ScheduleLink {
 
   #apply(view: ScheduleView): void {
     const { entries, onView, shared, process, heartbeatMs, now } = this.#options
-    const isPending = (id: number) => this.#enter.has(id)
-    onView(view, isPending)
+    onView(view)
     const own = new Set<number>()
     let isWaiting = false
     for (const { id, isRunning } of entries()) {
       own.add(id)
       isWaiting ||= !isRunning
       const state = view.own.get(id)
-      if (!isPending(id) && (state === undefined || (isRunning && state === 'waiting'))) this.#lost.add(id)
+      if (!this.isPending(id) && (state === undefined || (isRunning && state === 'waiting'))) this.#lost.add(id)
     }
     // Entries of a step whose answer was lost, and those that ended during an outage.
     for (const id of view.own.keys())

@@ -86,7 +86,7 @@ export class Schedule implements Slots {
       heartbeatMs,
       now,
       entries: () => [...this.#tickets.values()].map(entryOf),
-      onView: (view, isPending) => this.#apply(view, isPending),
+      onView: view => this.#apply(view),
       onStoreFailed: error => observer?.storeFailed(error, 'schedule: step'),
     })
   }
@@ -193,9 +193,9 @@ export class Schedule implements Slots {
     }
   }
 
-  #apply(view: ScheduleView, isPending: (id: number) => boolean): void {
+  #apply(view: ScheduleView): void {
     for (const [id, ticket] of this.#tickets) {
-      if (!ticket.grant || isPending(id)) continue
+      if (!ticket.grant || this.#link.isPending(id)) continue
       const state = view.own.get(id)
       if (state === 'running') ticket.grant()
       else if (state === 'dropped') this.#refuse(id, ticket, queueFull(view.waiting))
