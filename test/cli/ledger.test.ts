@@ -54,6 +54,18 @@ t.test('a closed month that was altered, and an audit log that was, exit with 1'
   t.match(await ran(command, 'verify'), { code: 1, out: [/^epoch/, /^audit entry 2 does not follow entry 1/] })
 })
 
+t.test('a closed month stays as it was when its calls are rolled up', async t => {
+  const { store, ran } = await world(t)
+  for (const id of ['a', 'b']) await store.ledger.settle(call(id), charged(1_700_000))
+  await ran(usage, 'close', '--month', '2026-11')
+  const closed = await ran(usage, '--month', '2026-11', '--json')
+  const seal = await store.records.get('closing:2026-11')
+  for await (const _step of store.ledger.rollUp(call('a').day));
+  t.same(await ran(usage, '--month', '2026-11', '--json'), closed)
+  t.same(await store.records.get('closing:2026-11'), seal)
+  t.match(await ran(command, 'verify'), { code: 0 })
+})
+
 t.test('sums that keep changing are a note, and an eviction policy is a problem', async t => {
   const { store } = await world(t)
   await store.ledger.reserve(call('a'), {})

@@ -66,7 +66,7 @@ export class Retention {
   }
 
   async #run(): Promise<void> {
-    if (this.#options.retentionDays === 0 || !(await this.#claim())) return
+    if (this.#options.retentionDays === 0 || this.#isStopped() || !(await this.#claim())) return
     for (const day of await this.#dueDays()) {
       if (this.#isStopped()) return
       await this.#rollUp(day)

@@ -19,10 +19,12 @@ export interface WholenessOptions extends VerifierOptions, WitnessPlace {
   observer: WholenessObserver
   /** Interval of the checks, milliseconds. Default: 5 s. */
   everyMs?: number
-  /** `LEDGER_RETENTION_DAYS`. Default: 0, so that every entry is kept. */
-  retentionDays?: number
-  /** `BUDGET_TIMEZONE`. Default: UTC. */
-  timeZone?: string
+  /** `LEDGER_RETENTION_DAYS`; 0 keeps every entry. */
+  retentionDays: number
+  /** `BUDGET_TIMEZONE`. */
+  timeZone: string
+  /** Interval of the roll-up, milliseconds. Default: 1 h. */
+  rollUpEveryMs?: number
 }
 
 const EVERY_MS = 5_000
@@ -57,9 +59,8 @@ export class Wholeness {
   constructor(options: WholenessOptions) {
     this.#options = options
     this.#verifier = new Verifier(options)
-    const { retentionDays = 0, timeZone = 'UTC' } = options
-    const calendar = createBudgetCalendar(timeZone)
-    this.#retention = new Retention({ ...options, retentionDays, calendar, isWhole: () => this.state === 'ok' })
+    const calendar = createBudgetCalendar(options.timeZone)
+    this.#retention = new Retention({ ...options, calendar, isWhole: () => this.state === 'ok' })
     this.#file = witnessFile(options)
     if (this.#file.isOfAnotherStore()) options.observer.witnessIgnored()
     this.#witness = this.#file.read()

@@ -5,6 +5,7 @@ import type { LedgerLoss, LedgerStore, LedgerTotals } from '../../../src/contrac
 import { openWholeness } from '../../../src/credits/wholeness/wholeness.js'
 import { witnessFile } from '../../../src/credits/wholeness/witness-file.js'
 import { call, charged, NO_TOTALS } from '../../store/suite/samples.js'
+import { eventually } from '../../support/eventually.js'
 import { realStores } from '../../support/programs/real-stores.js'
 
 const LIMITS = { daily: 1_000 }
@@ -14,10 +15,11 @@ async function replica(
   t: Test,
   store: Parameters<typeof openWholeness>[0]['store'],
   dir = t.testdir({ first: {}, second: {} }),
-  storeId = 'store',
+  { storeId = 'store', retentionDays = 0 } = {},
 ) {
   const reported: [state: string, reason: LedgerLoss['reason'] | undefined][] = []
   const failures: string[] = []
+  const rolledUp: string[] = []
   let ignored = 0
   const wholeness = await openWholeness({
     store,
@@ -26,17 +28,20 @@ async function replica(
     now: Date.now,
     everyMs: 2 ** 30,
     verifyEveryMs: 2 ** 30,
+    rollUpEveryMs: 5,
+    retentionDays,
+    timeZone: 'UTC',
     observer: {
       ledgerStateChanged: (state, loss) => reported.push([state, loss?.reason]),
       witnessIgnored: () => ignored++,
-      dayRolledUp: day => t.fail(day),
+      dayRolledUp: day => rolledUp.push(day),
       dayNotRolledUp: day => t.fail(day),
       ledgerMismatchFound: mismatch => t.fail(JSON.stringify(mismatch)),
       storeFailed: (_error, operation) => failures.push(operation),
     },
   })
   t.teardown(() => wholeness.close())
-  return { wholeness, ledger: wholeness.ledger, reported, failures, dir, ignored }
+  return { wholeness, ledger: wholeness.ledger, reported, failures, rolledUp, dir, ignored }
 }
 
 for (const [name, open] of Object.entries(await realStores(t))) {
@@ -81,6 +86,21 @@ for (const [name, open] of Object.entries(await realStores(t))) {
     },
   )
 }
+
+t.test('old days are rolled up while the ledger is whole', async t => {
+  const store = await (await realStores(t)).embedded?.(t)
+  if (!store) throw new Error('no embedded store')
+  const old = (id: string) => call(id, { day: '2025-01-31', month: '2025-01' })
+  for (const each of [old('a'), old('b'), call('new')]) await store.ledger.settle(each, charged(5))
+  const keeping = await replica(t, store)
+  const [first, second] = ['first', 'second'].map(name => join(t.testdirName, name)) as [string, string]
+  const doubtful = await replica(t, { ...store, mayEvict: () => true }, first, { retentionDays: 93 })
+  const working = await replica(t, store, second, { retentionDays: 93 })
+  await eventually('the day was never rolled up', () => working.rolledUp.length > 0)
+  t.same([keeping.rolledUp, doubtful.rolledUp, working.rolledUp], [[], [], ['2025-01-31']])
+  t.match(await store.ledger.rolledUp('2025-01-31'), [{ calls: 2, charged: 10 }])
+  t.same(working.failures, [])
+})
 
 t.test('settlements after a rollback do not replace what was seen, and idle checks name the windows', async t => {
   const sent: unknown[] = []
