@@ -17,8 +17,13 @@ export function statementOf(
   data: { usage: readonly UsageDay[]; policy: Chargeback; account?: AccountMonth | undefined },
 ): Statement {
   const { usage, policy, account } = data
-  const ids = [...new Set(usage.map(({ team }) => team))].sort()
-  const teams = ids.map(team => teamStatement(team, usage, policy))
+  const byTeam = new Map<string, UsageDay[]>()
+  for (const row of usage) {
+    const own = byTeam.get(row.team)
+    if (own) own.push(row)
+    else byTeam.set(row.team, [row])
+  }
+  const teams = [...byTeam.keys()].sort().map(team => teamStatement(team, byTeam.get(team) ?? [], policy))
   const totals = sum(teams.map(team => team.totals))
   return { month, policy, teams, totals, ...(account && { account: compare(account, totals) }) }
 }
@@ -63,7 +68,6 @@ const MONEY = ['charged', 'unknown', 'reserved', 'shared', 'billed'] as const
 
 function teamStatement(team: string, usage: readonly UsageDay[], policy: Chargeback): TeamStatement {
   const days = usage
-    .filter(day => day.team === team)
     .map(({ team: _same, ...day }) => ({ ...day, billed: billed(day, policy) }))
     .sort((a, b) => (a.day < b.day ? -1 : 1))
   return { team, totals: sum(days), days }
