@@ -97,7 +97,7 @@ async function linesOf(
   statement: Statement,
   { csv, json }: { csv: boolean; json: boolean },
   statements: MonthStatements,
-): Promise<string[]> {
+): Promise<Iterable<string>> {
   if (csv) return asCsv(statement)
   return json ? [asJson(statement, await statements.history(statement.month))] : asTable(statement)
 }

@@ -39,8 +39,9 @@ export function dayRows({ teams }: Statement): { day: string; team: string; figu
  * totals, so that sums over the lines are right. Amounts booked after the closing have one line per
  * team, with `since closed` in place of the day.
  */
-export function asCsv(statement: Statement): string[] {
-  const days = dayRows(statement).map(({ day, team, figures }) => [day, team, ...cellsOf(figures)])
-  const late = (statement.sinceClosed ?? []).map(({ team, figures }) => ['since closed', team, ...cellsOf(figures)])
-  return [['day', 'team', ...HEADINGS], ...days, ...late].map(cells => cells.join(','))
+export function* asCsv(statement: Statement): Generator<string> {
+  yield ['day', 'team', ...HEADINGS].join(',')
+  for (const { day, team, figures } of dayRows(statement)) yield [day, team, ...cellsOf(figures)].join(',')
+  for (const { team, figures } of statement.sinceClosed ?? [])
+    yield ['since closed', team, ...cellsOf(figures)].join(',')
 }

@@ -1,4 +1,6 @@
+import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { nextSlice } from '../../contracts/event-loop.js'
 import type { ClosingStep, Statement } from '../../contracts/statements.js'
 import { toOperatorStatement } from '../segment/statement-json.js'
 import { matching, month, parseQuery, teamId } from '../server/fields.js'
@@ -23,13 +25,14 @@ export interface StatementsParts {
   /** Returns what the audit log keeps of a closed month. Never rejects. */
   seal(month: string): Promise<{ sha256?: string }>
   /** Formats a statement as lines of CSV. */
-  csv(statement: Statement): string[]
+  csv(statement: Statement): Iterable<string>
 }
 
 interface MonthParams {
   Params: { month: string }
 }
 
+const SLICE_CHARACTERS = 64 * 1024
 const QUERY = { month, team: teamId, format: matching('json or csv, once', /^(json|csv)$/) }
 
 /**
@@ -45,7 +48,8 @@ export async function addStatementsRoutes(
     const { month = parts.currentMonth(), team, format } = parseQuery(request.query, QUERY)
     const statement = await orUnreadable(parts.statement(month, team))
     if ((format ?? preferredFormat(request)) === 'json') return toJson(statement, parts)
-    return reply.type('text/csv; charset=utf-8').send(`${parts.csv(statement).join('\n')}\n`)
+    const body = Readable.from(slicesOf(parts.csv(statement)), { objectMode: false })
+    return reply.type('text/csv; charset=utf-8').send(body)
   })
   // A separate scope, whose parser drops any body.
   await admin.register(async closing => {
@@ -64,6 +68,19 @@ export async function addStatementsRoutes(
       return toJson(reopened, parts)
     })
   })
+}
+
+/** Joins lines to slices, one in an iteration of the event loop, as fast as the client reads them. */
+async function* slicesOf(lines: Iterable<string>): AsyncGenerator<string> {
+  let slice = ''
+  for (const line of lines) {
+    slice += `${line}\n`
+    if (slice.length < SLICE_CHARACTERS) continue
+    yield slice
+    slice = ''
+    await nextSlice()
+  }
+  yield slice
 }
 
 function orUnreadable<T>(operation: Promise<T>): Promise<T> {
