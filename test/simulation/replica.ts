@@ -63,8 +63,9 @@ export async function bootReplica(host: Host, machine: Machine, { store, random,
   }
   const closers: Closers = []
   const built = await buildGateway(options, closers)
-  // Its file does not change, and it is read once a second.
+  // Neither changes here: the teams file is read once a second, the log of purges every two seconds.
   built.teams.stop()
+  built.purges.close()
   const parts = { ...built, requestHistory: openRequestHistory(options, built, closers) }
   const { pipeline } = appPartsOf(parts).segmentation.modes.live
   parts.accounts.startRecovery(createResume(parts))

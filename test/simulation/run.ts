@@ -27,6 +27,8 @@ const { values } = parseArgs({
   },
 })
 const [from, seeds, jobs] = [values.from, values.seeds, values.jobs].map(Number) as [number, number, number]
+// Many errors are expected, and their stacks would take a tenth of the time.
+if (values.seed === undefined) Error.stackTraceLimit = 0
 const startedAt = process.hrtime.bigint()
 if (values.seed !== undefined) await replay(Number(values.seed))
 else if (process.send) process.send(await runRange(from, seeds), () => process.exit())

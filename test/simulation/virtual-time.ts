@@ -159,9 +159,12 @@ class Timer {
       this.work()
     })
   }
-  ref = () => this
-  unref = () => this
-  hasRef = () => true
+  ref(): this {
+    return this
+  }
+  unref(): this {
+    return this
+  }
   refresh(): this {
     clear(this)
     this.start(machine)

@@ -13,7 +13,7 @@ import { SharedStore, type StoreState } from './store.js'
 import { beginTime, type Machine, runUntil, schedule, trueTime, virtualFiles, WORLD } from './virtual-time.js'
 
 const SNAPSHOT_MS = 1_000
-const CALM_MS = 30_000
+const CALM_MS = 15_000
 /** Longest time until everything that can be learned about the calls is known. */
 const SETTLE_MS = 45 * 60_000
 
@@ -306,7 +306,7 @@ class World {
     const { ledger, records } = this.#store.parts
     const end = trueTime() + SETTLE_MS
     while (trueTime() < end) {
-      await this.#pass(30_000)
+      await this.#pass(10_000)
       const totals = await ledger.totals()
       const { record } = await readAccount(records)
       const isKnown = totals.reservedCalls === 0 && totals.estimatedCalls === 0
