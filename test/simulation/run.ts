@@ -3,10 +3,11 @@ import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { check } from './check.js'
+import { check, checkClean } from './check.js'
 import type { History } from './history.js'
 import { planOf } from './plan.js'
 import { START } from './virtual-time.js'
+import { simulateDays } from './week.js'
 import { simulate } from './world.js'
 
 /** What a range of seeds came to. */
@@ -24,13 +25,15 @@ const { values } = parseArgs({
     from: { type: 'string', default: '1' },
     seeds: { type: 'string', default: '1000' },
     jobs: { type: 'string', default: '1' },
+    days: { type: 'string' },
   },
 })
 const [from, seeds, jobs] = [values.from, values.seeds, values.jobs].map(Number) as [number, number, number]
 // Many errors are expected, and their stacks would take a tenth of the time.
 if (values.seed === undefined) Error.stackTraceLimit = 0
 const startedAt = process.hrtime.bigint()
-if (values.seed !== undefined) await replay(Number(values.seed))
+if (values.days !== undefined) await runDays(from, Number(values.days))
+else if (values.seed !== undefined) await replay(Number(values.seed))
 else if (process.send) process.send(await runRange(from, seeds), () => process.exit())
 else await runAll()
 
@@ -39,6 +42,17 @@ async function replay(seed: number): Promise<void> {
   const history = await simulate(planOf(seed))
   print(history)
   process.exit(report(seed, history) > 0 ? 1 : 0)
+}
+
+/** Runs days without faults, in which nothing may be reported. */
+async function runDays(seed: number, days: number): Promise<void> {
+  const { history, alerts } = await simulateDays(seed, days)
+  const found = [...check(history), ...checkClean(history, alerts)]
+  for (const { rule, message } of found) console.log(`seed ${seed}: ${rule}: ${message}`)
+  console.log(
+    `${days} days, ${history.requests.length} requests, ${history.calls.length} calls, ${found.length} violations`,
+  )
+  process.exit(found.length > 0 ? 1 : 0)
 }
 
 async function runAll(): Promise<void> {

@@ -23,8 +23,14 @@ interface Seat {
   replica?: Replica | undefined
 }
 
+/** Looks at the replicas that run, regularly. */
+export interface Watcher {
+  everyMs: number
+  watch(replicas: Replica[]): Promise<void>
+}
+
 /** Runs one seed from its start to the idle end. */
-export async function simulate(plan: Plan): Promise<History> {
+export async function simulate(plan: Plan, watcher?: Watcher): Promise<History> {
   beginTime(plan.seed)
   virtualFiles.set(TEAMS_FILE, teamsFileOf(plan))
   const world = new World(plan)
@@ -33,6 +39,7 @@ export async function simulate(plan: Plan): Promise<History> {
   process.on('unhandledRejection', collect)
   process.on('uncaughtException', collect)
   try {
+    if (watcher) world.watch(watcher)
     return await world.run()
   } finally {
     process.off('unhandledRejection', collect)
@@ -91,6 +98,16 @@ class World {
     const cached = await this.#cachedInputs()
     for (const seat of this.#seats) await this.#stop(seat)
     return this.#history(cached)
+  }
+
+  watch(watcher: Watcher): void {
+    schedule(WORLD, watcher.everyMs, () => {
+      const replicas = this.#seats.flatMap(({ replica }) => replica ?? [])
+      const [first] = replicas
+      // Its reads belong to the machine of a replica.
+      if (first) schedule(first.machine, 0, () => void watcher.watch(replicas))
+      this.watch(watcher)
+    })
   }
 
   #pass(ms: number): Promise<void> {

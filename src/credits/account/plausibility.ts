@@ -75,9 +75,11 @@ export class BalancePlausibility {
   async weigh(reported: ReportedBalance): Promise<BalanceVerdict> {
     if (reported.source === 'endpoint') this.#free = reported.free ?? 0
     else if (this.#headerOmitsFree && this.#free !== 0) return 'ignored'
+    const { reconciler } = this.#options
+    // Another replica may have had it confirmed. Then a balance that agrees with the old record refutes nothing.
+    if (this.#held) await reconciler.refresh()
     if (this.#isExplained(reported)) return this.#accept(reported)
     // Another replica may have confirmed the difference already.
-    const { reconciler } = this.#options
     await reconciler.refresh()
     const { record } = reconciler
     if (record && isBeforeMovement(reported, record)) return 'ignored'
@@ -98,8 +100,7 @@ export class BalancePlausibility {
     // One that fits only because so much was in flight decides nothing.
     if (Math.abs(before.unexplained) <= slack) return 'plausible'
     this.#held = undefined
-    // The balance held back may be explained by now: another replica had it confirmed.
-    if (!this.#isExplained(before.reported, slack)) this.#refute(before)
+    this.#refute(before, slack)
     return 'plausible'
   }
 
@@ -109,7 +110,7 @@ export class BalancePlausibility {
     const before = this.#held
     this.#held = undefined
     if (before && this.#confirms(before, held, slack)) return 'plausible'
-    if (before) this.#refute(before)
+    if (before) this.#refute(before, slack)
     this.#held = held
     return 'held'
   }
@@ -122,7 +123,9 @@ export class BalancePlausibility {
     return Math.sign(one) === Math.sign(other) && Math.abs(one - other) <= most
   }
 
-  #refute({ reported, expected }: Held): void {
+  /** Reports a balance that was held back, unless it is explained by now: another replica had it confirmed. */
+  #refute({ reported, expected }: Held, slack: Nanocredits): void {
+    if (this.#isExplained(reported, slack)) return
     this.#options.onRefuted({ figure: 'balance', claimed: reported.remaining, expected })
   }
 

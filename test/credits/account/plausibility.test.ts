@@ -114,6 +114,15 @@ t.test('a difference that another replica has had confirmed is no news', async t
   t.same(refuted, [], 'the first balance was right')
 })
 
+t.test('a top-up that another replica has had confirmed is not refuted by equal spending of others', async t => {
+  const { weigh, refuted, shared } = weigher()
+  t.equal(await weigh({ remaining: 14 * CREDIT }), 'held')
+  shared.anchor = { ...shared.anchor, remaining: 14 * CREDIT }
+  t.equal(await weigh({}), 'held', 'others have spent as much')
+  t.equal(await weigh({}), 'plausible')
+  t.same(refuted, [])
+})
+
 t.test('a header that leaves out free credits is recognised, and ignored while there are some', async t => {
   const { weigh, weights, refuted } = weigher(CREDIT)
   const free = 0.4 * CREDIT
