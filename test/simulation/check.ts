@@ -82,8 +82,10 @@ function books(history: History, { entryOf, callsOf, isLost }: Facts): string[] 
     const isExact = state === 'charged' && settled?.costSource !== 'estimate'
     // The balance shows what all calls have cost, also those that a lost ledger has forgotten.
     if (isLost && settled?.costSource === 'balance') continue
-    // A wrong cost is believed if others spent as much meanwhile: the balance has dropped by it.
-    if (callsOf(entry).some(({ isLie }) => isLie) && faults.some(({ kind }) => kind === 'foreign')) continue
+    // A wrong cost is believed if others spent as much just before: the balance has dropped by it, and
+    // no comparison has attributed that yet. The balance is requested once a minute.
+    const lies = callsOf(entry).filter(({ isLie }) => isLie)
+    if (lies.some(({ at }) => faults.some(({ kind, from }) => kind === 'foreign' && at - from < 60_000))) continue
     if (isExact && settled?.cost !== billed)
       found.push(`${callId} is charged ${settled?.cost} (${settled?.costSource}), and Segmind billed ${billed}`)
   }
@@ -123,10 +125,11 @@ function once({ calls, requests }: History, { entryOf, hadFault }: Facts): strin
       // A failed call answers nobody, so the next one may pay.
       if (!isRunning && !first.isDelivered) continue
       const kinds = [...OF_STORE, ...(isRunning ? [] : (['store-evicted'] as const))]
+      const from = Math.min(first.at, second.at)
       const isExplained =
-        hadFault(kinds, first.at, second.at) ??
-        hadFault(OF_PROCESS, first.at, second.at, first.process) ??
-        hadFault(OF_PROCESS, first.at, second.at, second.process)
+        hadFault(kinds, from, repeated.at) ??
+        hadFault(OF_PROCESS, from, repeated.at, first.process) ??
+        hadFault(OF_PROCESS, from, repeated.at, second.process)
       const kind = entryOf(repeated)?.purchase ?? 'first'
       if (!isExplained)
         found.push(`${second.id} (${kind}) repeats ${first.id} of input ${second.input} without a fault`)

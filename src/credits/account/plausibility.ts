@@ -182,6 +182,8 @@ export class CostCheck {
   async isPlausible(cost: Nanocredits): Promise<boolean> {
     const { reconciler, price } = this.#options
     if (cost < IMPLAUSIBLE_FACTOR * price.current()) return true
+    // Another replica may have recorded what others spent. The old record would take that for the cost.
+    await reconciler.refresh()
     const anchor = reconciler.record?.anchor
     const [balance, totals] = (anchor && (await withDeadline(this.#ask(), BALANCE_WAIT_MS, () => undefined))) ?? []
     return balance && totals && anchor ? explainsCost(cost, balance.remaining, { anchor, totals, price }) : false
@@ -207,7 +209,8 @@ function explainsCost(
 ): boolean {
   const slack = slackOf(anchor, totals, { overlap: 0, price })
   const dropped = anchor.remaining - (totals.spent - anchor.spent) - remaining
-  // Other calls in flight may be in the balance already, and may be as dear.
-  const most = cost + slack + totals.reservedCalls * Math.max(price.max, cost)
+  // The other calls in flight may be in the balance already, and may be as dear.
+  const others = Math.max(0, totals.reservedCalls - 1)
+  const most = cost + slack + others * Math.max(price.max, cost)
   return dropped >= Math.max(cost - slack - ROUNDING, cost / 2) && dropped <= most
 }

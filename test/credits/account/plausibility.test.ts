@@ -5,6 +5,7 @@ import type { LedgerTotals } from '../../../src/contracts/store.js'
 import {
   BalancePlausibility,
   type BalanceVerdict,
+  CostCheck,
   type ReportedBalance,
 } from '../../../src/credits/account/plausibility.js'
 import type { AccountRecord, Anchor } from '../../../src/credits/account/record.js'
@@ -51,7 +52,7 @@ function weigher(remaining = 10 * CREDIT) {
       ...reported,
     })
   }
-  return { weights, weigh, refuted, shared }
+  return { weights, weigh, refuted, shared, reconciler }
 }
 
 t.test('a balance that the booked calls explain is used', async t => {
@@ -177,6 +178,20 @@ t.test('an answer that fits only because calls were in flight does not refute an
   t.equal(await weigh({ ...drained, source: 'endpoint', free: 0, overlap: 1 }), 'plausible')
   t.equal(await weigh(drained), 'plausible', 'the next call confirms it')
   t.same(refuted, [])
+})
+
+t.test('a cost is not explained by what others spent, once another replica has recorded that', async t => {
+  const { reconciler, shared } = weigher()
+  const costs = new CostCheck({
+    reconciler,
+    price: { max: MAX_COST, current: () => 2_000_000 },
+    store: { totals: async () => totals({ reservedCalls: 1 }) },
+    requestBalance: async () => ({ remaining: 9 * CREDIT, free: 0 }),
+  })
+  t.equal(await costs.isPlausible(CREDIT), true, 'the balance has dropped by it')
+  t.equal(await costs.isPlausible(CREDIT / 1.9), false, 'the balance has dropped by more')
+  shared.anchor = { ...shared.anchor, remaining: 9 * CREDIT }
+  t.equal(await costs.isPlausible(CREDIT), false)
 })
 
 t.test('whatever one response claims, the balance stays, and the claim is reported once', async () => {
