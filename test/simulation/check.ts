@@ -9,8 +9,8 @@ export interface Violation {
 
 /** Time after the end of a fault until everything it delayed has happened: connections reopen, retries run. */
 const AFTERMATH_MS = 10_000
-/** Time in which replicas notice a lost ledger. */
-const NOTICE_MS = 12_000
+/** Time until a mark of the ledger that the store has reaches every replica that has it too. */
+const NOTICE_MS = 1_000
 /** Longest wait of a caller (`CLIENT_TIMEOUT_MS`), and what a purchase may need beyond it to answer. */
 const PATIENCE_MS = 12_000
 const MARGIN_MS = 500
@@ -220,14 +220,18 @@ function events({ account, faults, calls, logs, entries }: History, { isLost, ha
 /** A lost ledger is noticed, and closes budgets until it is accepted. */
 function ledger({ faults, calls, requests, plan, acceptedAt, logs }: History, _facts: Facts): string[] {
   const budgeted = new Set(plan.teams.filter(({ daily }) => daily !== undefined).map(({ id }) => id))
-  const teams = new Map(requests.map(({ id, team }) => [id, team]))
+  const byId = new Map(requests.map(request => [request.id, request]))
   const reported = logs.find(({ message }) => message.startsWith('ledger was lost'))
+  const isUnseen = faults.findLast(({ kind }) => LOSSES.includes(kind))?.isSeen === true && acceptedAt === undefined
+  if (isUnseen) return ['the ledger was lost, and no replica has noticed it']
   if (!reported) return []
   const closedFrom = reported.at + NOTICE_MS
-  return calls.flatMap(({ id, at, requestId }) => {
+  return calls.flatMap(({ id, requestId }) => {
+    const { at = 0, team = '' } = byId.get(requestId) ?? {}
+    // A request before that may have reserved, and wait for its slot.
     const isClosed = at > closedFrom && at < (acceptedAt ?? Number.POSITIVE_INFINITY)
     const wasLostAgain = faults.some(({ kind, from }) => LOSSES.includes(kind) && from > reported.at)
-    return isClosed && !wasLostAgain && budgeted.has(teams.get(requestId) ?? '')
+    return isClosed && !wasLostAgain && budgeted.has(team)
       ? [`${id} was made for a team with a budget while the ledger was lost`]
       : []
   })

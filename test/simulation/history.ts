@@ -59,6 +59,8 @@ export interface FaultRecord {
   to: number
   process?: string
   amount?: number
+  /** A replica had seen a step of the ledger that the store has lost. */
+  isSeen?: boolean
 }
 
 export interface LogLine {

@@ -91,6 +91,12 @@ export class SharedStore {
     if (!state) this.#since = trueTime()
   }
 
+  /** The number of steps in the ledger. */
+  get sequence(): number {
+    const [account] = this.#ledgerFile.tables.get('account')?.values.values() ?? []
+    return (account?.value as { sequence?: number } | undefined)?.sequence ?? 0
+  }
+
   /** Deletes what may be evicted at any time: results, images and explanations. */
   evict(): void {
     this.#blobFile.restore(undefined)

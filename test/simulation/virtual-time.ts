@@ -44,9 +44,19 @@ let machine = WORLD
 let random: Random = randomFrom(0)
 let ids: Random = randomFrom(0)
 const files = new Map<string, string>()
+/**
+ * Coarse intervals. A lease is still renewed more often than after the 6 s of silence that end it, and
+ * the balance is requested before it is stale.
+ */
+const COARSE = { short: 4, long: 12 }
+let stretch: typeof COARSE | undefined
 
-/** Starts a new simulation: drops every event and file, and seeds the random numbers. */
-export function beginTime(seed: number): void {
+/**
+ * Starts a new simulation: drops every event and file, and seeds the random numbers. With `isCoarse`,
+ * intervals are longer, so that days cost seconds.
+ */
+export function beginTime(seed: number, isCoarse = false): void {
+  stretch = isCoarse ? COARSE : undefined
   heap = []
   now = START
   order = 0
@@ -176,10 +186,13 @@ function clear(timer: unknown): void {
   if (timer instanceof Timer && timer.event) timer.event.run = undefined
 }
 
-const timer =
-  (isRepeated: boolean, least: number) =>
-  (work: Callback, ms?: number, ...values: unknown[]) =>
-    new Timer(() => work(...values), Math.max(least, ms ?? 0), isRepeated)
+const timeout = (work: Callback, ms?: number, ...values: unknown[]) =>
+  new Timer(() => work(...values), Math.max(1, ms ?? 0), false)
+
+const interval = (work: Callback, ms = 1, ...values: unknown[]) => {
+  const factor = stretch ? stretch[ms < 5_000 ? 'short' : 'long'] : 1
+  return new Timer(() => work(...values), ms * factor, true)
+}
 
 class VirtualDate extends RealDate {
   constructor(...values: ConstructorParameters<typeof Date> | []) {
@@ -240,8 +253,8 @@ function install(): void {
   const { readFileSync, writeFileSync, renameSync } = fs
   Object.assign(globalThis, {
     Date: VirtualDate,
-    setTimeout: timer(false, 1),
-    setInterval: timer(true, 1),
+    setTimeout: timeout,
+    setInterval: interval,
     setImmediate: (work: Callback, ...values: unknown[]) => new Timer(() => work(...values), 0, false),
     clearTimeout: clear,
     clearInterval: clear,

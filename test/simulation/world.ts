@@ -23,7 +23,7 @@ interface Seat {
   replica?: Replica | undefined
 }
 
-/** Looks at the replicas that run, regularly. */
+/** Looks at the replicas that run, regularly. For long runs, whose timers are coarse. */
 export interface Watcher {
   everyMs: number
   watch(replicas: Replica[]): Promise<void>
@@ -31,7 +31,7 @@ export interface Watcher {
 
 /** Runs one seed from its start to the idle end. */
 export async function simulate(plan: Plan, watcher?: Watcher): Promise<History> {
-  beginTime(plan.seed)
+  beginTime(plan.seed, watcher !== undefined)
   virtualFiles.set(TEAMS_FILE, teamsFileOf(plan))
   const world = new World(plan)
   const collect = (error: unknown) =>
@@ -205,7 +205,14 @@ class World {
     if (seat?.process) record.process = seat.process.name
     if ('amount' in fault) record.amount = fault.amount
     if (this.#apply(fault, seat, until)) this.#faults.push(record)
+    record.isSeen = this.#seenSteps() > this.#store.sequence
     if ('downMs' in fault) record.to = at + fault.downMs
+  }
+
+  /** The last step of the ledger that any replica has seen for certain, by the files that they keep. */
+  #seenSteps(): number {
+    const witnesses = this.#seats.map(({ host }) => virtualFiles.get(`/virtual/${host.name}/ledger-witness.json`))
+    return Math.max(...witnesses.map(text => (text ? (JSON.parse(text) as { sequence: number }).sequence : 0)))
   }
 
   /** Returns false where the fault changes nothing. */

@@ -2,7 +2,7 @@ import type { PriceChange } from '../../contracts/account.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 
 /** Number of recent costs the estimate is based on, and the number required before they count. */
-const REMEMBERED = 200
+export const REMEMBERED = 200
 const ENOUGH = 10
 /** Share of recent calls that cost no more than the estimate. */
 const QUANTILE = 0.95

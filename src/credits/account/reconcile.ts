@@ -245,6 +245,7 @@ function move(before: AccountRecord, { anchor, unexplained, event, at, spent, mo
   }
   const months = Object.entries({ ...before.months, [month]: next })
   return {
+    ...before,
     anchor,
     topUps: before.topUps + topUps,
     drift: before.drift + drift,

@@ -5,7 +5,7 @@ import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { LedgerStore, LedgerTotals, RecordStore } from '../../contracts/store.js'
 import type { CreditsObserver } from '../observer.js'
 import type { BudgetCalendar } from '../windows.js'
-import type { PriceEstimate } from './price.js'
+import { type PriceEstimate, REMEMBERED } from './price.js'
 import { type Observation, type Resolution, reconcile } from './reconcile.js'
 import { ACCOUNT_KEY, type AccountRecord, readAccount, withEvent } from './record.js'
 
@@ -91,11 +91,15 @@ export class Reconciler {
     const at = this.#options.now()
     await this.#replace(record => {
       const last = record.events.findLast(({ kind }) => kind === 'price')
-      const isSame = last !== undefined && Math.sign(last.amount) === Math.sign(to - from)
-      if (isSame && at - last.at < PRICE_AGAIN_MS) return undefined
+      const isSameWay = last !== undefined && Math.sign(last.amount) === Math.sign(to - from)
+      // The costs before the change are among the recent ones for as long: for days, if calls are few.
+      const isRemembered = record.anchor.calls - (record.pricedCalls ?? Number.NEGATIVE_INFINITY) < REMEMBERED
+      const isSame = isSameWay && isRemembered && Math.abs(to - from) < 2 * Math.abs(last.amount)
+      if (isSame || (isSameWay && at - last.at < PRICE_AGAIN_MS)) return undefined
       const { month } = this.#options.calendar.windows(at)
       const event = { id: randomUUID(), at, month, kind: 'price', amount: to - from } as const
-      return { record: { ...record, events: withEvent(record.events, event) }, event }
+      const events = withEvent(record.events, event)
+      return { record: { ...record, events, pricedCalls: record.anchor.calls }, event }
     })
   }
 

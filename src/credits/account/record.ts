@@ -22,6 +22,8 @@ export interface AccountRecord {
   anchor: Anchor
   /** When the balance last moved by more than was booked. Calls that began before do not show it. */
   movedAt?: number
+  /** Calls of the ledger at the last event of kind `price`. */
+  pricedCalls?: number
   /** Sums since the first balance. */
   topUps: Nanocredits
   drift: Nanocredits

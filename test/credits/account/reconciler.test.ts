@@ -165,6 +165,30 @@ t.test('a price change is recorded once for all replicas, and again when its dir
   t.same(reported[1], 'price -10')
 })
 
+t.test('a price change is recorded once, however many days its calls take', async t => {
+  const { store, reported, clock, start, observe } = open()
+  const reconciler = start()
+  let booked = 0
+  const buy = async (count: number) => {
+    for (const last = booked + count; booked < last; booked++) {
+      const { state: _reserved, ...call } = anEntry(`c${booked}`, { at: clock.now })
+      await store.settle(call, { outcome: 'charged', cost: 1, costSource: 'header', settledAt: clock.now })
+    }
+    clock.now += 2 * 1_440 * MINUTE
+    await observe(reconciler, 5_000 - booked)
+  }
+  await buy(1)
+  await reconciler.recordPriceChange(10, 20)
+  await buy(199)
+  await reconciler.recordPriceChange(10, 21)
+  t.same(reported, ['price 10'])
+  await reconciler.recordPriceChange(10, 31)
+  t.same(reported, ['price 10', 'price 21'], 'a second change')
+  await buy(200)
+  await reconciler.recordPriceChange(20, 30)
+  t.same(reported.at(-1), 'price 10', 'a change after which the calls before the last one are forgotten')
+})
+
 t.test('a cost that was not believed is charged exactly once when the balance shows it, and only then', async t => {
   for (const isTrue of [true, false]) {
     const { store, calls, reported, clock, start, observe } = open()
