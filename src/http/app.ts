@@ -30,7 +30,7 @@ import { addErrorHandler, sendProblem, toGatewayError } from './server/error-han
 import { addExpectContinue } from './server/expect-continue.js'
 import { addHealthRoutes, type Health } from './server/health.js'
 import { OpenRequests } from './server/open-requests.js'
-import { createRateLimits, type RateLimits } from './server/rate-limits.js'
+import { addRateLimits, type RateLimits } from './server/rate-limits.js'
 import { beginFacts, decorateFacts, type RequestObserver } from './server/request-facts.js'
 import { checkHost, toOriginForm } from './server/request-host.js'
 import { requestIdOf } from './server/request-ids.js'
@@ -80,7 +80,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   addOutputsRoute(app, parts.outputs)
   addDocsRoutes(app, parts.site)
   addPagesRoutes(app, parts.site)
-  const rateLimits = createRateLimits(parts.rates)
+  const rateLimits = await addRateLimits(app, parts.rates)
   const authentication = { keys: parts.keys, countFailure: rateLimits.countFailure, now: parts.now }
   await app.register(team => addTeamRoutes(team, parts, { authentication, rateLimits }))
   await app.register(

@@ -1,6 +1,5 @@
-import { isIPv6 } from 'node:net'
-import type { FastifyReply, FastifyRequest } from 'fastify'
-import ipaddr from 'ipaddr.js'
+import rateLimit, { type FastifyRateLimitStoreCtor, normalizeIP } from '@fastify/rate-limit'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { GatewayError } from '../../contracts/errors.js'
 import type { RateCounts } from '../../contracts/store.js'
 import type { CountFailure } from './authenticate.js'
@@ -47,49 +46,67 @@ interface Count {
 
 /**
  * Creates the limits of a team (`limits.requests_per_minute`, `limits.reads_per_minute`) and the
- * limit on wrong keys per address. A store that does not respond limits no request.
+ * limit on wrong keys per address. A store that does not respond limits no request. Teams are counted
+ * directly, because the plugin counts every request as one.
  */
-export function createRateLimits(counts: RateCounts): RateLimits {
-  const take = async (name: string, amount: number, max: number): Promise<Count> => {
-    const unanswered = { sum: 0, endsInMs: 0 }
-    const { sum, endsInMs } = await counts.take(name, amount, { max, windowMs: MINUTE_MS }).catch(() => unanswered)
-    const ttlInSeconds = Math.ceil(endsInMs / 1000)
-    return { max, remaining: Math.max(0, max - sum), ttlInSeconds, isExceeded: sum > max }
-  }
-  const takeOfTeam = (request: FastifyRequest, limit: Limit, amount: number): Promise<Count> => {
+export async function addRateLimits(app: FastifyInstance, counts: RateCounts): Promise<RateLimits> {
+  const take = async (request: FastifyRequest, limit: Limit, amount: number): Promise<Count> => {
     const { id, limits } = callerOf(request).team
-    return take(`${limit}:${id}`, amount, limits[LIMITS[limit]])
+    const max = limits[LIMITS[limit]]
+    const taking = counts.take(`${limit}:${id}`, amount, { max, windowMs: MINUTE_MS })
+    const { sum, endsInMs } = await taking.catch(() => ({ sum: 0, endsInMs: 0 }))
+    return { max, remaining: Math.max(0, max - sum), ttlInSeconds: Math.ceil(endsInMs / 1000), isExceeded: sum > max }
   }
+  await app.register(rateLimit, { global: false, skipOnError: true, store: storeOf(counts) })
+  const failures = app.createRateLimit({
+    max: FAILURES_PER_MINUTE,
+    timeWindow: MINUTE_MS,
+    // A client with one IPv6 address usually has the whole /64. A zone may have characters that the
+    // plugin refuses, such as those of `eth0.100`.
+    keyGenerator: ({ facts }) => `failed:${normalizeIP(facts.address.replace(/%.*$/, ''))}`,
+  })
   return {
     async limitTeam(request, reply) {
       const { spends } = request.routeOptions.config
       const limit = spends ? 'requests_per_minute' : 'reads_per_minute'
-      const counted = await takeOfTeam(request, limit, spends === 'selections' ? 0 : 1)
+      const counted = await take(request, limit, spends === 'selections' ? 0 : 1)
       addRateHeaders(reply, limit, counted)
       if (counted.isExceeded || (spends === 'selections' && counted.remaining === 0))
         throw tooManyRequests(request, limit, counted)
     },
     async countSelections(request, reply, selections) {
       const limit = 'requests_per_minute'
-      const counted = await takeOfTeam(request, limit, selections)
-      const left = counted.isExceeded ? await takeOfTeam(request, limit, 0) : counted
+      const counted = await take(request, limit, selections)
+      const left = counted.isExceeded ? await take(request, limit, 0) : counted
       addRateHeaders(reply, limit, left)
       if (counted.isExceeded) throw tooManySelections(request, selections, left)
     },
-    async countFailure({ facts }) {
-      // Separate names: wrong keys never count against a team's rate.
-      const { isExceeded, ttlInSeconds } = await take(`failed:${networkOf(facts.address)}`, 1, FAILURES_PER_MINUTE)
-      return isExceeded ? { retryAfterSeconds: Math.max(1, ttlInSeconds) } : undefined
+    async countFailure(request) {
+      const count = await failures(request)
+      return count.isAllowed || !count.isExceeded ? undefined : { retryAfterSeconds: Math.max(1, count.ttlInSeconds) }
     },
   }
 }
 
-/** Returns the /64 of an IPv6 address, which one client usually has as a whole, else the address. */
-function networkOf(address: string): string {
-  if (!isIPv6(address)) return address
-  // A zone may have characters that the parser refuses, such as those of `eth0.100`.
-  const parsed = ipaddr.process(address.replace(/%.*$/, ''))
-  return 'parts' in parsed ? parsed.parts.slice(0, 4).join(':') : parsed.toString()
+/** Adapts counts to the store of @fastify/rate-limit. What exceeds a limit is not counted. */
+function storeOf(counts: RateCounts): FastifyRateLimitStoreCtor {
+  return class {
+    incr(
+      key: string,
+      callback: (error: Error | null, count?: { current: number; ttl: number }) => void,
+      windowMs: number,
+      max: number,
+    ): void {
+      counts.take(key, 1, { max, windowMs }).then(
+        ({ sum, endsInMs }) => callback(null, { current: sum, ttl: endsInMs }),
+        (error: Error) => callback(error),
+      )
+    }
+
+    child(): this {
+      return this
+    }
+  }
 }
 
 /**

@@ -1,6 +1,6 @@
-import type { FastifyRequest } from 'fastify'
+import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
-import { createRateLimits } from '../../../src/http/server/rate-limits.js'
+import { addRateLimits } from '../../../src/http/server/rate-limits.js'
 import { startTestGateway, type TestGateway } from '../../support/gateway/gateway.js'
 import { type Answer, ask } from '../../support/gateway/raw-client.js'
 import { startRedis } from '../../support/programs/redis-server.js'
@@ -83,22 +83,24 @@ t.test('the rate of wrong keys is limited per address, and valid keys from there
   for (const [what, address, status] of rows) t.equal((await attempt(address)).status, status, what)
 })
 
+const aRequest = (address: string) => ({ facts: { address }, routeOptions: {} }) as FastifyRequest
+
 t.test('wrong keys from one IPv6 network are counted together, whatever the zone', async t => {
   const names = new Set<string>()
-  const { countFailure } = createRateLimits({
+  const { countFailure } = await addRateLimits(Fastify(), {
     async take(name) {
       names.add(name)
       return { sum: 31, endsInMs: 1_500 }
     },
   })
   for (const address of ['fe80::1', 'FE80:0::2%eth0', 'fe80::3%eth0.100'])
-    t.same(await countFailure({ facts: { address } } as FastifyRequest), { retryAfterSeconds: 2 }, address)
+    t.same(await countFailure(aRequest(address)), { retryAfterSeconds: 2 }, address)
   t.equal(names.size, 1)
 })
 
 t.test('a store that does not respond limits no wrong key', async t => {
-  const { countFailure } = createRateLimits({ take: () => Promise.reject(new Error('down')) })
-  t.equal(await countFailure({ facts: { address: '192.0.2.1' } } as FastifyRequest), undefined)
+  const { countFailure } = await addRateLimits(Fastify(), { take: () => Promise.reject(new Error('down')) })
+  t.equal(await countFailure(aRequest('192.0.2.1')), undefined)
 })
 
 t.test('an invalid forwarded address is replaced by that of the connection, and is not logged', async t => {
