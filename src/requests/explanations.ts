@@ -23,15 +23,17 @@ const MAX_UNDER_ONE_ID = 20
 /** Rate limit for explanations of hits and refusals, which are frequent: average rate and burst. */
 const CHEAP_PER_SECOND = 5
 const CHEAP_BURST = 100
-/** Bound of the writes in progress. Explanations beyond it are dropped. */
-const MAX_WRITING = 200
+/** Bound of the explanations that wait to be written. Explanations beyond it are dropped. */
+const MAX_WAITING = 200
+/** Longest time until an explanation is written, together with others. */
+const WRITE_AFTER_MS = 500
 
-/** Time and id of an explanation. */
-interface Named {
+/** A request whose explanation waits to be written. */
+interface Waiting {
+  finished: FinishedRequest
+  story: Story
   id: string
   at: number
-  /** True for the first explanation under its request id. */
-  isAlone?: boolean | undefined
 }
 
 /**
@@ -40,8 +42,10 @@ interface Named {
  */
 export class ExplanationLog {
   readonly #options: ExplanationLogOptions
-  /** The write in progress for each request id. The next write for the same id waits for it. */
-  readonly #writing = new Map<string, Promise<void>>()
+  /** By request id. */
+  readonly #waiting = new Map<string, Waiting[]>()
+  #timer: NodeJS.Timeout | undefined
+  #writing: Promise<void> = Promise.resolve()
   #tokens = CHEAP_BURST
   #refilledAt: number
 
@@ -53,15 +57,15 @@ export class ExplanationLog {
   /** Records a finished request, and again once the purchase it started has ended. */
   record(finished: FinishedRequest, story: Story): void {
     if (!story.flight && !this.#takeToken()) return
-    const named = { id: randomUUID(), at: this.#options.now() - finished.durationMs }
-    // A new id has no other explanations, so they need not be read.
-    void this.#write(finished, story, { ...named, isAlone: finished.isNewId })
-    const writeAgain = () => void this.#write(finished, story, named)
-    story.work?.then(writeAgain, writeAgain)
+    const waiting = { finished, story, id: randomUUID(), at: this.#options.now() - finished.durationMs }
+    this.#add(waiting)
+    const addAgain = () => this.#add({ ...waiting, finished: { ...finished, isNewId: false } })
+    story.work?.then(addAgain, addAgain)
   }
 
   /** Finds the explanations under a request id, the newest first. Rejects with `StoreError`. */
   async find(requestId: string): Promise<object[]> {
+    await this.#write()
     const kept = await this.#read(requestId)
     const calls = new Map<string, LedgerEntry | undefined>()
     for (const { call, flight } of kept)
@@ -70,33 +74,48 @@ export class ExplanationLog {
     return kept.toReversed().map(explanation => toJson(explanation, callId => calls.get(callId)))
   }
 
-  /** Resolves once all writes have ended. */
+  /** Resolves once all explanations are written. */
   async idle(): Promise<void> {
-    while (this.#writing.size > 0) await Promise.all(this.#writing.values())
+    while (this.#waiting.size > 0) await this.#write()
+    await this.#writing
   }
 
-  #write(finished: FinishedRequest, story: Story, named: Named): Promise<void> {
-    const { requestId } = finished
-    if (this.#writing.size >= MAX_WRITING) return Promise.resolve()
-    const written = (this.#writing.get(requestId) ?? Promise.resolve())
-      .then(() => this.#put(explanationOf(finished, story, named), named.isAlone))
-      .catch(error => this.#options.observer.storeFailed(error, 'requests: keep'))
-      .finally(() => {
-        if (this.#writing.get(requestId) === written) this.#writing.delete(requestId)
-      })
-    this.#writing.set(requestId, written)
-    return written
+  #add(waiting: Waiting): void {
+    const { requestId } = waiting.finished
+    const others = this.#waiting.get(requestId)
+    if (!others && this.#waiting.size >= MAX_WAITING) return
+    this.#waiting.set(requestId, [...(others ?? []), waiting].slice(-MAX_UNDER_ONE_ID))
+    this.#timer ??= setTimeout(() => void this.#write(), WRITE_AFTER_MS).unref()
+  }
+
+  /** Writes what waits, after the writes in progress. Never rejects. */
+  #write(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#writing = this.#writing.then(async () => {
+      const all = [...this.#waiting]
+      this.#waiting.clear()
+      await Promise.all(all.map(([requestId, waiting]) => this.#put(requestId, waiting)))
+    })
+    return this.#writing
   }
 
   /**
    * Two processes that write under one id at the same time may lose one explanation. That is rare
-   * and costs no credits.
+   * and costs no credits. A new id has no other explanations, so they need not be read.
    */
-  async #put(explanation: Explanation, isAlone: boolean | undefined): Promise<void> {
-    const { requestId, id } = explanation
-    const others = isAlone ? [] : (await this.#read(requestId)).filter(other => other.id !== id)
-    const meta = JSON.stringify([...others, explanation].slice(-MAX_UNDER_ONE_ID))
-    await this.#options.store.put(requestId, { meta, body: Buffer.alloc(0) }, KEPT_SECONDS)
+  async #put(requestId: string, waiting: readonly Waiting[]): Promise<void> {
+    const { store, observer } = this.#options
+    const explanations = new Map(waiting.map(each => [each.id, explanationOf(each.finished, each.story, each)]))
+    const isNewId = waiting[0]?.finished.isNewId
+    try {
+      const others = isNewId ? [] : await this.#read(requestId)
+      const kept = [...others.filter(({ id }) => !explanations.has(id)), ...explanations.values()]
+      const meta = JSON.stringify(kept.slice(-MAX_UNDER_ONE_ID))
+      await store.put(requestId, { meta, body: Buffer.alloc(0) }, KEPT_SECONDS)
+    } catch (error) {
+      observer.storeFailed(error, 'requests: keep')
+    }
   }
 
   async #read(requestId: string): Promise<Explanation[]> {

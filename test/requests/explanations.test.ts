@@ -3,6 +3,7 @@ import type { FinishedRequest } from '../../src/contracts/records.js'
 import type { Blob, BlobStore } from '../../src/contracts/store.js'
 import { ExplanationLog } from '../../src/requests/explanations.js'
 import { Story } from '../../src/segment/story.js'
+import { eventually } from '../support/eventually.js'
 
 function open(pass: () => Promise<void> = async () => {}) {
   const blobs = new Map<string, Blob>()
@@ -69,6 +70,19 @@ t.test('of hits a burst of a hundred and five a second are kept, and all purchas
   for (let hit = 0; hit < 50; hit++) explanations.record(...finished(`later ${hit}`))
   await explanations.idle()
   t.equal(blobs.size, 160)
+})
+
+t.test('explanations are written together after a while, and at once when they are looked for', async t => {
+  const { explanations, state, blobs } = open()
+  const story = storyWithFlight()
+  story.work = Promise.resolve()
+  for (const id of ['one', 'two']) explanations.record(...finished(id, story))
+  await story.work
+  t.equal(state.writes, 0)
+  await eventually('nothing was written', async () => blobs.size === 2)
+  t.equal(state.writes, 2, 'once each, although the purchase has ended meanwhile')
+  explanations.record(...finished('three'))
+  t.equal((await explanations.find('three')).length, 1)
 })
 
 t.test('at most twenty explanations are kept under one id, in order', async t => {
