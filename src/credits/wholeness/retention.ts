@@ -105,7 +105,10 @@ export class Retention {
     if (removed > 0) observer.dayRolledUp(day, removed)
   }
 
-  /** Lists the days that were never rolled up, and those with calls that were settled since. */
+  /**
+   * Lists the days that were never rolled up, those with calls that were settled since, and those whose
+   * marks are missing or altered, which then do not verify.
+   */
   async #dueDays(): Promise<string[]> {
     const { ledger } = this.#options.store
     const months = await ledger.months()
@@ -129,6 +132,7 @@ export class Retention {
   }
 }
 
+/** Counts the calls in the marks of a day. NaN, which equals no count, if a mark was altered. */
 async function rolledUpCalls(ledger: VerifiedLedger, day: string): Promise<number> {
-  return (await ledger.rolledUp(day)).reduce((sum, { calls }) => sum + calls, 0)
+  return (await ledger.rolledUp(day)).reduce((sum, { calls, isIntact }) => sum + (isIntact ? calls : Number.NaN), 0)
 }

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import type { Store } from '../../../src/contracts/store.js'
+import type { RolledUpCalls, Store } from '../../../src/contracts/store.js'
 import { Retention, type RetentionOptions } from '../../../src/credits/wholeness/retention.js'
 import { type Mismatch, verifyDay } from '../../../src/credits/wholeness/verify.js'
 import { createBudgetCalendar } from '../../../src/credits/windows.js'
@@ -92,6 +92,30 @@ for (const [name, open] of Object.entries(await realStores(t))) {
     t.same(await ledger.rolledUp('2026-08-20'), [])
   })
 }
+
+t.test('marks that are missing or were altered are reported in the next round', async t => {
+  const store = await (await realStores(t)).embedded?.(t)
+  if (!store) throw new Error('no embedded store')
+  await fill(store)
+  const { ledger } = store
+  await replica(t, store).retention.rollUp()
+  const changes: [string, string[], (marks: RolledUpCalls[]) => RolledUpCalls[]][] = [
+    ['missing', ['paidCalls', 'charged'], () => []],
+    ['altered', ['paidCalls', 'charged'], marks => marks.map(mark => ({ ...mark, isIntact: false }))],
+    ['intact', [], marks => marks],
+  ]
+  let now = TODAY
+  for (const [what, figures, change] of changes) {
+    now += 3_600_000
+    const altered = async (day: string) =>
+      (day === '2026-08-20' ? change : (m: RolledUpCalls[]) => m)(await ledger.rolledUp(day))
+    const broken = { ...store, ledger: { ...ledger, rolledUp: altered } }
+    const { retention, events } = replica(t, broken, { now: () => now })
+    await retention.rollUp()
+    const found = figures.map(figure => `2026-08-20 ${figure}`)
+    t.same(events, found.length > 0 ? [...found, 'kept 2026-08-20'] : [], what)
+  }
+})
 
 t.test('nothing is removed with 0, from a ledger that is not whole, or on the word of a clock far ahead', async t => {
   const store = await (await realStores(t)).embedded?.(t)
