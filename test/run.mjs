@@ -13,7 +13,15 @@ import { parseArgs } from 'node:util'
 
 /** The longest tests, longest first. They start first, so that none of them runs alone at the end. */
 const LONGEST = [
-  ...['pages/playground/playground.browser', 'integration', 'pages/dashboard', 'faults', 'fuzz', 'monitoring'],
+  ...[
+    'pages/playground/playground.browser',
+    'integration',
+    'simulation',
+    'pages/dashboard',
+    'faults',
+    'fuzz',
+    'monitoring',
+  ],
   ...['sandbox', 'store', 'http', 'credits', 'tools'],
 ].map(name => `test/${name}`)
 /** Most files in one process. */

@@ -51,12 +51,14 @@ const files = new Map<string, string>()
 const COARSE = { short: 4, long: 12 }
 let stretch: typeof COARSE | undefined
 
-/**
- * Starts a new simulation: drops every event and file, and seeds the random numbers. With `isCoarse`,
- * intervals are longer, so that days cost seconds.
- */
-export function beginTime(seed: number, isCoarse = false): void {
-  stretch = isCoarse ? COARSE : undefined
+/** Makes intervals longer from now on, so that idle hours cost little. */
+export function coarsen(): void {
+  stretch = COARSE
+}
+
+/** Starts a new simulation: drops every event and file, and seeds the random numbers. */
+export function beginTime(seed: number): void {
+  stretch = undefined
   heap = []
   now = START
   order = 0
@@ -163,7 +165,8 @@ class Timer {
     this.start(machine)
   }
   start(on: Machine): void {
-    this.event = schedule(on, this.ms, () => {
+    const factor = stretch && this.repeats ? stretch[this.ms < 5_000 ? 'short' : 'long'] : 1
+    this.event = schedule(on, this.ms * factor, () => {
       // Before the work, which may clear it.
       if (this.repeats) this.start(on)
       this.work()
@@ -189,10 +192,7 @@ function clear(timer: unknown): void {
 const timeout = (work: Callback, ms?: number, ...values: unknown[]) =>
   new Timer(() => work(...values), Math.max(1, ms ?? 0), false)
 
-const interval = (work: Callback, ms = 1, ...values: unknown[]) => {
-  const factor = stretch ? stretch[ms < 5_000 ? 'short' : 'long'] : 1
-  return new Timer(() => work(...values), ms * factor, true)
-}
+const interval = (work: Callback, ms = 1, ...values: unknown[]) => new Timer(() => work(...values), ms, true)
 
 class VirtualDate extends RealDate {
   constructor(...values: ConstructorParameters<typeof Date> | []) {

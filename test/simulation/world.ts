@@ -10,7 +10,7 @@ import { HOSTS, type Plan, type PlannedFault, type PlannedRequest } from './plan
 import { bootReplica, createHost, createProcess, type Host, ORIGIN, type Replica, TEAMS_FILE } from './replica.js'
 import { connectTo, digestOf, pictureOf, promptOf, Segmind, uploadOf } from './segmind.js'
 import { SharedStore, type StoreState } from './store.js'
-import { beginTime, type Machine, runUntil, schedule, trueTime, virtualFiles, WORLD } from './virtual-time.js'
+import { beginTime, coarsen, type Machine, runUntil, schedule, trueTime, virtualFiles, WORLD } from './virtual-time.js'
 
 const SNAPSHOT_MS = 1_000
 const CALM_MS = 15_000
@@ -31,7 +31,8 @@ export interface Watcher {
 
 /** Runs one seed from its start to the idle end. */
 export async function simulate(plan: Plan, watcher?: Watcher): Promise<History> {
-  beginTime(plan.seed, watcher !== undefined)
+  beginTime(plan.seed)
+  if (watcher) coarsen()
   virtualFiles.set(TEAMS_FILE, teamsFileOf(plan))
   const world = new World(plan)
   const collect = (error: unknown) =>
@@ -48,14 +49,13 @@ export async function simulate(plan: Plan, watcher?: Watcher): Promise<History> 
 }
 
 function teamsFileOf({ teams }: Plan): string {
-  const entries = teams.map(({ id, daily, isProtected }) => ({
-    id,
-    name: id,
-    protected: isProtected,
-    ...(daily !== undefined && { budget: { daily: daily / 1e9, monthly: daily / 1e8 } }),
-    keys: [],
-  }))
-  return JSON.stringify({ teams: entries })
+  // Short, since every replica parses it.
+  const lines = teams.flatMap(({ id, daily, isProtected }) => [
+    `- id: ${id}`,
+    ...(isProtected ? ['  protected: true'] : []),
+    ...(daily === undefined ? [] : [`  budget: {daily: ${daily / 1e9}}`]),
+  ])
+  return ['teams:', ...lines].join('\n')
 }
 
 class World {
@@ -94,6 +94,7 @@ class World {
     await runUntil(() => this.#running === 0)
     await this.#acceptLoss()
     for (const seat of this.#seats.slice(1)) await this.#stop(seat)
+    coarsen()
     await this.#settle()
     const cached = await this.#cachedInputs()
     for (const seat of this.#seats) await this.#stop(seat)
