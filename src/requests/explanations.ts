@@ -106,9 +106,9 @@ export class ExplanationLog {
    */
   async #put(requestId: string, waiting: readonly Waiting[]): Promise<void> {
     const { store, observer } = this.#options
-    const explanations = new Map(waiting.map(each => [each.id, explanationOf(each.finished, each.story, each)]))
     const isNewId = waiting[0]?.finished.isNewId
     try {
+      const explanations = new Map(waiting.map(each => [each.id, explanationOf(each.finished, each.story, each)]))
       const others = isNewId ? [] : await this.#read(requestId)
       const kept = [...others.filter(({ id }) => !explanations.has(id)), ...explanations.values()]
       const meta = JSON.stringify(kept.slice(-MAX_UNDER_ONE_ID))

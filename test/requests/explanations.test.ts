@@ -131,6 +131,17 @@ t.test('a store failure is counted and does not affect requests', async t => {
   t.equal((await explanations.find('one')).length, 1)
 })
 
+t.test('a request that cannot be explained does not keep later ones from being written', async t => {
+  const { explanations, failures } = open()
+  const story = storyWithFlight()
+  story.looks.push({ when: 'first', found: 'unwanted', boughtAt: Number.NaN, isSure: true })
+  explanations.record(...finished('damaged', story))
+  await explanations.idle()
+  t.equal(failures.length, 1)
+  explanations.record(...finished('later', storyWithFlight()))
+  t.equal((await explanations.find('later')).length, 1)
+})
+
 t.test('while the store is slow, a bounded number of writes wait for it', async t => {
   let go = () => {}
   const gate = new Promise<void>(resolve => {
