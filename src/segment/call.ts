@@ -69,17 +69,18 @@ export async function callInSlot(
   let [queueMs, upstreamMs] = [slot.waitedMs, 0]
   for (let sends = 1; ; sends++) {
     const result = slot.waitedMs >= LOOK_AGAIN_AFTER_MS ? await lookAgain?.() : undefined
-    // The callers may have left during the look; they were told that nothing was bought.
+    if (!result && !audience.signal.aborted)
+      await reservation.recheck().catch(error => {
+        slot.release('unused')
+        throw error
+      })
+    // The callers may have left meanwhile. Their responses say that nothing was bought.
     if (result || audience.signal.aborted) {
       slot.release('unused')
       await reservation.release()
       audience.signal.throwIfAborted()
       if (result) return { outcome: { kind: 'found', result }, queueMs, upstreamMs, pixels }
     }
-    await reservation.recheck().catch(error => {
-      slot.release('unused')
-      throw error
-    })
     audience.sent()
     const sentAt = performance.now()
     const outcome = await timed(story, 'call', call(image, request, reserved, parts)).catch(error => {

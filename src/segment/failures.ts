@@ -71,7 +71,8 @@ export function isAbandoned(error: unknown): boolean {
  * purchase continues, unless `leave` returns that it was given up with this caller.
  */
 export function withClientDeadline<T>(purchase: Promise<T>, deadline: number, leave?: () => boolean): Promise<T> {
-  return withDeadline(purchase, deadline - performance.now(), () => {
+  // Timers drop fractions of a millisecond twice. A caller that is early would try again.
+  return withDeadline(purchase, Math.ceil(deadline - performance.now()) + 1, () => {
     if (leave?.()) throw abandoned()
     throw new GatewayError(
       'upstream_slow',

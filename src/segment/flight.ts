@@ -5,7 +5,14 @@ import type { PurchaseKind } from '../contracts/ledger.js'
 import type { Result } from '../contracts/types.js'
 import { Audience } from './audience.js'
 import type { LeaderContext } from './call.js'
-import { forFollower, isAbandoned, isClientTimeout, isLeaderSpecific, withClientDeadline } from './failures.js'
+import {
+  abandoned,
+  forFollower,
+  isAbandoned,
+  isClientTimeout,
+  isLeaderSpecific,
+  withClientDeadline,
+} from './failures.js'
 import type { KeyedRequest } from './keyed-request.js'
 import { cached, lookUp } from './lookup.js'
 import type { FlightRole, How, PipelineParts, Purchase } from './ports.js'
@@ -60,10 +67,10 @@ export async function purchaseShared(request: KeyedRequest, parts: PipelineParts
         return { how: 'coalesced', purchase: { ...cached(result), stored, written, upstreamMs } }
       }
     } catch (error) {
-      // The last caller of a purchase gives it up at its own deadline. It must not try again then.
-      const isOver = performance.now() >= request.deadline
       const isLeaders = isClientTimeout(error) || isLeaderSpecific(error, flight.leader.team === team)
-      if (isOver || !isLeaders) throw forFollower(error)
+      if (!isLeaders) throw forFollower(error)
+      // The last caller of a purchase gives it up at its own deadline. It must not try again then.
+      if (performance.now() >= request.deadline) throw forFollower(isClientTimeout(error) ? error : abandoned())
     }
     // A leader decides nothing for its followers when it fails for a reason of its own (its team's
     // budget, an image id without bytes, its deadline, all its callers left) or accepts an older

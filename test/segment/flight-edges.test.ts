@@ -3,6 +3,7 @@ import { ResultCache } from '../../src/cache/result-cache.js'
 import { GatewayError } from '../../src/contracts/errors.js'
 import { StoreError } from '../../src/contracts/store.js'
 import { cacheKey } from '../../src/segment/cache-key.js'
+import { withClientDeadline } from '../../src/segment/failures.js'
 import { keyRequest, type SegmentRequest } from '../../src/segment/keyed-request.js'
 import { segment } from '../../src/segment/pipeline.js'
 import type { PipelineParts } from '../../src/segment/ports.js'
@@ -108,6 +109,35 @@ t.test('the last follower of a flight that waits for another process gives up at
   await t.rejects(one.ask(impatient()), { code: 'upstream_slow' }, 'the follower, before the flight has ended')
   t.equal(one.parts.flights.leaderOf(KEY)?.team, 'vision')
   open()
+})
+
+t.test('a follower whose time ends as its leader fails learns nothing of the budget of the other team', async t => {
+  const { promise, open } = gate()
+  const one = world()
+  one.parts.ledger.reserve = async () => {
+    await promise
+    throw new GatewayError('budget_exhausted', 'Team vision has booked 3 credits.')
+  }
+  const leading = t.rejects(one.ask(), { code: 'budget_exhausted' })
+  await settled()
+  const { flights } = one.parts
+  const join = flights.join.bind(flights)
+  flights.join = (...given) => {
+    open()
+    return join(...given)
+  }
+  const prefer = { respondAsync: false, waitMs: 0 }
+  const following = one.ask(request({ caller: aCaller({ id: 'other' }), prefer, onGone: () => {} }))
+  await t.rejects(following, { code: 'upstream_slow', message: /Nothing was bought/ })
+  await leading
+})
+
+t.test('the wait of a caller never ends early, because a follower would lead then', async t => {
+  for (let time = 0; time < 20; time++) {
+    const deadline = performance.now() + Math.random() * 3
+    await t.rejects(withClientDeadline(new Promise(() => {}), deadline), { code: 'upstream_slow' })
+    t.ok(performance.now() >= deadline)
+  }
 })
 
 t.test('respond-async does not shorten the wait where the result cannot be fetched later', async t => {

@@ -105,3 +105,16 @@ t.test('a purchase is not made when its caller leaves during the look that follo
   t.equal(state.calls, 0)
   t.strictSame(steps, ['check', 'reserve', 'slot', 'unused', 'release'])
 })
+
+t.test('a purchase is not made when its caller leaves while a risen price is reserved', async t => {
+  const { parts, steps, state, ask, reservation } = world()
+  let leave = () => {}
+  const recheck = async () => leave()
+  parts.ledger.reserve = async () => ({ ...reservation, recheck })
+  const onGone = (hear: () => void) => {
+    leave = hear
+  }
+  await t.rejects(ask(request({ onGone })), { code: 'upstream_slow' })
+  t.equal(state.calls, 0)
+  t.strictSame(steps, ['check', 'slot', 'unused', 'release'])
+})
