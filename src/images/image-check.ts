@@ -1,6 +1,7 @@
 import sharp, { type Metadata } from 'sharp'
 import { GatewayError } from '../contracts/errors.js'
-import type { ImageBytes, Params, Point, Size } from '../contracts/types.js'
+import type { ImageBytes, ImageType, Params, Point, Size } from '../contracts/types.js'
+import { wholeSize } from './containers/structure.js'
 import { imageTypeOf } from './image-type.js'
 
 /**
@@ -39,16 +40,21 @@ function allowOnlyAcceptedLoaders(): void {
 async function readHeader(image: ImageBytes): Promise<{ size: Size; isRotated: boolean }> {
   const type = imageTypeOf(image.chunks)
   if (type === undefined) throw new GatewayError('unsupported_image', 'The image is not a JPEG, PNG or WebP.')
-  const metadata = await readMetadata(image)
+  const bytes = joined(image.chunks)
+  const metadata = await readMetadata(type, bytes)
   const size = { width: metadata.width, height: metadata.height }
   if (metadata.format !== type || !(size.width > 0 && size.height > 0)) throw unreadable(type)
+  if (!wholeSize(type, bytes)) throw incomplete(type, bytes.length)
   return { size, isRotated: (metadata.orientation ?? 1) >= 5 }
 }
 
-async function readMetadata({ type, chunks }: ImageBytes): Promise<Metadata> {
+function joined(chunks: readonly Buffer[]): Buffer {
   const [first, ...others] = chunks
+  return first && others.length === 0 ? first : Buffer.concat(chunks)
+}
+
+async function readMetadata(type: ImageType, bytes: Buffer): Promise<Metadata> {
   try {
-    const bytes = first && others.length === 0 ? first : Buffer.concat(chunks)
     return await sharp(bytes, { limitInputPixels: false, limitInputChannels: false }).metadata()
   } catch (error) {
     throw unreadable(type, error)
@@ -58,6 +64,11 @@ async function readMetadata({ type, chunks }: ImageBytes): Promise<Metadata> {
 function unreadable(type: string, cause?: unknown): GatewayError {
   const detail = `The image begins as ${type.toUpperCase()}, but its header is truncated or corrupt.`
   return new GatewayError('image_unreadable', detail, { cause })
+}
+
+function incomplete(type: string, byteLength: number): GatewayError {
+  const detail = `The image is not complete: the ${type.toUpperCase()} breaks off, or is damaged, within its ${byteLength} bytes.`
+  return new GatewayError('image_unreadable', detail)
 }
 
 /**

@@ -119,11 +119,12 @@ function stripWebp(bytes: Buffer, mode: StripMode): Buffer[] | undefined {
   const exif = chunks.find(({ type }) => type === 'EXIF')
   const original = exif && webpExif(bytes.subarray(exif.start + 8, exif.end))
   const tiff = original && keptExif(original, mode)
-  const isExtra = ({ type }: WebpChunk) => type === 'XMP ' || (mode === 'all' && !WEBP_PICTURE.has(type))
+  const isExtra = ({ type }: WebpChunk) =>
+    type === 'XMP ' || type === 'EXIF' || (mode === 'all' && !WEBP_PICTURE.has(type))
   const isSame = tiff === original && end === bytes.length && !chunks.some(chunk => chunk !== exif && isExtra(chunk))
   if (isSame) return undefined
   const parts = chunks.flatMap((chunk): Buffer[] => {
-    if (chunk.type === 'EXIF') return chunk === exif && tiff ? [webpChunk('EXIF', tiff)] : []
+    if (chunk === exif && tiff) return [webpChunk('EXIF', tiff)]
     const part = bytes.subarray(chunk.start, chunk.end)
     if (chunk.type === 'VP8X') return [webpHeader(part, tiff !== undefined)]
     return isExtra(chunk) ? [] : [padded(part)]

@@ -65,7 +65,11 @@ function noPictureError({ end }: Exchange, options: ErrorOptions): GatewayError 
     case 'too_long':
       return new GatewayError('upstream_failed', "Segmind's response exceeds the gateway's size limit.", options)
     case 'complete':
-      return new GatewayError('upstream_failed', "Segmind's response contains no JPEG, PNG or WebP picture.", options)
+      return new GatewayError(
+        'upstream_failed',
+        "Segmind's response contains no whole JPEG, PNG or WebP picture.",
+        options,
+      )
   }
 }
 

@@ -1,6 +1,7 @@
 import type { AccountBalance } from '../contracts/account.js'
 import { defined } from '../contracts/defined.js'
 import { type Nanocredits, parseCredits } from '../contracts/nanocredits.js'
+import { wholeSize } from '../images/containers/structure.js'
 import { imageTypeOf } from '../images/image-type.js'
 import type { Bill } from '../segment/ports.js'
 
@@ -75,7 +76,7 @@ const DATA_PREFIX = /^data:[^,]{0,200},/i
  * Reads the picture from the body of a 200 (docs/segmind.md, Response): raw bytes, JSON
  * `{"image":"<base64>"}`, a JSON string or bare base64, the text forms with or without a `data:`
  * prefix. Ignores the declared content type and decides by the bytes. Returns `undefined` when
- * there is no picture.
+ * there is no whole picture.
  */
 export function readPicture(body: Buffer): Picture | undefined {
   const picture = sniff(body)
@@ -99,5 +100,5 @@ function base64Of(text: string): string | undefined {
 
 function sniff(body: Buffer): Picture | undefined {
   const type = imageTypeOf([body])
-  return type && { body, contentType: `image/${type}` }
+  return type && wholeSize(type, body) && { body, contentType: `image/${type}` }
 }

@@ -1,3 +1,5 @@
+import { crc32 } from 'node:zlib'
+import sharp from 'sharp'
 import t from 'tap'
 import { readBalance, readBill, readPicture } from '../../src/segmind/wire-response.js'
 
@@ -52,9 +54,11 @@ for (const [body, remaining] of BALANCES) {
   })
 }
 
-const JPEG = Buffer.from('ffd8ffe000104a464946000101', 'hex')
-const PNG = Buffer.from('89504e470d0a1a0a0000000d49484452', 'hex')
-const WEBP = Buffer.concat([Buffer.from('RIFF'), Buffer.from([4, 1, 0, 0]), Buffer.from('WEBPVP8 ')])
+const tiny = sharp({ create: { width: 3, height: 2, channels: 3, background: 'red' } })
+const [JPEG, PNG, WEBP] = await Promise.all(
+  (['jpeg', 'png', 'webp'] as const).map(type => tiny.toFormat(type).toBuffer()),
+)
+if (!JPEG || !PNG || !WEBP) throw new Error('sharp made no picture')
 const PICTURES = [
   ['image/jpeg', JPEG],
   ['image/png', PNG],
@@ -102,6 +106,19 @@ const NO_PICTURES: Record<string, string | Buffer> = {
   'RIFF other than WebP': 'RIFF....AVI LIST',
   'the URL of a picture': 'https://example.com/picture.jpg',
 }
+
+for (const [type, bytes] of PICTURES)
+  for (const share of [0.1, 0.3, 0.5, 0.7, 0.9, 0.99]) {
+    const cut = bytes.subarray(0, Math.floor(bytes.length * share))
+    NO_PICTURES[`${type} cut at ${share}`] = cut
+    NO_PICTURES[`${type} as base64 cut at ${share}`] = JSON.stringify({ image: cut.toString('base64') })
+  }
+// The width and the height in the header, with its check sum.
+const empty = Buffer.from(PNG)
+empty.fill(0, 16, 24)
+empty.writeUInt32BE(crc32(empty.subarray(12, 29)), 29)
+NO_PICTURES['a PNG of 0 × 0 pixels'] = empty
+NO_PICTURES['the first bytes of a JPEG'] = Buffer.from('ffd8ffe000104a464946000101', 'hex')
 
 for (const [what, body] of Object.entries(NO_PICTURES)) {
   t.test(`${what} gives no picture`, async t => {

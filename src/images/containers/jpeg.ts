@@ -1,3 +1,5 @@
+import type { Size } from '../../contracts/types.js'
+
 /** A marker segment: from its 0xFF to the end of its data. */
 export interface JpegSegment {
   marker: number
@@ -6,9 +8,11 @@ export interface JpegSegment {
 }
 
 export interface JpegStructure {
+  /** From the frame header; absent where there is none. */
+  size?: Size
   /** Segments with data, in order. Those between scans are included. */
   segments: JpegSegment[]
-  /** It ends with its end marker, after at least one frame and one scan. */
+  /** It ends with its end marker, after at least one scan. */
   isWhole: boolean
   /** Position behind the end marker, or where the file breaks off. */
   end: number
@@ -16,6 +20,8 @@ export interface JpegStructure {
 
 const END = 0xd9
 const SCAN = 0xda
+/** Marker, length, precision and size. */
+const FRAME_BYTES = 9
 /** Frame headers (SOF0 to SOF15), without the three other markers among them (DHT, JPG, DAC). */
 const isFrame = (marker: number) => marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)
 /** Markers without data: TEM and the restart markers. */
@@ -31,7 +37,7 @@ export function readJpeg(bytes: Buffer): JpegStructure {
     const start = nextMarker(bytes, position)
     const marker = bytes[start + 1]
     if (marker === undefined) return { segments, isWhole: false, end: bytes.length }
-    if (marker === END) return { segments, isWhole: hasPicture(segments), end: start + 2 }
+    if (marker === END) return { segments, isWhole: hasScan(segments), end: start + 2, ...sizeOf(bytes, segments) }
     position = start + 2
     if (isBare(marker)) continue
     const length = position + 2 <= bytes.length ? bytes.readUInt16BE(position) : Number.POSITIVE_INFINITY
@@ -42,8 +48,14 @@ export function readJpeg(bytes: Buffer): JpegStructure {
   }
 }
 
-function hasPicture(segments: readonly JpegSegment[]): boolean {
-  return segments.some(({ marker }) => isFrame(marker)) && segments.some(({ marker }) => marker === SCAN)
+function hasScan(segments: readonly JpegSegment[]): boolean {
+  return segments.some(({ marker }) => marker === SCAN)
+}
+
+function sizeOf(bytes: Buffer, segments: readonly JpegSegment[]): { size?: Size } {
+  const frame = segments.find(({ marker }) => isFrame(marker))
+  if (!frame || frame.end - frame.start < FRAME_BYTES) return {}
+  return { size: { height: bytes.readUInt16BE(frame.start + 5), width: bytes.readUInt16BE(frame.start + 7) } }
 }
 
 /** Finds the next marker's 0xFF. Decoders skip bytes before it, and fill bytes. */

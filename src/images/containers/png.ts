@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib'
+import type { Size } from '../../contracts/types.js'
 
 /** A chunk: from its length to its check sum. */
 export interface PngChunk {
@@ -8,6 +9,8 @@ export interface PngChunk {
 }
 
 export interface PngStructure {
+  /** From the header; absent where it is missing. */
+  size?: Size
   chunks: PngChunk[]
   /** It begins with a header and ends with its end chunk, and no critical chunk is damaged. */
   isWhole: boolean
@@ -28,7 +31,7 @@ export function readPng(bytes: Buffer): PngStructure {
     if (end > bytes.length) break
     if (isCritical(type) && crc32(bytes.subarray(start + 4, end - 4)) !== bytes.readUInt32BE(end - 4)) break
     chunks.push({ type, start, end })
-    if (type === 'IEND') return { chunks, isWhole: hasPicture(chunks), end }
+    if (type === 'IEND') return { chunks, isWhole: hasPicture(chunks), end, ...sizeOf(bytes, chunks) }
     start = end
   }
   return { chunks, isWhole: false, end: bytes.length }
@@ -41,4 +44,9 @@ function isCritical(type: string): boolean {
 
 function hasPicture(chunks: readonly PngChunk[]): boolean {
   return chunks[0]?.type === 'IHDR' && chunks.some(({ type }) => type === 'IDAT')
+}
+
+function sizeOf(bytes: Buffer, [header]: readonly PngChunk[]): { size?: Size } {
+  if (header?.type !== 'IHDR' || header.end - header.start < FRAME_BYTES + 8) return {}
+  return { size: { width: bytes.readUInt32BE(header.start + 8), height: bytes.readUInt32BE(header.start + 12) } }
 }

@@ -1,4 +1,4 @@
-import type { ImageType } from '../../contracts/types.js'
+import type { ImageType, Size } from '../../contracts/types.js'
 import { readJpeg } from './jpeg.js'
 import { readPng } from './png.js'
 import { readWebp } from './webp.js'
@@ -6,9 +6,10 @@ import { readWebp } from './webp.js'
 const READERS = { jpeg: readJpeg, png: readPng, webp: readWebp } as const
 
 /**
- * Tells whether a file ends where its format says that it ends. Nothing is decoded, so a picture with
- * damaged pixels is whole.
+ * Returns the stored size of a picture that ends where its format says that it ends; undefined if it is
+ * cut off, empty or damaged between its parts. Nothing is decoded, so damaged pixels are not found.
  */
-export function isWhole(type: ImageType, bytes: Buffer): boolean {
-  return READERS[type](bytes).isWhole
+export function wholeSize(type: ImageType, bytes: Buffer): Size | undefined {
+  const { isWhole, size } = READERS[type](bytes)
+  return isWhole && size && size.width > 0 && size.height > 0 ? size : undefined
 }
