@@ -112,6 +112,11 @@ export class GatewayObserver
     this.#options.log.error({ resultId, bytes: body.length, why }, 'paid result not written to the store')
   }
 
+  bodyDamaged(kind: 'result' | 'image', key: string): void {
+    this.#options.metrics.counters.damagedBodies.inc({ kind })
+    this.#options.log.error({ kind, key }, 'stored body was damaged and is removed')
+  }
+
   upstreamAttempted({ status, code, durationMs }: UpstreamAttempt): void {
     const { metrics, events } = this.#options
     metrics.counters.upstream.inc({ code: status === 200 && code !== 'ok' ? code : String(status ?? code) })

@@ -65,7 +65,7 @@ const KEEP_OUTCOME_MS = 60_000
  */
 export function createTestMode(options: TestModeOptions): Mode & { close(): Promise<void> } {
   const { settings, maskForms, now, segmenter } = options
-  const observer = { storeFailed: () => {}, resultLost: () => {} }
+  const observer = { storeFailed: () => {}, resultLost: () => {}, bodyDamaged: () => {} }
   const results = new ResultCache({
     memoryBytes: 0,
     store: createMemoryBlobs({ maxBytes: RESULT_BYTES }),

@@ -1,6 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { defined } from '../contracts/defined.js'
-import type { BlobStore } from '../contracts/store.js'
+import { etagOf } from '../contracts/etag.js'
+import type { BodyObserver } from '../contracts/observer.js'
+import type { Blob, BlobStore } from '../contracts/store.js'
 import type { CacheKey, Result } from '../contracts/types.js'
 import type { Found, WriteState } from '../segment/ports.js'
 import { type ResultObserver, UnsavedResults } from './unsaved-results.js'
@@ -16,7 +18,7 @@ export interface ResultCacheOptions {
   unsavedBytes: number
   /** Interval of the retries for waiting results. Default one second. */
   retryMs?: number
-  observer: ResultObserver
+  observer: ResultObserver & BodyObserver
 }
 
 /** Weight of an entry beyond its body, in bytes, rounded up: key, strings, the map's own data. */
@@ -60,8 +62,7 @@ export class ResultCache {
     const remembered = this.#recall(key)
     if (remembered && isWanted(remembered)) return { result: remembered, isSure: true }
     try {
-      const blob = await this.#options.store.get(key)
-      const stored: Result | undefined = blob && { ...(JSON.parse(blob.meta) as Omit<Result, 'body'>), body: blob.body }
+      const stored = await this.#read(key)
       // Memory may hold a newer one: kept during this read, or while the store was down.
       const newest = this.#recall(key)
       if (!stored || (newest && newest.storedAt >= stored.storedAt))
@@ -72,6 +73,21 @@ export class ResultCache {
       this.#options.observer.storeFailed(error, 'results: find')
       return { isSure: false, ...defined({ result: this.#recall(key) }) }
     }
+  }
+
+  /** Reads a result from the store. A damaged one is removed, so that it is bought again. */
+  async #read(key: CacheKey): Promise<Result | undefined> {
+    const { store, observer } = this.#options
+    const blob = await store.get(key)
+    const result = blob && toResult(blob)
+    if (!blob || result) return result
+    // Another process may have replaced it meanwhile.
+    const again = await store.get(key)
+    const replacement = again && toResult(again)
+    if (!again || replacement) return replacement
+    await store.delete(key)
+    observer.bodyDamaged('result', key)
+    return undefined
   }
 
   async keep(key: CacheKey, result: Result, ttlSeconds = this.#options.keepSeconds): Promise<WriteState> {
@@ -125,5 +141,15 @@ export class ResultCache {
   async #write(key: CacheKey, { body, ...meta }: Result, ttlSeconds: number): Promise<void> {
     await this.#options.store.put(key, { meta: JSON.stringify(meta), body }, ttlSeconds)
     this.unsaved.recordAccepted()
+  }
+}
+
+/** Returns undefined if the metadata is no JSON, or the body is not the one that was stored with it. */
+function toResult({ meta, body }: Blob): Result | undefined {
+  try {
+    const known = JSON.parse(meta) as Omit<Result, 'body'>
+    return known.etag === etagOf(body) ? { ...known, body } : undefined
+  } catch {
+    return undefined
   }
 }

@@ -7,6 +7,12 @@ export interface StoreObserver {
   storeFailed(error: unknown, operation: string): void
 }
 
+/** Receives failures of a store that holds bodies with a digest. */
+export interface BodyObserver extends StoreObserver {
+  /** A stored body or its metadata was damaged. It was removed, and counts as missing. Never throws. */
+  bodyDamaged(kind: 'result' | 'image', key: string): void
+}
+
 /**
  * Reason why resending a request cannot bill it twice: `unsent`: no byte was sent; `busy`: 429 or
  * 503; `server error`: 500, 502 or 504, which Segmind does not bill.

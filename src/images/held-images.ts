@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../contracts/clock.js'
-import type { StoreObserver } from '../contracts/observer.js'
+import type { BodyObserver } from '../contracts/observer.js'
 import type { BlobStore } from '../contracts/store.js'
 import type { Digest, ImageBytes, ImageType } from '../contracts/types.js'
 
@@ -9,7 +10,7 @@ export interface HeldImagesOptions {
   /** `IMAGE_TTL_SECONDS`; 0 keeps none. */
   ttlSeconds: number
   now: Clock
-  observer: StoreObserver
+  observer: BodyObserver
 }
 
 /** Metadata of a stored image. The member names are part of the stored format. */
@@ -74,6 +75,12 @@ export class HeldImages {
       const blob = await store.get(key)
       if (!blob) {
         this.#storedLately.delete(key)
+        return undefined
+      }
+      if (createHash('sha256').update(blob.body).digest('hex') !== digest) {
+        this.#storedLately.delete(key)
+        await store.delete(key)
+        observer.bodyDamaged('image', digest)
         return undefined
       }
       const { type, at = 0 } = JSON.parse(blob.meta) as ImageMeta

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
 import { withDeadline } from '../contracts/deadline.js'
 import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
+import { etagOf } from '../contracts/etag.js'
 import type { CacheKey, PixelDigest, Result } from '../contracts/types.js'
 import { pixelKey } from './cache-key.js'
 import { callInSlot, type LeaderContext } from './call.js'
@@ -189,7 +189,7 @@ export function toResult(
   { body, contentType, bill }: { body: Buffer; contentType: string; bill: Bill },
   known: Pick<Result, 'cost' | 'storedAt' | 'boughtBy' | 'image' | 'overlayMask' | 'scope' | 'answers'>,
 ): Result {
-  const etag = createHash('sha256').update(body).digest('hex').slice(0, 32)
+  const etag = etagOf(body)
   return { body, contentType, etag, ...known, ...defined({ upstreamRequestId: bill.upstreamRequestId }) }
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
+import { etagOf } from '../contracts/etag.js'
 import type { CacheKey, MaskFacts, Result } from '../contracts/types.js'
 import type { Output } from '../input/params.js'
 import type { RequestedImage } from './keyed-request.js'
@@ -76,7 +77,7 @@ async function findOrMake(
   if (found.result && found.result.storedAt >= mask.storedAt) return { key, result: found.result }
   const { outcome } = parts.shaping.join(key, request.team, async () => {
     const { body, ...described } = await make()
-    const etag = createHash('sha256').update(body).digest('hex').slice(0, 32)
+    const etag = etagOf(body)
     const { storedAt, cost, boughtBy, scope } = mask
     const result: Result = {
       body,

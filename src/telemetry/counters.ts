@@ -11,6 +11,7 @@ const KNOWN = {
   retries: { why: ['unsent', 'busy', 'server_error'] },
   flights: { role: ['leader', 'follower', 'takeover', 'unguarded'] },
   lostResults: { why: ['no_room', 'refused'] },
+  damagedBodies: { kind: ['result', 'image'] },
   orphans: { fate: ['resumed', 'unknown'] },
   implausible: { figure: ['cost', 'balance'] },
 } as const
@@ -80,6 +81,11 @@ function makeCounters(register: Registry) {
       'flights_total',
       'Flights that this process joined, by role: leader, follower, takeover or unguarded.',
       'role',
+    ),
+    damagedBodies: counter(
+      'damaged_bodies_total',
+      'Stored results and images that did not match their digest, and were removed.',
+      'kind',
     ),
     lostResults: counter('lost_results_total', 'Paid results that were not stored, by reason.', 'why'),
     orphans: counter('orphaned_calls_total', 'Calls left by processes that died, by outcome.', 'fate'),

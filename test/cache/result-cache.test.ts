@@ -1,5 +1,6 @@
 import t from 'tap'
 import { ResultCache } from '../../src/cache/result-cache.js'
+import { etagOf } from '../../src/contracts/etag.js'
 import type { Blob, BlobStore } from '../../src/contracts/store.js'
 import { StoreError } from '../../src/contracts/store.js'
 import type { Result } from '../../src/contracts/types.js'
@@ -7,7 +8,7 @@ import type { Result } from '../../src/contracts/types.js'
 const result = (text: string, storedAt = 1): Result => ({
   body: Buffer.from(text),
   contentType: 'image/jpeg',
-  etag: 'e',
+  etag: etagOf(Buffer.from(text)),
   storedAt,
   cost: 17,
   upstreamRequestId: 'u',
@@ -40,15 +41,20 @@ function memoryStore() {
 
 function cacheOver(memory = memoryStore(), memoryBytes = 1e6) {
   const failures: string[] = []
+  const damaged: string[] = []
   const cache = new ResultCache({
     memoryBytes,
     store: memory.store,
     isStoreUp: () => !memory.state.isDown,
     keepSeconds: 60,
     unsavedBytes: 1e6,
-    observer: { storeFailed: (_error, operation) => failures.push(operation), resultLost: () => {} },
+    observer: {
+      storeFailed: (_error, operation) => failures.push(operation),
+      resultLost: () => {},
+      bodyDamaged: (kind, key) => damaged.push(`${kind} ${key}`),
+    },
   })
-  return { cache, failures, ...memory }
+  return { ...memory, cache, failures, damaged }
 }
 
 const any = () => true
@@ -92,11 +98,42 @@ t.test('a failing store is a miss and is reported; a kept result stays in memory
   t.same(await cache.find('k', any), { result: result('x'), isSure: true })
 })
 
-t.test('an unreadable value is a miss and is reported as a failure', async t => {
-  const { cache, failures, blobs } = cacheOver()
-  blobs.set('k', { meta: 'not json', body: Buffer.alloc(1) })
-  t.same(await cache.find('k', any), { isSure: false })
-  t.same(failures, ['results: find'])
+const DAMAGES: Record<string, (blob: Blob) => Blob> = {
+  'a flipped bit': ({ meta, body }) => ({
+    meta,
+    body: Buffer.from(body.map((byte, at) => (at === 2 ? byte ^ 1 : byte))),
+  }),
+  'a body that is cut off': ({ meta, body }) => ({ meta, body: body.subarray(0, -1) }),
+  'an empty body': ({ meta }) => ({ meta, body: Buffer.alloc(0) }),
+  'metadata that is no JSON': ({ body }) => ({ meta: 'not json', body }),
+  'metadata of another result': ({ body }) => ({ meta: JSON.stringify({ etag: etagOf(Buffer.from('other')) }), body }),
+}
+
+for (const [what, damage] of Object.entries(DAMAGES)) {
+  t.test(`${what} is a miss, is removed, and is reported once`, async t => {
+    for (const memoryBytes of [0, 1e6]) {
+      const first = cacheOver()
+      await first.cache.keep('k', result('a picture'))
+      const { cache, damaged, failures, blobs } = cacheOver(first, memoryBytes)
+      blobs.set('k', damage(blobs.get('k') as Blob))
+      t.same(await cache.find('k', any), { isSure: true })
+      t.same(await cache.find('k', any), { isSure: true })
+      t.same(damaged, ['result k'])
+      t.same(failures, [])
+      t.notOk(blobs.has('k'))
+    }
+  })
+}
+
+t.test('a result that replaces a damaged one meanwhile is found and stays', async t => {
+  const { cache, damaged, blobs, store } = cacheOver()
+  await cache.keep('k', result('new'))
+  const good = blobs.get('k') as Blob
+  const reads = [{ ...good, body: Buffer.from('ne') }, good]
+  const other = cacheOver({ ...memoryStore(), blobs, store: { ...store, get: async () => reads.shift() } })
+  t.same(await other.cache.find('k', any), { result: result('new'), isSure: true })
+  t.same([...damaged, ...other.damaged], [])
+  t.ok(blobs.has('k'))
 })
 
 t.test('the memory tier stays within its bound and drops the least recently used result', async t => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import t from 'tap'
 import { type Blob, type BlobStore, StoreError } from '../../src/contracts/store.js'
 import type { ImageBytes } from '../../src/contracts/types.js'
@@ -5,7 +6,7 @@ import { HeldImages } from '../../src/images/held-images.js'
 
 const IMAGE: ImageBytes = {
   type: 'png',
-  digest: 'a'.repeat(64),
+  digest: createHash('sha256').update('photo').digest('hex'),
   chunks: [Buffer.from('pho'), Buffer.from('to')],
   byteLength: 5,
 }
@@ -15,6 +16,7 @@ function held(ttlSeconds = 60) {
   const state = { isDown: false, puts: 0 }
   const clock = { now: 0 }
   const failures: string[] = []
+  const damaged: string[] = []
   const up = () => {
     if (state.isDown) throw new StoreError('down')
   }
@@ -38,9 +40,12 @@ function held(ttlSeconds = 60) {
       store,
       ttlSeconds,
       now: () => clock.now,
-      observer: { storeFailed: (_error, operation) => failures.push(operation) },
+      observer: {
+        storeFailed: (_error, operation) => failures.push(operation),
+        bodyDamaged: (kind, key) => damaged.push(`${kind} ${key}`),
+      },
     })
-  return { images: another(), another, blobs, state, clock, failures }
+  return { images: another(), another, blobs, state, clock, failures, damaged }
 }
 
 t.test('an image is found by its id, in one chunk, and written once', async t => {
@@ -54,6 +59,19 @@ t.test('an image is found by its id, in one chunk, and written once', async t =>
     chunks: [Buffer.from('photo')],
     byteLength: 5,
   })
+})
+
+t.test('a damaged image is unknown, is removed and reported, and can be stored again', async t => {
+  const { images, another, blobs, damaged } = held()
+  await images.keep('', IMAGE, 'vision')
+  const [[key, { meta }] = ['', { meta: '' }]] = [...blobs].filter(([, { body }]) => body.length > 0)
+  blobs.set(key, { meta, body: Buffer.from('phot0') })
+  const other = another()
+  t.equal(await other.find('', IMAGE.digest), undefined)
+  t.same(damaged, [`image ${IMAGE.digest}`])
+  t.notOk(blobs.has(key))
+  await other.keep('', IMAGE, 'vision')
+  t.same((await another().find('', IMAGE.digest))?.chunks, [Buffer.from('photo')])
 })
 
 t.test('scopes do not share images', async t => {

@@ -230,7 +230,7 @@ t.test('an older result waiting for the store does not replace a newer one', asy
     isStoreUp: () => !isDown,
     keepSeconds: 100,
     unsavedBytes: 1e6,
-    observer: { storeFailed: () => {}, resultLost: () => {} },
+    observer: { storeFailed: () => {}, resultLost: () => {}, bodyDamaged: () => {} },
   })
   await cache.keep('k', kept('old', 1))
   isDown = false
