@@ -11,6 +11,7 @@ import type { Mode } from '../http/segment/route-parts.js'
 import { SignedUrls } from '../http/segment/signed-urls.js'
 import { createImageCheck } from '../images/image-check.js'
 import { createPixelDigest } from '../images/pixel-digest.js'
+import { createMetadataFilter } from '../images/strip-metadata.js'
 import { PaidFailures } from '../segment/paid-failures.js'
 import { settleOrphan } from '../segment/purchase.js'
 import type { QuoteParts } from '../segment/quote.js'
@@ -205,7 +206,7 @@ export function createResume(parts: BuiltParts): (entry: LedgerEntry) => Promise
 
 function pipelinePartsOf(parts: BuiltParts): QuoteParts {
   const { settings, accounts, slots } = parts
-  const { maxPixels, pixelDigest } = settings.images
+  const { maxPixels, pixelDigest, stripMetadata } = settings.images
   return {
     results: parts.results,
     images: parts.images,
@@ -213,6 +214,7 @@ function pipelinePartsOf(parts: BuiltParts): QuoteParts {
     backgroundPurchases: new Map(),
     leases: parts.leases,
     checkImage: createImageCheck({ maxPixels }),
+    stripMetadata: createMetadataFilter(stripMetadata),
     digestPixels: pixelDigest ? createPixelDigest({ maxPixels }) : undefined,
     account: accounts.account,
     ledger: accounts.ledger,

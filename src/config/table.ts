@@ -197,6 +197,12 @@ export const SETTINGS = {
       '50000000',
       'Largest accepted number of pixels of an image.',
     ),
+    stripMetadata: setting(
+      'STRIP_METADATA',
+      oneOf('none', 'location', 'all'),
+      'none',
+      'Metadata removed from images before they go to Segmind: location (GPS), or all but orientation and colour profile.',
+    ),
     urls: setting('IMAGE_URLS', flag, 'true', 'Accept images as http(s) URLs.'),
     urlHosts: optional(
       'IMAGE_URL_HOSTS',

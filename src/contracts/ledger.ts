@@ -20,6 +20,8 @@ export interface CallEntry extends BudgetWindows {
   /** Segmind's id of a submitted job that is polled (`SEGMIND_API=v2`). */
   jobId?: string
   image?: SentImage
+  /** Like `resultId`, of the image as it was sent. Present if metadata was removed (`STRIP_METADATA`). */
+  sentKey?: string
   /** Equal for equal pixels and parameters, whatever the encoding of the image (`PIXEL_DIGEST`). */
   pixelKey?: string
 }

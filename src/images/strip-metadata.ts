@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import type { ImageType } from '../contracts/types.js'
+import type { ImageBytes, ImageType } from '../contracts/types.js'
 import { exifOf, readExif } from './containers/exif.js'
 import { readJpeg } from './containers/jpeg.js'
 import { type PngChunk, readPng } from './containers/png.js'
@@ -13,6 +14,23 @@ import { readWebp, type WebpChunk } from './containers/webp.js'
  * The orientation and the colour profile always stay.
  */
 export type StripMode = 'location' | 'all'
+
+/**
+ * Creates the filter of images that leave. A filtered image has a digest of its own. Returns undefined
+ * if nothing is to be removed.
+ */
+export function createMetadataFilter(mode: StripMode | 'none'): ((image: ImageBytes) => ImageBytes) | undefined {
+  if (mode === 'none') return undefined
+  return image => {
+    const [first, ...others] = image.chunks
+    const chunks = stripMetadata(image.type, first && others.length === 0 ? first : Buffer.concat(image.chunks), mode)
+    if (!chunks) return image
+    const hash = createHash('sha256')
+    for (const chunk of chunks) hash.update(chunk)
+    const byteLength = chunks.reduce((sum, { length }) => sum + length, 0)
+    return { ...image, chunks, byteLength, digest: hash.digest('hex') }
+  }
+}
 
 /**
  * Removes metadata from a whole image without encoding it again: the coded pixels stay as they are.

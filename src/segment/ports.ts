@@ -166,6 +166,9 @@ export interface JournalEntry {
  */
 type CheckImage = (image: ImageBytes, params: Params) => Promise<Size>
 
+/** Returns an image without the metadata that may not leave; itself if it has none. */
+type StripMetadata = (image: ImageBytes) => ImageBytes
+
 /** Digests the decoded pixels of an image; undefined where it cannot be decoded. Never rejects. */
 type DigestPixels = (image: ImageBytes) => Promise<PixelDigest | undefined>
 
@@ -214,6 +217,8 @@ export interface PipelineParts {
   backgroundPurchases: Map<string, BackgroundPurchase>
   leases: Leases
   checkImage: CheckImage
+  /** With `STRIP_METADATA`. */
+  stripMetadata?: StripMetadata | undefined
   /** With `PIXEL_DIGEST`. */
   digestPixels?: DigestPixels | undefined
   account: SharedAccount

@@ -3,7 +3,7 @@ import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import { etagOf } from '../contracts/etag.js'
 import type { CacheKey, PixelDigest, Result } from '../contracts/types.js'
-import { pixelKey } from './cache-key.js'
+import { cacheKey, pixelKey } from './cache-key.js'
 import { callInSlot, type LeaderContext } from './call.js'
 import { forFollower, withCharge } from './failures.js'
 import { bytesOf, idempotencyKeyReused, type KeyedRequest, keepImage, REPLAY_SECONDS } from './keyed-request.js'
@@ -41,11 +41,13 @@ export async function buy(request: KeyedRequest, leader: LeaderContext, parts: P
   const { callId, at } = leader.note
   if (story) story.balanceBefore = parts.account.balance.latest?.remaining
   const { purchase } = leader
-  const sent = { ...size, bytes: image.byteLength }
-  const planned = { callId, at, caller, requestId, cacheKey: key, purchase, image: sent }
+  const outgoing = parts.stripMetadata?.(image) ?? image
+  const sent = { ...size, bytes: outgoing.byteLength }
+  const sentKey = outgoing === image ? undefined : cacheKey(outgoing.digest, params, request.scope)
+  const planned = { callId, at, caller, requestId, cacheKey: key, purchase, image: sent, ...defined({ sentKey }) }
   const reservation = await timed(story, 'reserve', parts.ledger.reserve(planned))
   if (story) story.call = { callId, at, purchase }
-  const { outcome, queueMs, upstreamMs, pixels } = await callInSlot(image, request, { leader, reservation }, parts)
+  const { outcome, queueMs, upstreamMs, pixels } = await callInSlot(outgoing, request, { leader, reservation }, parts)
   if (story) story.queueMs = queueMs
   if (outcome.kind === 'found') return { ...cached(outcome.result), queueMs, upstreamMs }
   if (story) story.balanceAfter = outcome.bill.remaining

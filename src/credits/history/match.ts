@@ -19,8 +19,11 @@ export function costOf(row: HistoryRow): Nanocredits | undefined {
 }
 
 /** Tells whether a row is of the call, by what was asked. Undefined if the row does not contain that. */
-export function isQuestionOf({ question }: HistoryRow, { resultId, team }: LedgerEntry): boolean | undefined {
-  return question && ['', team].some(scope => cacheKey(question.image, question.params, scope) === resultId)
+export function isQuestionOf(
+  { question }: HistoryRow,
+  { resultId, sentKey = resultId, team }: LedgerEntry,
+): boolean | undefined {
+  return question && ['', team].some(scope => cacheKey(question.image, question.params, scope) === sentKey)
 }
 
 /** Segmind's ids of a call. A call without a response has none, unless it was submitted as a job. */
