@@ -112,6 +112,8 @@ t.test('what a row says was asked decides, whatever the order', async t => {
     unknown(callId, T, { resultId: cacheKey(digest, ask(prompt).params, scope) })
   const rows = [row('r', T, { question: ask('dog') }), row('s', T + 1, { question: ask('cat') })]
   t.same(match(rows, [entry('a', 'cat'), entry('b', 'dog', 'vision')]).assigned, ['a=s', 'b=r'])
+  const stripped = unknown('a', T, { resultId: 'of the image with metadata', sentKey: entry('a', 'cat').resultId })
+  t.same(match(rows, [stripped]).assigned, ['a=s'], 'the history has the image as it was sent')
   t.same(match(rows.slice(0, 1), [entry('a', 'cat')]).assigned, [], 'one row, of another question')
   t.same(match([...rows, row('q', T)], [entry('a', 'cat'), unknown('z', T)]).assigned, ['a=s'])
   t.same(match(rows.slice(1), [entry('a', 'cat'), entry('b', 'cat')]).assigned, [], 'two calls with one question')

@@ -134,6 +134,11 @@ export class FakeSegmind {
     })
   }
 
+  /** Returns the image of the last call; empty if it was large. */
+  get lastImage(): Buffer {
+    return Buffer.from(this.#images.get(this.calls.at(-1)?.image.digest ?? '') ?? '', 'base64')
+  }
+
   get url(): string {
     return `http://127.0.0.1:${this.#port}`
   }
