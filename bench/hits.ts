@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
 import { Pool } from 'undici'
-import { startFakeSegmind } from '../test/support/doubles/fake-segmind.js'
+import { startFakeSegmind, TINY_JPEG } from '../test/support/doubles/fake-segmind.js'
 import { startGatewayProcess } from '../test/support/gateway/gateway-process.js'
 import { writeTeamsFile } from '../test/support/gateway/teams-file.js'
 
@@ -101,10 +101,10 @@ async function startBare(): Promise<{ url: string; child: ChildProcess }> {
   return { url: (JSON.parse(line) as { url: string }).url, child }
 }
 
-/** Returns `bytes` bytes with the signature of a JPEG. */
+/** Returns a small JPEG with more bytes behind it. */
 function jpeg(bytes: number): Buffer {
   const picture = Buffer.alloc(bytes, 1)
-  picture.set([0xff, 0xd8, 0xff, 0xe0])
+  TINY_JPEG.copy(picture)
   return picture
 }
 

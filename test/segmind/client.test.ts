@@ -11,7 +11,13 @@ import type { ImageBytes, Params } from '../../src/contracts/types.js'
 import type { Bill, CallTerms, UpstreamOutcome } from '../../src/segment/ports.js'
 import type { UpstreamAttempt } from '../../src/segment/upstream-port.js'
 import { createSegmindClient, type SegmindClientOptions } from '../../src/segmind/client.js'
-import { FAKE_COST, type FakeAnswer, type FakeSegmind, startFakeSegmind } from '../support/doubles/fake-segmind.js'
+import {
+  FAKE_COST,
+  type FakeAnswer,
+  type FakeSegmind,
+  startFakeSegmind,
+  TINY_JPEG,
+} from '../support/doubles/fake-segmind.js'
 
 const IMAGE_BYTES = Buffer.from(`\xff\xd8\xff${'picture '.repeat(20)}`, 'latin1')
 const IMAGE: ImageBytes = {
@@ -109,14 +115,13 @@ t.test('an unusable key or URL throws at creation, without the key in the messag
   t.throws(() => createSegmindClient({ ...options, apiKey: 'SG_abc', baseUrl: 'segmind' }), TypeError)
 })
 
-const JPEG = Buffer.from('ffd8ffe000104a464946000101', 'hex')
 const FORMS: [title: string, answer: FakeAnswer][] = [
-  ['bytes', { body: JPEG }],
-  ['bytes with another content type', { body: JPEG, headers: { 'content-type': 'application/octet-stream' } }],
-  ['bytes without a content type', { body: JPEG, headers: { 'content-type': undefined } }],
-  ['JSON', { body: { image: JPEG.toString('base64') } }],
-  ['a data: URI in JSON', { body: { image: `data:image/jpeg;base64,${JPEG.toString('base64')}` } }],
-  ['bare base64', { body: JPEG.toString('base64') }],
+  ['bytes', { body: TINY_JPEG }],
+  ['bytes with another content type', { body: TINY_JPEG, headers: { 'content-type': 'application/octet-stream' } }],
+  ['bytes without a content type', { body: TINY_JPEG, headers: { 'content-type': undefined } }],
+  ['JSON', { body: { image: TINY_JPEG.toString('base64') } }],
+  ['a data: URI in JSON', { body: { image: `data:image/jpeg;base64,${TINY_JPEG.toString('base64')}` } }],
+  ['bare base64', { body: TINY_JPEG.toString('base64') }],
 ]
 
 for (const [title, answer] of FORMS) {
@@ -124,7 +129,7 @@ for (const [title, answer] of FORMS) {
     const { fake, client } = await setUp(t)
     fake.script(answer)
     const outcome = await client.segment(IMAGE, CAT, TERMS)
-    t.ok(pictureOf(outcome).equals(JPEG))
+    t.ok(pictureOf(outcome).equals(TINY_JPEG))
     t.match(outcome, { contentType: 'image/jpeg', bill: { cost: FAKE_COST } })
   })
 }
@@ -223,7 +228,8 @@ t.test('a redirect is not followed, so that the key goes to no other host', asyn
 
 t.test('a response above the size limit fails and is billed', async t => {
   const { fake, client } = await setUp(t, { maxAnswerBytes: 1000 })
-  fake.script({ body: Buffer.concat([JPEG, Buffer.alloc(987)]) }, { body: Buffer.concat([JPEG, Buffer.alloc(988)]) })
+  const sized = (bytes: number) => ({ body: Buffer.concat([TINY_JPEG, Buffer.alloc(bytes - TINY_JPEG.length)]) })
+  fake.script(sized(1000), sized(1001))
   t.equal(pictureOf(await client.segment(IMAGE, CAT, TERMS)).length, 1000)
   t.equal(failed(t, await client.segment(IMAGE, CAT, TERMS), 'upstream_failed', 'yes').cost, FAKE_COST)
   pictureOf(await client.segment(IMAGE, CAT, TERMS))

@@ -3,13 +3,12 @@ import t, { type Test } from 'tap'
 import type { ImageBytes, Params } from '../../src/contracts/types.js'
 import type { CallTerms, UpstreamOutcome } from '../../src/segment/ports.js'
 import { createSegmindClient, type SegmindClientOptions } from '../../src/segmind/client.js'
-import { FAKE_COST, startFakeSegmind } from '../support/doubles/fake-segmind.js'
+import { FAKE_COST, startFakeSegmind, TINY_JPEG } from '../support/doubles/fake-segmind.js'
 import { eventually } from '../support/eventually.js'
 
 const BYTES = Buffer.from('\xff\xd8\xffpicture', 'latin1')
 const IMAGE: ImageBytes = { type: 'jpeg', digest: '0'.repeat(64), chunks: [BYTES], byteLength: BYTES.length }
 const CAT: Params = { prompt: 'cat', overlayMask: true }
-const JPEG = Buffer.from('ffd8ffe000104a464946000101', 'hex')
 
 async function setUp(t: Test, options: Partial<SegmindClientOptions> = {}) {
   const fake = await startFakeSegmind()
@@ -50,14 +49,14 @@ const failed = (outcome: UpstreamOutcome) => {
 
 t.test('a job is submitted once, polled, and its picture fetched without the key', async t => {
   const { fake, ask, pausesMs, submitted, attempts } = await setUp(t)
-  fake.script({ body: JPEG, job: { polls: 5 } })
+  fake.script({ body: TINY_JPEG, job: { polls: 5 } })
   const outcome = await ask()
   t.match(outcome, {
     kind: 'answered',
     contentType: 'image/jpeg',
     bill: { cost: FAKE_COST, remaining: fake.remaining, upstreamRequestId: 'job-1' },
   })
-  t.ok(outcome.kind === 'answered' && outcome.body.equals(JPEG))
+  t.ok(outcome.kind === 'answered' && outcome.body.equals(TINY_JPEG))
   t.equal(fake.calls.length, 1)
   t.match(fake.calls[0], { path: '/v2/sam-v2-image', fields: { prompt: 'cat', overlay_mask: true, base64: false } })
   t.same(submitted, ['job-1'])
@@ -137,12 +136,12 @@ t.test('a picture on another host is fetched through fetchOutput, not with the s
     fetchOutput: async url => {
       urls.push(url)
       if (urls.length < 3) throw new Error('not yet')
-      return JPEG
+      return TINY_JPEG
     },
   })
   fake.script({ job: { output: 'https://pictures.example/out.jpg?x=1' } })
   const outcome = await ask()
-  t.ok(outcome.kind === 'answered' && outcome.body.equals(JPEG), 'the fetch is retried')
+  t.ok(outcome.kind === 'answered' && outcome.body.equals(TINY_JPEG), 'the fetch is retried')
   t.same(urls, Array(3).fill('https://pictures.example/out.jpg?x=1'))
 })
 

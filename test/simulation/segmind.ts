@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type Dispatcher, Pool } from 'undici'
 import { formatCredits } from '../../src/contracts/nanocredits.js'
+import { TINY_JPEG } from '../support/doubles/fake-segmind.js'
 import type { Random } from '../support/random.js'
 import type { UpstreamCall } from './history.js'
 import type { CallWeights } from './plan.js'
@@ -217,7 +218,7 @@ export class Segmind {
 }
 
 function pictureBody(input: number, name: string): Buffer {
-  return Buffer.concat([JPEG, Buffer.from(` ${input} ${name}`)])
+  return Buffer.concat([TINY_JPEG, Buffer.from(` ${input} ${name}`)])
 }
 
 function response({ status, headers = {}, body, isCut = false }: Answer): Dispatcher.ResponseData {

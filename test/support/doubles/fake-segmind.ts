@@ -67,7 +67,8 @@ export type FakeScript = (call: FakeCall, index: number) => FakeAnswer | Promise
 export const FAKE_COST: Nanocredits = 1_700_000
 const HISTORY = '/inference-request/request-history'
 const SMALL_BODY = 64 * 1024
-const TINY_JPEG = Buffer.from(
+/** A JPEG of 8 × 8 pixels. */
+export const TINY_JPEG = Buffer.from(
   '/9j/2wBDABQODxIPDRQSEBIXFRQYHjIhHhwcHj0sLiQySUBMS0dARkVQWnNiUFVtVkVGZIhlbXd7gYKBTmCNl4x9lnN+gXz/2wBDARUXFx4aHjsh' +
     'ITt8U0ZTfHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHz/wAARCAAIAAgDASIAAhEBAxEB/8QAFQAB' +
     'AQAAAAAAAAAAAAAAAAAAAAL/xAAUEAEAAAAAAAAAAAAAAAAAAAAA/8QAFAEBAAAAAAAAAAAAAAAAAAAAAP/EABQRAQAAAAAAAAAAAAAAAAAA' +
