@@ -7,14 +7,13 @@ import type { UpstreamCall } from './history.js'
 import type { CallWeights } from './plan.js'
 import { type Machine, schedule, thisMachine, trueTime, WORLD } from './virtual-time.js'
 
-const JPEG = Buffer.from([0xff, 0xd8, 0xff, 0xe0])
 const HEADER_ERROR = { 429: 'rate limit', 500: 'Internal Polling Error', 502: 'bad gateway', 503: 'busy', 422: 'no' }
 
 /** The image of an input as every request names it. */
-export const imageOf = (input: number): Buffer => Buffer.concat([JPEG, Buffer.from(`input ${input}`)])
+export const imageOf = (input: number): Buffer => Buffer.concat([TINY_JPEG, Buffer.from(`input ${input}`)])
 export const digestOf = (input: number): string => createHash('sha256').update(imageOf(input)).digest('hex')
 /** The bytes that a request uploads: they name the request, so that a call shows who led it. */
-export const uploadOf = (requestId: string): Buffer => Buffer.concat([JPEG, Buffer.from(requestId)])
+export const uploadOf = (requestId: string): Buffer => Buffer.concat([TINY_JPEG, Buffer.from(requestId)])
 export const promptOf = (input: number): string => `thing ${input}`
 const inputOf = (prompt: string): number => Number(prompt.slice('thing '.length))
 /** Reads the input from a picture. */
@@ -105,7 +104,7 @@ export class Segmind {
     const call: UpstreamCall = {
       id: `call-${this.calls.length + 1}`,
       input: inputOf(prompt),
-      requestId: Buffer.from(image, 'base64').subarray(JPEG.length).toString(),
+      requestId: Buffer.from(image, 'base64').subarray(TINY_JPEG.length).toString(),
       process: from.name,
       at: trueTime(),
       cost: 0,
