@@ -197,12 +197,7 @@ export const SETTINGS = {
       '50000000',
       'Largest accepted number of pixels of an image.',
     ),
-    stripMetadata: setting(
-      'STRIP_METADATA',
-      oneOf('none', 'location', 'all'),
-      'none',
-      'Metadata removed from images before they go to Segmind: location (GPS), or all but orientation and colour profile.',
-    ),
+    stripMetadata: setting('STRIP_METADATA', oneOf('none', 'location', 'all'), 'none', 'Metadata removed from images.'),
     urls: setting('IMAGE_URLS', flag, 'true', 'Accept images as http(s) URLs.'),
     urlHosts: optional(
       'IMAGE_URL_HOSTS',
