@@ -11,7 +11,7 @@ import type { PipelineParts } from '../../src/segment/ports.js'
 import { createMemorySpool } from '../../src/store/memory-spool.js'
 import type { Random } from '../support/random.js'
 import { Link, type SharedStore } from './store.js'
-import type { Machine } from './virtual-time.js'
+import { type Machine, sleep } from './virtual-time.js'
 
 export const ORIGIN = 'http://segmind.test'
 export const TEAMS_FILE = '/virtual/teams.yaml'
@@ -69,13 +69,15 @@ export async function bootReplica(host: Host, machine: Machine, { store, random,
   const parts = { ...built, requestHistory: openRequestHistory(options, built, closers) }
   const { pipeline } = appPartsOf(parts).segmentation.modes.live
   parts.accounts.startRecovery(createResume(parts))
+  const open = { requests: 0 }
   return {
     machine,
+    open,
     link,
     parts,
     pipeline: pipeline as PipelineParts,
     async stop() {
-      const unfinished = await drain(NO_APP, parts)
+      const unfinished = await drain(serverOf(open), parts)
       closers.unshift(() => parts.results.unsaved.close())
       for (let close = closers.pop(); close; close = closers.pop()) await close()
       return unfinished
@@ -101,9 +103,14 @@ function logOf(name: string, onLog: OnLog): FastifyBaseLogger {
   return { info: at('info'), warn: at('warn'), error: at('error'), debug: at('debug') } as unknown as FastifyBaseLogger
 }
 
-/** Stands for the HTTP server, whose requests the simulation makes itself. */
-const NO_APP = {
-  close: async () => undefined,
-  openRequests: () => 0,
-  server: { closeAllConnections: () => undefined },
-} as unknown as App
+/** Stands for the HTTP server, whose requests the simulation makes itself. It closes when they have ended. */
+function serverOf(open: { requests: number }): App {
+  const close = async () => {
+    while (open.requests > 0) await sleep(20)
+  }
+  return {
+    close,
+    openRequests: () => open.requests,
+    server: { closeAllConnections: () => undefined },
+  } as unknown as App
+}

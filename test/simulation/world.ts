@@ -163,7 +163,13 @@ class World {
     }
     this.#requests.push(record)
     this.#running++
-    schedule(replica.machine, 0, () => void this.#ask(replica, record, leavesAfterMs))
+    schedule(replica.machine, 0, () => {
+      if (!replica.parts.lifecycle.isDraining) return void this.#ask(replica, record, leavesAfterMs)
+      // It was frozen when the request arrived. The server refuses connections by now.
+      record.outcomes.push('shutting_down')
+      record.endedAt = trueTime()
+      this.#running--
+    })
   }
 
   async #ask(replica: Replica, record: RequestRecord, leavesAfterMs: number | undefined): Promise<void> {
@@ -187,6 +193,7 @@ class World {
       cache: { noCache: mode === 'no-cache', noStore: false, onlyIfCached: mode === 'only-if-cached' },
       onGone,
     }
+    replica.open.requests++
     await segment(request, replica.pipeline).then(
       answer => {
         record.outcomes.push(answer.how)
@@ -195,6 +202,7 @@ class World {
       error => record.outcomes.push(error instanceof GatewayError ? error.code : `thrown ${error}`),
     )
     record.endedAt = trueTime()
+    replica.open.requests--
     this.#running--
   }
 
@@ -282,17 +290,22 @@ class World {
         0,
         () =>
           void replica.stop().then(() => {
-            process.isDead = true
+            this.#die(process)
             restart()
           }),
       )
     else {
-      process.isDead = true
-      for (const request of this.#requests)
-        if (request.process === process.name && request.endedAt === undefined) this.#running--
+      this.#die(process)
       restart()
     }
     return true
+  }
+
+  /** Ends a process. Its open requests are never answered. */
+  #die(process: Machine): void {
+    process.isDead = true
+    for (const request of this.#requests)
+      if (request.process === process.name && request.endedAt === undefined) this.#running--
   }
 
   #takeSnapshots(): void {
