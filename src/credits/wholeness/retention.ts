@@ -112,7 +112,7 @@ export class Retention {
   async #dueDays(): Promise<string[]> {
     const { ledger } = this.#options.store
     const months = await ledger.months()
-    const firstKept = this.#firstKept(months.at(-1))
+    const firstKept = this.#firstKept(months)
     const rolledUpTo = await ledger.rolledUpTo()
     const due: string[] = []
     for (const month of months.filter(month => month <= firstKept.slice(0, 7))) {
@@ -124,15 +124,19 @@ export class Retention {
     return due
   }
 
-  /** A clock that is far ahead must not make the last bookings old, so the newest month bounds it. */
-  #firstKept(newestMonth = ''): string {
+  /**
+   * A clock that is far ahead must not make the last bookings old, not even if calls are booked by it. So
+   * a month bounds it only if the month that was booked before would be kept.
+   */
+  #firstKept(months: readonly string[]): string {
     const { retentionDays, calendar, now } = this.#options
-    const endOfNewest = Date.parse(`${newestMonth}-01`) + 31 * DAY_MS
-    return calendar.windows(Math.min(now(), endOfNewest || 0) - retentionDays * DAY_MS).day
+    const starts = months.map(month => Date.parse(`${month}-01`))
+    const maxGapMs = (retentionDays - 31) * DAY_MS
+    const latest = starts.findLast((start, index) => start - (starts[index - 1] ?? start) <= maxGapMs) ?? 0
+    return calendar.windows(Math.min(now(), latest + 31 * DAY_MS) - retentionDays * DAY_MS).day
   }
 }
 
-/** Counts the calls in the marks of a day. NaN, which equals no count, if a mark was altered. */
 async function rolledUpCalls(ledger: VerifiedLedger, day: string): Promise<number> {
   return (await ledger.rolledUp(day)).reduce((sum, { calls, isIntact }) => sum + (isIntact ? calls : Number.NaN), 0)
 }

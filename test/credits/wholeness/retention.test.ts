@@ -11,8 +11,13 @@ const DAY_MS = 86_400_000
 const TODAY = Date.parse('2026-11-30T12:00:00Z')
 const DAYS = ['2026-08-20', '2026-08-22', '2026-08-30', '2026-11-30']
 
+/** Books a call in a month between the first and the last of the days. A longer gap would stop the roll-up. */
+const fillGap = ({ ledger }: Store) => ledger.settle(call('gap', { day: '2026-10-01', month: '2026-10' }), charged(1))
+
 /** Books two charged calls and an unknown one in each day. */
-async function fill({ ledger }: Store): Promise<void> {
+async function fill(store: Store): Promise<void> {
+  await fillGap(store)
+  const { ledger } = store
   for (const day of DAYS) {
     const windows = { day, month: day.slice(0, 7) }
     for (const id of ['a', 'b']) await ledger.settle(call(`${id} ${day}`, windows), charged(70))
@@ -134,10 +139,25 @@ t.test('nothing is removed with 0, from a ledger that is not whole, or on the wo
   t.same(await entriesLeft(store), [3, 3, 3, 3])
 })
 
+t.test('a clock far ahead makes no day old by the calls that it books', async t => {
+  const store = await (await realStores(t)).embedded?.(t)
+  if (!store) throw new Error('no embedded store')
+  for (const month of ['2026-10', '2026-11', '2028-01'])
+    await store.ledger.settle(call(month, { day: `${month}-05`, month }), charged(1))
+  const { retention, events } = replica(t, store, { now: () => Date.parse('2028-01-05T12:00:00Z') })
+  await retention.rollUp()
+  t.same(events, [])
+  await store.ledger.settle(call('next', { day: '2028-02-05', month: '2028-02' }), charged(1))
+  const later = replica(t, store, { now: () => Date.parse('2028-02-05T12:00:00Z') })
+  await later.retention.rollUp()
+  t.same(later.events, ['2026-10-05 1', '2026-11-05 1'], 'after a month with bookings the clock is right')
+})
+
 t.test('a replica that closes stops after its current step, and the next one goes on', async t => {
   const store = await (await realStores(t)).embedded?.(t)
   if (!store) throw new Error('no embedded store')
   const windows = { day: '2026-08-20', month: '2026-08' }
+  await fillGap(store)
   await store.ledger.settle(call('today'), charged(1))
   await Promise.all(
     Array.from({ length: 500 }, (_, index) => store.ledger.settle(call(`c${index}`, windows), charged(1))),

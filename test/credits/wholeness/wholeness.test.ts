@@ -90,15 +90,16 @@ for (const [name, open] of Object.entries(await realStores(t))) {
 t.test('old days are rolled up while the ledger is whole', async t => {
   const store = await (await realStores(t)).embedded?.(t)
   if (!store) throw new Error('no embedded store')
-  const old = (id: string) => call(id, { day: '2025-01-31', month: '2025-01' })
-  for (const each of [old('a'), old('b'), call('new')]) await store.ledger.settle(each, charged(5))
+  const old = (id: string) => call(id, { day: '2026-07-15', month: '2026-07' })
+  const between = call('between', { day: '2026-09-01', month: '2026-09' })
+  for (const each of [old('a'), old('b'), between, call('new')]) await store.ledger.settle(each, charged(5))
   const keeping = await replica(t, store)
   const [first, second] = ['first', 'second'].map(name => join(t.testdirName, name)) as [string, string]
   const doubtful = await replica(t, { ...store, mayEvict: () => true }, first, { retentionDays: 93 })
   const working = await replica(t, store, second, { retentionDays: 93 })
   await eventually('the day was never rolled up', () => working.rolledUp.length > 0)
-  t.same([keeping.rolledUp, doubtful.rolledUp, working.rolledUp], [[], [], ['2025-01-31']])
-  t.match(await store.ledger.rolledUp('2025-01-31'), [{ calls: 2, charged: 10 }])
+  t.same([keeping.rolledUp, doubtful.rolledUp, working.rolledUp], [[], [], ['2026-07-15']])
+  t.match(await store.ledger.rolledUp('2026-07-15'), [{ calls: 2, charged: 10 }])
   t.same(working.failures, [])
 })
 
