@@ -198,13 +198,14 @@ export interface UsageDay extends TeamActivity {
 
 /**
  * Durable and never evicted. Each method is one atomic step, idempotent by `callId`. In a day that was
- * rolled up, `reserve`, `note` and `settle` of a call without an entry reject with a final `StoreError`.
+ * rolled up, `note` and `settle` of a call without an entry reject with a final `StoreError`.
  */
 export interface LedgerStore {
   /**
    * Books the estimate against both windows if every limit holds (booked + estimate ≤ limit).
    * Otherwise changes nothing and returns the first limit that does not hold. A ledger that is
-   * behind `witness`, or is marked as lost, refuses a call with a daily or monthly limit.
+   * behind `witness`, or is marked as lost, refuses a call with a daily or monthly limit. Only for new
+   * calls: one that may have been booked before is noted, since its entry may have been rolled up.
    */
   reserve(call: CallEntry, limits: BudgetLimits, witness?: LedgerWitness): Promise<ReserveOutcome>
   /**

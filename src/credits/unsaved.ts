@@ -202,10 +202,8 @@ export class UnsavedSteps {
  */
 export async function applyStep(store: LedgerStore, step: LedgerStep): Promise<LedgerTotals | undefined> {
   switch (step.kind) {
+    // The call has been made, so no budget may refuse it. It may have been booked before.
     case 'reserve':
-      // The call has been made, so no budget may refuse it.
-      await store.reserve(step.call, {})
-      return undefined
     case 'note':
       await store.note(step.call)
       return undefined

@@ -246,7 +246,7 @@ t.test('a release during the write of its reservation is written after it', asyn
   arriving.open()
   await Promise.all([flushing, releasing, flushedAgain])
   await unsaved.flush()
-  t.equal(world.arrived[0], 'reserve c1')
+  t.equal(world.arrived[0], 'note c1')
   t.equal(world.entries.size, 0)
   t.same(world.spooled, [])
 })
@@ -258,9 +258,9 @@ t.test('a reservation written late by another process does not restore a release
   const late = gate()
   const there = startProcess(world, {
     store: {
-      reserve: async (call, limits) => {
+      note: async call => {
         await late.passed
-        return here.store.reserve(call, limits)
+        return here.store.note(call)
       },
     },
   })
@@ -275,7 +275,7 @@ t.test('a reservation written late by another process does not restore a release
   await here.unsaved.flush()
   late.open()
   await flushingThere
-  t.equal(world.arrived.at(-1), 'reserve c1')
+  t.equal(world.arrived.at(-1), 'note c1')
   t.equal(world.entries.size, 0)
 })
 
@@ -331,7 +331,7 @@ t.test('a failing spool does not fail a request', async t => {
   world.storeMode = 'up'
   await unsaved.flush()
   t.match(world.entries.get('c1'), { state: 'charged', settled: { cost: 7 } })
-  t.same(world.arrived, ['reserve c1', 'settle c1'])
+  t.same(world.arrived, ['note c1', 'settle c1'])
   t.equal(unsaved.size, 0)
 })
 

@@ -32,7 +32,7 @@ t.test('steps are written in order once the store is up, and not tried before', 
   t.same(world.events, [])
   world.storeMode = 'up'
   await unsaved.flush()
-  t.same(world.arrived, ['reserve a', 'reserve b', 'settle a', 'release b'])
+  t.same(world.arrived, ['note a', 'note b', 'settle a', 'release b'])
   t.equal(unsaved.size, 0)
   t.same([...world.entries.keys()], ['a'])
 })
@@ -40,13 +40,13 @@ t.test('steps are written in order once the store is up, and not tried before', 
 t.test('a failed step delays the later steps of its call, and no others', async t => {
   const { unsaved, world } = spooler(t)
   for (const step of [reserve('a'), reserve('b'), charge('a', 5)]) await unsaved.add(step)
-  world.refuse = (kind, callId) => (`${kind} ${callId}` === 'reserve a' ? new StoreError('full') : undefined)
+  world.refuse = (kind, callId) => (`${kind} ${callId}` === 'note a' ? new StoreError('full') : undefined)
   await unsaved.flush()
-  t.same(world.arrived, ['reserve b'])
+  t.same(world.arrived, ['note b'])
   t.same(world.events, ['failed ledger: write again'])
   world.refuse = () => undefined
   await unsaved.flush()
-  t.same(world.arrived, ['reserve b', 'reserve a', 'settle a'])
+  t.same(world.arrived, ['note b', 'note a', 'settle a'])
 })
 
 t.test('a step that cannot be removed from the spool delays the later steps of its call', async t => {
@@ -61,10 +61,10 @@ t.test('a step that cannot be removed from the spool delays the later steps of i
   t.teardown(() => [inner.kill(), kill()])
   for (const step of [reserve('a'), release('a')]) await unsaved.add(step)
   await unsaved.flush()
-  t.same(world.arrived, ['reserve a'])
+  t.same(world.arrived, ['note a'])
   isStuck = false
   await unsaved.flush()
-  t.same(world.arrived, ['reserve a', 'reserve a', 'release a'])
+  t.same(world.arrived, ['note a', 'note a', 'release a'])
   t.equal(world.entries.size, 0)
 })
 
@@ -86,7 +86,7 @@ t.test('a flush tries all steps added before it, even if another flush is in pro
 t.test('a step that the store keeps refusing is dropped in the end', async t => {
   const { unsaved, world } = spooler(t)
   for (const step of [reserve('a'), charge('a', 5)]) await unsaved.add(step)
-  world.refuse = kind => (kind === 'reserve' ? new RangeError('no amount') : undefined)
+  world.refuse = kind => (kind === 'note' ? new RangeError('no amount') : undefined)
   for (let attempt = 1; attempt < 20; attempt++) await unsaved.flush()
   t.equal(unsaved.size, 2)
   t.notOk(world.events.includes('lost reserve a'))

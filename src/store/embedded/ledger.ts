@@ -128,7 +128,6 @@ function reserve(
   const loss = findLoss(tables, witness)
   if (loss) markLost(tables, loss)
   if (tables.calls.get([call.day, call.callId])) return { ok: true, booked, totals: readTotals(tables) }
-  refuseRolledUp(tables, call)
   if (loss && (limits.daily !== undefined || limits.monthly !== undefined)) return refused('lost')
   const daily = booked.daily + call.estimate
   const monthly = booked.monthly + call.estimate

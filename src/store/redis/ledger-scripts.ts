@@ -119,7 +119,6 @@ local daily, monthly = tonumber(ARGV[4]), tonumber(ARGV[5])
 local day, month = booked(team)
 local lost = isLost({ARGV[11], ARGV[12], ARGV[13]}, ARGV[10])
 if redis.call('HEXISTS', KEYS[1], callId) == 1 then return answer('ok', day, month) end
-if isRolledUp() then return answer('${ROLLED_UP}', day, month) end
 if lost and (daily or monthly) then return answer('lost', day, month) end
 if daily and day + estimate > daily then return answer('daily', day, month) end
 if monthly and month + estimate > monthly then return answer('monthly', day, month) end

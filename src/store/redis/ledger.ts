@@ -53,9 +53,7 @@ export function createLedger(connection: RedisConnection, prefix: string): Ledge
       const { callId, team, estimate, at } = call
       const { daily = '', monthly = '', floor = '' } = limits
       const values = [callId, team, estimate, daily, monthly, encodeReserved(call), at, memberOf(call), floor]
-      const answer = await scripts.reserve(...keysOf(call), ...values, randomUUID(), ...witnessArguments(witness))
-      refuseRolledUp(call, (answer as unknown[])[0])
-      return toOutcome(answer)
+      return toOutcome(await scripts.reserve(...keysOf(call), ...values, randomUUID(), ...witnessArguments(witness)))
     },
     async note(call) {
       const { callId, team, estimate, at } = call

@@ -99,7 +99,6 @@ export async function testRollUp(t: Test, harness: Harness): Promise<void> {
     await rollUp(ledger, DAY)
     const before = await figures(ledger)
     for (const each of [jobs.job, jobs.paid, call('never seen'), call('earlier', { day: '2026-11-02' })]) {
-      await t.rejects(ledger.reserve(each, { daily: 1 }), REFUSED)
       await t.rejects(ledger.note(each), REFUSED)
       for (const end of [charged(60), charged(50, { costSource: 'history' }), unknown(100)])
         await t.rejects(ledger.settle(each, end), REFUSED)
@@ -112,11 +111,24 @@ export async function testRollUp(t: Test, harness: Harness): Promise<void> {
     t.match(await ledger.reserve(call('today', NEXT_DAY), {}), { ok: true }, 'later days stay open')
   })
 
+  t.test('a new call that a clock in the past books into such a day is booked', async t => {
+    const { ledger } = await harness.open(t)
+    await ledger.settle(call('before'), charged(60))
+    await rollUp(ledger, DAY)
+    t.match(await ledger.reserve(call('new'), { daily: 160 }), { ok: true, booked: { daily: 160 } })
+    t.match(await ledger.reserve(call('more'), { daily: 160 }), { ok: false, window: 'daily' })
+    await ledger.note(call('new', { jobId: 'j' }))
+    t.match(await ledger.settle(call('new'), charged(40)), { spent: 100, calls: 2 })
+    t.same(await mismatches(ledger), [])
+    t.equal(await rollUp(ledger, DAY), 1)
+    t.same(await mismatches(ledger), [])
+  })
+
   t.test('a refused step does not undo the steps beside it', async t => {
     const { ledger } = await harness.open(t)
     await rollUp(ledger, DAY)
     const results = await Promise.allSettled(
-      Array.from({ length: 60 }, (_, index) => ledger.reserve(call(`c${index}`, index % 2 ? {} : NEXT_DAY), {})),
+      Array.from({ length: 60 }, (_, index) => ledger.note(call(`c${index}`, index % 2 ? {} : NEXT_DAY))),
     )
     t.equal(results.filter(({ status }) => status === 'fulfilled').length, 30)
     t.equal((await entriesOf(ledger, NEXT_DAY.day)).length, 30)
@@ -196,10 +208,12 @@ export async function testRollUp(t: Test, harness: Harness): Promise<void> {
     await fc.assert(
       fc.asyncProperty(commands, async list => {
         const [{ ledger }, { ledger: twin }] = [await harness.open(t), await harness.open(t)]
+        const known = new Set<number>()
         for (const command of list) {
           if (command.do === 'roll up') {
             await rollUp(ledger, DAY, { limit: command.limit, steps: command.steps })
-          } else await takeBoth(command, ledger, twin)
+          } else await takeBoth(known.has(command.id) ? noted(command) : command, ledger, twin)
+          if ('id' in command) known.add(command.id)
           deepEqual(await figures(ledger), await figures(twin))
           deepEqual(await mismatches(ledger), [])
         }
@@ -241,6 +255,9 @@ const commands: fc.Arbitrary<Command[]> = fc.array(
   ),
   { minLength: 10, maxLength: 50 },
 )
+
+/** A call is new when it is reserved. */
+const noted = (step: Step): Step => (step.do === 'reserve' ? { ...step, do: 'note' } : step)
 
 /**
  * Takes a step in both ledgers. A step that one ledger refuses, because it has rolled up the day, is left
