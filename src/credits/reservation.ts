@@ -12,7 +12,7 @@ export interface ReservationParts {
   unsaved: UnsavedSteps
   account: AccountListener
   now: Clock
-  observer: Pick<CreditsObserver, 'callBooked' | 'storeFailed'>
+  observer: Pick<CreditsObserver, 'callBooked' | 'unknownSettled' | 'storeFailed'>
 }
 
 /** Receives account facts from the responses of Segmind. */
@@ -124,6 +124,7 @@ export class CallReservation implements Reservation {
       // Steps that the earlier process sent may still be on their way to the store.
       const mayStillArrive = this.#origin.earlier !== undefined
       await this.#write({ kind: 'release', call: this.#call, mayStillArrive })
+      this.#reportUnknownSettled()
       return 0
     })
   }
@@ -145,6 +146,12 @@ export class CallReservation implements Reservation {
     return this.#ended
   }
 
+  /** An earlier process may have left the call with an unknown outcome. */
+  #reportUnknownSettled(): void {
+    const { state, settled } = this.#origin.earlier ?? {}
+    if (state === 'unknown') this.#parts.observer.unknownSettled(this.#call.team, settled?.cost ?? 0)
+  }
+
   async #book(outcome: SettledCall['outcome'], bill: Bill): Promise<Nanocredits> {
     const { cost, costSource } = await this.#priceOf(outcome === 'charged' ? bill : {})
     const settled: SettledCall = {
@@ -157,6 +164,7 @@ export class CallReservation implements Reservation {
     if (costSource === 'header') this.#parts.account.price.learn(cost)
     this.#parts.observer.callBooked(this.#call.team, outcome, settled.cost)
     await this.#write({ kind: 'settle', call: this.#call, settled })
+    if (outcome === 'charged') this.#reportUnknownSettled()
     return settled.cost
   }
 

@@ -63,7 +63,7 @@ export type World = ReturnType<typeof ledgerWorld>
 export function recordingObserver(record: (event: string) => void): CreditsObserver {
   return {
     storeFailed: (_error, operation) => record(`failed ${operation}`),
-    unknownSettled: () => {},
+    unknownSettled: (team, booked) => record(`${team} no longer unknown ${booked}`),
     callBooked: (team, outcome, cost) => record(`${team} ${outcome} ${cost}`),
     ledgerStepLost: step => record(`lost ${step.kind} ${step.call.callId}`),
     orphanSettled: (entry, fate) => record(`orphan ${entry.callId} ${fate}`),
