@@ -21,7 +21,8 @@ segmind-gateway ledger accept
     After the ledger was lost or rolled back: prints what was known before and what is there now, and opens the
     budgets again. Spending that the ledger has lost no longer counts. Does nothing if the ledger is whole.
 segmind-gateway ledger export [--month 2026-11]
-    Prints every call as a line of JSON (NDJSON), day by day, unsorted within a day. Amounts are Segmind credits as decimal strings.
+    Prints every call as a line of JSON (NDJSON), day by day, unsorted within a day. Amounts are Segmind credits as
+    decimal strings.
     Calls that were rolled up (LEDGER_RETENTION_DAYS) are one line for each team and day.
     --month  default: every month`
 

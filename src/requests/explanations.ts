@@ -23,7 +23,7 @@ const MAX_UNDER_ONE_ID = 20
 /** Rate limit for explanations of hits and refusals, which are frequent: average rate and burst. */
 const CHEAP_PER_SECOND = 5
 const CHEAP_BURST = 100
-/** Bound of the explanations that wait to be written. Explanations beyond it are dropped. */
+/** Bound of the request ids whose explanations wait to be written. Those of further ids are dropped. */
 const MAX_WAITING = 200
 /** Longest time until an explanation is written, together with others. */
 const WRITE_AFTER_MS = 500

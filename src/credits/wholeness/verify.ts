@@ -21,8 +21,8 @@ const CALLS = { charged: 'paidCalls', unknown: 'unknownCalls', reserved: 'reserv
 const ATTEMPTS = 5
 
 /**
- * Compares the sums of a day with its entries, and the marks of those that were rolled up. Undefined if the day kept changing meanwhile. Rejects
- * with `StoreError`.
+ * Compares the sums of a day with its entries and the marks of those that were rolled up. Undefined if
+ * the day kept changing meanwhile. Rejects with `StoreError`.
  */
 export function verifyDay(ledger: VerifiedLedger, day: string): Promise<Mismatch[] | undefined> {
   return whileUnchanged(
