@@ -115,11 +115,16 @@ export class BalancePlausibility {
     return 'held'
   }
 
-  /** Two differences agree if calls between them, or half of them, explain how they differ. */
+  /**
+   * Two differences agree if calls between them explain how they differ. If the endpoint stated one of
+   * them, spending by others may explain up to half. Two headers must state the same difference: each may
+   * be wrong by its own amount.
+   */
   #confirms(before: Held, now: Held, slack: Nanocredits): boolean {
     const [one, other] = [before.unexplained, now.unexplained]
-    const smaller = Math.min(Math.abs(one), Math.abs(other))
-    const most = slack + this.#options.price.max + smaller
+    const isEndpoint = [before, now].some(({ reported }) => reported.source === 'endpoint')
+    const spentByOthers = isEndpoint ? Math.min(Math.abs(one), Math.abs(other)) : 0
+    const most = slack + this.#options.price.max + spentByOthers
     return Math.sign(one) === Math.sign(other) && Math.abs(one - other) <= most
   }
 

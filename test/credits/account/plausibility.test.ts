@@ -97,6 +97,7 @@ t.test('two wrong balances do not confirm each other', async t => {
     [9.9, 1],
     [1, 9.9],
     [11, 47],
+    [7.9, 8.55],
   ] as const) {
     const { weigh, refuted } = weigher()
     t.equal(await weigh({ remaining: first * CREDIT }), 'held')

@@ -89,7 +89,7 @@ t.test('an unknown end ahead of the clock counts from when it was first seen', a
   t.same(reported, [], 'the call may still be billed')
   clock.now += MINUTE
   await observe(reconciler, 4_950)
-  t.same(reported, ['vision charged 50'])
+  t.same(reported, ['vision no longer unknown 100', 'vision charged 50'])
   t.match(calls.get('c1'), { state: 'charged' })
 })
 
