@@ -1,8 +1,10 @@
 import { GatewayError } from '../contracts/errors.js'
 import type { ImageBytes, ImageType } from '../contracts/types.js'
 import type { CollectedBytes } from './byte-collector.js'
+import { otherFormatOf } from './other-formats.js'
 
-const MAX_MAGIC_BYTES = 12
+/** Enough for the magic bytes of any format that is named. */
+const MAX_HEAD_BYTES = 64
 const PNG_MAGIC = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
 const JPEG_MAGIC = Buffer.from([0xff, 0xd8, 0xff])
 
@@ -11,12 +13,16 @@ const JPEG_MAGIC = Buffer.from([0xff, 0xd8, 0xff])
  * Returns undefined for anything but JPEG, PNG and WebP.
  */
 export function imageTypeOf(chunks: readonly Buffer[]): ImageType | undefined {
-  const heads = chunks.slice(0, MAX_MAGIC_BYTES).map(chunk => chunk.subarray(0, MAX_MAGIC_BYTES))
-  const head = Buffer.concat(heads)
+  const head = headOf(chunks)
   if (head.subarray(0, JPEG_MAGIC.length).equals(JPEG_MAGIC)) return 'jpeg'
   if (head.subarray(0, PNG_MAGIC.length).equals(PNG_MAGIC)) return 'png'
   if (head.toString('latin1', 0, 4) === 'RIFF' && head.toString('latin1', 8, 12) === 'WEBP') return 'webp'
   return undefined
+}
+
+function headOf(chunks: readonly Buffer[]): Buffer {
+  const heads = chunks.slice(0, MAX_HEAD_BYTES).map(chunk => chunk.subarray(0, MAX_HEAD_BYTES))
+  return Buffer.concat(heads).subarray(0, MAX_HEAD_BYTES)
 }
 
 /**
@@ -26,10 +32,7 @@ export function imageTypeOf(chunks: readonly Buffer[]): ImageType | undefined {
 export function asImage(bytes: CollectedBytes, subject: string): ImageBytes {
   const type = imageTypeOf(bytes.chunks)
   if (type === undefined) {
-    throw new GatewayError(
-      'unsupported_image',
-      `${subject} is not a JPEG, PNG or WebP: its first bytes match none of these types.`,
-    )
+    throw new GatewayError('unsupported_image', `${subject} is ${otherFormatOf(headOf(bytes.chunks))}.`)
   }
   return { type, ...bytes }
 }

@@ -155,9 +155,11 @@ export function completeForm(draft: FormDraft): ReceivedForm {
   if (draft.repeated.size > 0) faults.push(`repeated field ${describeNames(draft.repeated)}`)
   if (faults.length > 0) {
     const accepted = ['image', ...draft.form.fields].join(', ')
+    const isList = [...draft.repeated].some(name => name === 'coordinates' || name === 'remove_coordinates')
+    const hint = isList ? ' Send all points as one JSON text; with Python: json.dumps(points).' : ''
     throw new GatewayError(
       'invalid_request',
-      `The request has ${faults.join(' and ')}. Accepted, once each: ${accepted}.`,
+      `The request has ${faults.join(' and ')}. Accepted, once each: ${accepted}.${hint}`,
     )
   }
   if (draft.failure) throw draft.failure

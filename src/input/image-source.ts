@@ -63,7 +63,7 @@ function fromId(text: string): ImageSource {
 
 function fromUrl(text: string, scheme: string): ImageSource {
   if (scheme !== 'http' && scheme !== 'https') {
-    if (!text.startsWith('//', scheme.length + 1)) throw invalidImage('text in none of these forms')
+    if (!text.startsWith('//', scheme.length + 1)) throw otherText(text)
     throw new GatewayError('image_url_refused', 'An image URL must begin with http:// or https://.')
   }
   if (text.length > MAX_URL_CHARACTERS) throw invalidImage(`a URL of more than ${MAX_URL_CHARACTERS} characters`)
@@ -113,9 +113,22 @@ export function hexValue(code = 0): number {
 }
 
 function fromBase64(text: Buffer, subject: string, maxImageBytes: number): ImageSource {
-  const bytes = isAscii(text) ? decodeBase64(withoutBlanks(text)) : undefined
-  if (bytes === undefined) throw invalidImage('text in none of these forms')
+  const lines = isAscii(text) ? withoutLineBreaks(text) : undefined
+  if (lines && BLANKS.some(blank => lines.includes(blank))) throw invalidImage(PLUS_LOST)
+  const bytes = lines && decodeBase64(lines)
+  if (bytes === undefined) throw otherText(text.toString('utf8', 0, MAX_NAME_BYTES))
   return fromBytes(bytes, subject, maxImageBytes)
+}
+
+const PLUS_LOST =
+  'base64 text with blanks inside. A + becomes a blank if a form is sent as application/x-www-form-urlencoded without %2B'
+const MAX_NAME_BYTES = 256
+const FILE_NAME = /^[^\r\n\0]{1,200}\.(?:jpe?g|png|webp|heic|heif|avif|gif|tiff?|bmp)$/i
+
+/** Creates the error for text that is no image, URL or id. */
+function otherText(start: string): GatewayError {
+  if (!FILE_NAME.test(start)) return invalidImage('text in none of these forms')
+  return invalidImage('the name of a file instead of its contents; with curl, write -F image=@photo.jpg')
 }
 
 /** Divisible by 4, so that a slice ends between two groups of digits. */
@@ -143,20 +156,22 @@ function isBlank(byte: number | undefined): boolean {
 }
 
 /**
- * Removes spaces, tabs and line breaks from ASCII text, within its buffer, byte by byte: a pattern
- * takes seconds for millions of them.
+ * Removes line breaks from ASCII text, within its buffer, byte by byte: a pattern takes seconds for
+ * millions of them.
  */
-function withoutBlanks(text: Buffer): Buffer {
-  if (!BLANKS.some(blank => text.includes(blank))) return text
+function withoutLineBreaks(text: Buffer): Buffer {
+  if (!text.includes(LINE_FEED) && !text.includes(CARRIAGE_RETURN)) return text
   let length = 0
   for (let index = 0; index < text.length; index++) {
     const byte = text[index] as number
-    if (!isBlank(byte)) text[length++] = byte
+    if (byte !== LINE_FEED && byte !== CARRIAGE_RETURN) text[length++] = byte
   }
   return text.subarray(0, length)
 }
 
-const BLANKS = [0x20, 0x09, 0x0a, 0x0b, 0x0c, 0x0d]
+const LINE_FEED = 0x0a
+const CARRIAGE_RETURN = 0x0d
+const BLANKS = [0x20, 0x09, 0x0b, 0x0c]
 const BYTE_ORDER_MARK = Buffer.from('\ufeff')
 
 function withoutOuterBlanks(text: Buffer): Buffer {

@@ -3,6 +3,7 @@ import { GatewayError } from '../contracts/errors.js'
 import { deliverInSlices } from '../contracts/event-loop.js'
 import { ByteCollector, type CollectedBytes } from '../images/byte-collector.js'
 import { asImage, imageTooLarge, imageTypeOf } from '../images/image-type.js'
+import { describeValue } from './describe.js'
 import {
   admitField,
   completeForm,
@@ -43,6 +44,8 @@ interface TextPart {
   fieldname: string
   value: unknown
   valueTruncated: boolean
+  /** `Content-Transfer-Encoding`; `7bit` if the sender declared none. */
+  encoding: string
 }
 
 interface FilePart {
@@ -52,6 +55,7 @@ interface FilePart {
   filename?: string
   /** `text/plain` if the sender declared none. */
   mimetype: string
+  encoding: string
   file: AsyncIterable<Buffer>
 }
 
@@ -150,6 +154,14 @@ function countBytes(draft: FormDraft, bytes: number): void {
   if (!isRefused(draft)) draft.onBytes?.(bytes)
 }
 
+/** Transfer encodings that leave the bytes as they are. Others are deprecated (RFC 7578 §4.7). */
+const PLAIN: ReadonlySet<string> = new Set(['7bit', '8bit', 'binary'])
+
+function encodedPart(name: string, encoding: string): GatewayError {
+  const detail = `${name} has the Content-Transfer-Encoding ${describeValue(encoding)}. Send the value as it is.`
+  return new GatewayError('invalid_parameter', detail)
+}
+
 function takeText(part: TextPart, draft: FormDraft): void {
   const { fieldname, value } = part
   if (typeof value === 'string') countBytes(draft, Buffer.byteLength(value))
@@ -157,6 +169,8 @@ function takeText(part: TextPart, draft: FormDraft): void {
   if (part.valueTruncated) {
     const detail = `${fieldname} is longer than the limit of ${draft.form.fieldBytes} bytes.`
     draft.failure ??= new GatewayError('invalid_parameter', detail)
+  } else if (!PLAIN.has(part.encoding.toLowerCase())) {
+    draft.failure ??= encodedPart(fieldname, part.encoding)
   } else if (fieldname === 'image') {
     draft.failure ??= invalidImage('a value that is not text')
   } else {
@@ -168,6 +182,7 @@ async function takeFile(part: FilePart, draft: FormDraft): Promise<void> {
   const name = part.fieldname
   const isAdmitted = admitField(draft, name)
   if (isAdmitted && name !== 'image') draft.failure ??= fileForText(name)
+  if (!PLAIN.has(part.encoding.toLowerCase())) draft.failure ??= encodedPart(name, part.encoding)
   const maxBytes = isText(part) ? draft.maxBytes : draft.maxImageBytes
   const bytes = await collect(part.file, draft, isRefused(draft) ? 0 : maxBytes)
   if (isRefused(draft)) return

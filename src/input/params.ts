@@ -37,15 +37,15 @@ const MAX_PROMPT_CHARACTERS = 1000
  */
 export function parseParams(fields: FormFields, rules: ParamRules): ParsedFields {
   const prompt = parsePrompt(fields.prompt)
-  const coordinates = parsePoints('coordinates', fields.coordinates)
+  const isIgnoringPoints = prompt !== undefined && !isBlank(fields.coordinates)
+  const coordinates = isIgnoringPoints ? undefined : parsePoints('coordinates', fields.coordinates)
   const removeCoordinates = parsePoints('remove_coordinates', fields.remove_coordinates)
   const output = parseOutput(fields.output)
   const overlayMask = resolveOverlayMask(output, parseBoolean('overlay_mask', fields.overlay_mask))
   const base64 = parseBoolean('base64', fields.base64) ?? rules.base64Default
   if (prompt === undefined && coordinates === undefined && !rules.allowNoSelection) throw missingSelection()
-  const isIgnoringPoints = prompt !== undefined && coordinates !== undefined
   const params: Params = {
-    ...defined({ prompt, coordinates: isIgnoringPoints ? undefined : coordinates, removeCoordinates }),
+    ...defined({ prompt, coordinates, removeCoordinates }),
     overlayMask,
   }
   return { params, base64, ignoredFields: isIgnoringPoints ? ['coordinates'] : [], ...defined({ output }) }
@@ -63,6 +63,12 @@ function parsePrompt(value: unknown): string | undefined {
   if (BROKEN_TEXT.test(prompt)) throw refuse('text in a broken encoding (it has U+FFFD or half a surrogate pair)')
   if (prompt.includes('\0')) throw refuse('text with a NUL character')
   return prompt
+}
+
+/** Values of `coordinates` that name no point: nothing, blank text, an empty list. */
+function isBlank(value: unknown): boolean {
+  if (typeof value === 'string') return /^\s*(?:\[\s*\])?\s*$/.test(value)
+  return value === undefined || (Array.isArray(value) && value.length === 0)
 }
 
 const MAX_POINTS = 100
@@ -134,14 +140,11 @@ const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
 export function parseBoolean(field: string, value: unknown): boolean | undefined {
   if (value === undefined || typeof value === 'boolean') return value
   const word = typeof value === 'string' || typeof value === 'number' ? String(value).trim().toLowerCase() : undefined
-  if (word === '') return undefined
   const parsed = word === undefined ? undefined : BOOLEANS.get(word)
   if (parsed === undefined) {
     const accepted = [...BOOLEANS.keys()].join(', ')
-    throw new GatewayError(
-      'invalid_parameter',
-      `${field} takes a boolean (${accepted}); it was ${describeValue(value)}.`,
-    )
+    const was = word === '' ? 'empty. Some languages write false as empty text' : describeValue(value)
+    throw new GatewayError('invalid_parameter', `${field} takes a boolean (${accepted}); it was ${was}.`)
   }
   return parsed
 }

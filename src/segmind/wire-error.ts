@@ -65,8 +65,13 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
   429: 'upstream_busy',
 }
 
+/** A 4xx that the same request gets again. 408 and 425 depend on the moment, 407 on a proxy. */
+function isAboutRequest(status: number): boolean {
+  return status >= 400 && status < 500 && status !== 407 && status !== 408 && status !== 425
+}
+
 function codeOf(status: number, message: string): ErrorCode {
-  if (status !== 406) return CODES[status] ?? 'upstream_failed'
+  if (status !== 406) return CODES[status] ?? (isAboutRequest(status) ? 'upstream_rejected' : 'upstream_failed')
   if (/content[\s_-]*type/i.test(message)) return 'upstream_failed'
   return /credit|insufficient|\bbalance\b|spend\w*[\s_-]*limit/i.test(message)
     ? 'credits_exhausted'
@@ -89,6 +94,7 @@ const FAILURES: Readonly<Record<number, string>> = {
 function detailOf(code: ErrorCode, status: number, message: string): string {
   switch (code) {
     case 'upstream_rejected':
+      if (FAILURES[status] !== undefined && status !== 406) return failureDetail(status, message)
       return message === ''
         ? `Segmind refused the request without a reason (HTTP ${status}).`
         : `Segmind refused the request: ${message}`
@@ -110,13 +116,16 @@ function failureDetail(status: number, message: string): string {
   return message === '' ? `${failure}.` : `${failure}: ${message}`
 }
 
+/** Bytes that are not UTF-8, and control characters other than white space. */
+const BINARY = /\ufffd|(?!\s)\p{Cc}/u
+
 /**
  * Reads the message of an error body: `error`, then `detail`, then `message`, then the text. HTML
  * gives no message.
  */
 function messageOf(body: Buffer): string {
   const text = body.toString('utf8').trim()
-  if (text.startsWith('<')) return ''
+  if (text.startsWith('<') || BINARY.test(text)) return ''
   try {
     return messageIn(JSON.parse(text), 3) ?? text
   } catch {

@@ -30,6 +30,34 @@ t.test('bytes become an image, or an error whose detail begins with the subject'
   t.match(asImage(collectBytes(bytes('\xff\xd8\xff')), 'It'), { type: 'jpeg', byteLength: 3 })
   t.throws(() => asImage(collectBytes(bytes('GIF89a')), 'The file'), {
     code: 'unsupported_image',
-    message: /^The file is not/,
+    message: /^The file is a GIF\. Convert it to JPEG, PNG or WebP\.$/,
   })
+})
+
+t.test('a file of another format is named, with what to do', async t => {
+  const cases: [string, RegExp][] = [
+    ['\0\0\0\x18ftypheic\0\0\0\0mif1heic', /a HEIC picture, the usual format of iPhones\. Convert it to JPEG/],
+    ['\0\0\0\x18ftypmif1\0\0\0\0mif1heic', /a HEIC picture/],
+    ['\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf', /an AVIF picture/],
+    ['\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf', /an AVIF picture\. Convert it/],
+    ['\0\0\0\x18ftypisom\0\0\0\0isommp42', /a video/],
+    ['II*\0\x08\0\0\0', /a TIFF/],
+    ['MM\0*\0\0\0\x08', /a TIFF/],
+    ['BM\x36\0\0\0', /a BMP/],
+    ['\0\0\0\x0cJXL \r\n\x87\n', /a JPEG XL picture/],
+    ['%PDF-1.7', /a PDF/],
+    ['<?xml version="1.0"?>\n<svg xmlns="', /an SVG/],
+    ['\n<!DOCTYPE html><html>', /an HTML page/],
+    ['{"image":"/9j/4AA', /JSON/],
+    ['/9j/4AAQSkZJRg', /base64 text in a file/],
+    ['data:image/png;base64,iVBOR', /a data: URI in a file/],
+    ['', /empty/],
+    ['\x01\x02\x03 something', /not a JPEG, PNG or WebP/],
+  ]
+  for (const [head, pattern] of cases)
+    t.throws(
+      () => asImage(collectBytes(bytes(head)), 'The file'),
+      { code: 'unsupported_image', message: pattern },
+      head,
+    )
 })

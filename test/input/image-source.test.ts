@@ -19,7 +19,7 @@ t.test('every text form of an image gives the same image', async t => {
     ['plain base64', base64],
     ['without padding', base64.replace(/=+$/, '')],
     ['with line breaks every 76 characters', base64.replace(/.{76}/g, '$&\r\n')],
-    ['with spaces, tabs and line breaks', `\n ${base64.replace(/.{5}/g, '$& \t\n')} \n`],
+    ['with many line breaks, and blanks around it', `\n \t${base64.replace(/.{5}/g, '$&\n\r\n')} \n`],
     ['the URL-safe alphabet', jpeg.toString('base64url')],
     ['a data: URI', `data:image/jpeg;base64,${base64}`],
     ['a data: URI of another type', `data:image/png;base64,${base64}`],
@@ -82,6 +82,8 @@ t.test('a value in no accepted form is refused with the right code', async t => 
     ['a file name', 'photo.jpg', 'invalid_parameter'],
     ['a path', '/etc/passwd.jpg', 'invalid_parameter'],
     ['what JavaScript makes of an object', '[object Object]', 'invalid_parameter'],
+    ['a blank where a + was', `${base64.slice(0, 100)} ${base64.slice(101)}`, 'invalid_parameter'],
+    ['a tab at the end of a line', `${base64.slice(0, 99)}\t\n${base64.slice(100)}`, 'invalid_parameter'],
     ['a stray character in the middle', `${base64.slice(0, 100)}*${base64.slice(101)}`, 'invalid_parameter'],
     ['a stray character of two bytes', `${base64.slice(0, 100)}\u0141${base64.slice(101)}`, 'invalid_parameter'],
     ['a NUL', `${base64.slice(0, 100)}\0${base64.slice(101)}`, 'invalid_parameter'],
@@ -165,4 +167,13 @@ t.test('no text makes the parser throw anything but a GatewayError', async () =>
     }),
     { numRuns: 1000 },
   )
+})
+
+t.test('a mistake of a tool is named, with what to do', async t => {
+  const cases: [string, RegExp][] = [
+    ['photo.jpg', /the name of a file.*-F image=@photo\.jpg/],
+    ['C:\\Users\\me\\Ärmel.PNG', /the name of a file/],
+    [`${base64.slice(0, 100)} ${base64.slice(101)}`, /base64 text with blanks inside\. A \+ becomes a blank/],
+  ]
+  for (const [text, pattern] of cases) t.throws(() => read(text), { message: pattern }, text.slice(0, 20))
 })

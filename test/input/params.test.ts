@@ -47,9 +47,12 @@ t.test('coordinates beside a prompt are dropped and reported as ignored', async 
   t.strictSame(parse({ prompt: 'cat', coordinates: '[]' }).ignoredFields, [])
   t.strictSame(parse({ prompt: '', coordinates: '[1,2]' }).ignoredFields, [])
   t.strictSame(parse({ coordinates: '[1,2]' }).ignoredFields, [])
-  t.throws(() => parse({ prompt: 'cat', coordinates: 'nonsense' }), {
+  // `"1"` is the default that Segmind documents.
+  for (const coordinates of ['1', 'nonsense', '[[1]]', 7, { x: 1 }])
+    t.strictSame(parse({ prompt: 'cat', coordinates }).ignoredFields, ['coordinates'])
+  t.throws(() => parse({ prompt: 'cat', remove_coordinates: 'nonsense' }), {
     code: 'invalid_parameter',
-    message: /^coordinates /,
+    message: /^remove_coordinates /,
   })
 })
 
@@ -66,12 +69,12 @@ t.test('booleans are accepted as Python, curl, browsers and JSON send them', asy
   }
 })
 
-t.test('a boolean that is absent or blank has its default', async t => {
-  for (const value of [undefined, '', ' ']) {
-    const fields = { prompt: 'x', overlay_mask: value, base64: value }
-    t.match(parse(fields, false), { params: { overlayMask: true }, base64: false })
-    t.match(parse(fields, true), { params: { overlayMask: true }, base64: true })
-  }
+t.test('a boolean that is absent has its default, and one that is blank is refused', async t => {
+  for (const base64 of [false, true]) t.match(parse({ prompt: 'x' }, base64), { params: { overlayMask: true }, base64 })
+  // PHP and Perl write false as empty text.
+  for (const field of ['overlay_mask', 'base64'])
+    for (const value of ['', ' '])
+      t.throws(() => parse({ prompt: 'x', [field]: value }), { code: 'invalid_parameter', message: /it was empty/ })
 })
 
 t.test('a request without prompt and coordinates is refused with missing_selection', async t => {

@@ -107,7 +107,8 @@ async function receive(params: Params, choose: Choose): Promise<ReceivedForm> {
     return receiveJson(Buffer.from(`{${text.join(',')}${space}}`), limits)
   }
   const texts = fields.map(
-    ({ name, text }) => ({ type: 'field', fieldname: name, value: text, valueTruncated: false }) as const,
+    ({ name, text }) =>
+      ({ type: 'field', fieldname: name, value: text, valueTruncated: false, encoding: '7bit' }) as const,
   )
   const parts = shuffled([...texts, writeFile(choose)], choose)
   const request = { headers: {}, raw: new PassThrough(), parts: () => partsOf(parts) }
@@ -124,7 +125,7 @@ function writeFile(choose: Choose): UploadPart {
   }
   const named = asFile ? { filename: choose(['a.jpg', 'b.png', 'blob', '']) } : {}
   const mimetype = asFile ? choose(['image/jpeg', 'text/plain', 'application/octet-stream']) : 'text/plain'
-  return { type: 'file', fieldname: 'image', mimetype, file: file(), ...named }
+  return { type: 'file', fieldname: 'image', mimetype, encoding: '7bit', file: file(), ...named }
 }
 
 async function* partsOf(parts: readonly UploadPart[]): AsyncGenerator<UploadPart> {
