@@ -72,19 +72,24 @@ function incomplete(type: string, byteLength: number): GatewayError {
 }
 
 /**
- * Checks that every point is inside the image. Callers may count points before or after EXIF
- * rotates the image. It is not known which one Segmind expects, so both are accepted.
+ * Checks that all points are inside the image. Callers may count points before or after EXIF turns the
+ * image. It is not known which one Segmind expects, so either frame may hold them, but one must hold
+ * all of them.
  */
 function checkPoints(params: Params, size: Size, isRotated: boolean): void {
-  const sizes = isRotated ? [size, { width: size.height, height: size.width }] : [size]
+  const frames = isRotated ? [size, { width: size.height, height: size.width }] : [size]
   const lists = { coordinates: params.coordinates ?? [], remove_coordinates: params.removeCoordinates ?? [] }
-  for (const [field, points] of Object.entries(lists)) {
-    const outside = points.findIndex(point => !sizes.some(each => isInside(point, each)))
-    if (outside < 0) continue
-    const point = `${field}: point ${outside + 1}, [${points[outside]?.join(',')}]`
-    const accepted = sizes.map(formatSize).join(' pixels, or with EXIF rotation ')
-    throw new GatewayError('invalid_parameter', `${point}, is outside the image, which is ${accepted} pixels.`)
-  }
+  const points = Object.entries(lists).flatMap(([field, list]) =>
+    list.map((point, index) => ({ point, name: `${field}: point ${index + 1}, [${point.join(',')}]` })),
+  )
+  const outside = frames.map(frame => points.filter(({ point }) => !isInside(point, frame)))
+  if (outside.some(({ length }) => length === 0)) return
+  const accepted = frames.map(formatSize).join(' pixels, or with EXIF rotation ')
+  const always = points.find(each => outside.every(list => list.includes(each)))
+  const detail = always
+    ? `${always.name}, is outside the image, which is ${accepted} pixels.`
+    : `${outside[0]?.[0]?.name}, and ${outside[1]?.[0]?.name}, are not inside one frame. The image is ${accepted} pixels.`
+  throw new GatewayError('invalid_parameter', detail)
 }
 
 function isInside([x, y]: Point, { width, height }: Size): boolean {

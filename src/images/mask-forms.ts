@@ -78,12 +78,18 @@ async function cutOut(mask: Buffer, image: Buffer, maxPixels: number): Promise<B
     .toBuffer()
 }
 
-/** Multiplies the alpha of one slice of pixels, four bytes each, by the mask. */
-function applyAlpha(pixels: Buffer, grey: Buffer, start: number): void {
-  const end = Math.min(grey.length, start + PIXELS_PER_SLICE)
-  for (let index = start; index < end; index++) {
-    const alpha = Math.min(255, Math.max(0, ((grey[index] as number) - EDGE.from) * EDGE.factor))
-    pixels[4 * index + 3] = Math.round((alpha * (pixels[4 * index + 3] as number)) / 255)
+/**
+ * Multiplies the alpha of one slice of pixels, four bytes each, by the mask. A pixel without alpha loses
+ * its colour, so that a cutout does not carry the rest of the photo.
+ */
+function applyAlpha(pixels: Buffer, grey: Buffer, first: number): void {
+  const end = Math.min(grey.length, first + PIXELS_PER_SLICE)
+  for (let index = first; index < end; index++) {
+    const edge = Math.min(255, Math.max(0, ((grey[index] as number) - EDGE.from) * EDGE.factor))
+    const alpha = Math.round((edge * (pixels[4 * index + 3] as number)) / 255)
+    const start = 4 * index
+    if (alpha === 0) pixels[start] = pixels[start + 1] = pixels[start + 2] = 0
+    pixels[start + 3] = alpha
   }
 }
 

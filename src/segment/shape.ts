@@ -94,6 +94,9 @@ async function findOrMake(
   return { key, result: await outcome }
 }
 
+/** Another version makes every kept form unreachable: `f1` cutouts carried the whole photo. */
+const FORMS_VERSION = 'f2'
+
 /** The key includes the mask's own digest, because a later purchase may return another mask. */
 function keyOf(
   form: string,
@@ -101,7 +104,7 @@ function keyOf(
   { image, scope }: Pick<OutputRequest, 'image' | 'scope'>,
 ): CacheKey {
   return createHash('sha256')
-    .update(JSON.stringify(['f1', form, scope, image.digest, etag]))
+    .update(JSON.stringify([FORMS_VERSION, form, scope, image.digest, etag]))
     .digest('hex')
 }
 

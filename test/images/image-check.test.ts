@@ -102,6 +102,24 @@ t.test('a point must be inside the image', async t => {
   }
 })
 
+t.test('one frame must hold all points of both fields', async t => {
+  const turned = image(await turnedJpeg(40, 20, 6))
+  const wide = [30, 10] as const
+  const tall = [10, 30] as const
+  const both = [5, 5] as const
+  const cases: [Params, boolean][] = [
+    [{ coordinates: [wide, both], removeCoordinates: [both], overlayMask: true }, true],
+    [{ coordinates: [both, tall], removeCoordinates: [tall], overlayMask: true }, true],
+    [{ coordinates: [wide, tall], overlayMask: true }, false],
+    [{ coordinates: [wide], removeCoordinates: [both, tall], overlayMask: true }, false],
+  ]
+  for (const [params, isAccepted] of cases)
+    t.equal(await verdict(check(turned, params)), isAccepted ? 'accepted' : 'invalid_parameter')
+  await t.rejects(check(turned, { coordinates: [wide], removeCoordinates: [both, tall], overlayMask: true }), {
+    message: /^remove_coordinates: point 2, \[10,30\], and coordinates: point 1, \[30,10\], are not inside one frame\./,
+  })
+})
+
 t.test('the error of a point outside names the field, the point and the size', async t => {
   const turned = image(await turnedJpeg(40, 20, 6))
   const outside = [500, 3.5] as const

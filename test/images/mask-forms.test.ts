@@ -34,13 +34,27 @@ async function read(png: Buffer): Promise<Pixels> {
   }
 }
 
+t.test('a cutout carries nothing of the photo outside the selection', async t => {
+  const png = await forms.cutout(await maskOf().png().toBuffer(), await photoOf().jpeg().toBuffer())
+  const { data } = await sharp(png).raw().toBuffer({ resolveWithObject: true })
+  let outside = 0
+  for (let at = 0; at < data.length; at += 4)
+    if (data[at + 3] === 0) {
+      outside++
+      if (data[at] || data[at + 1] || data[at + 2]) t.fail(`pixel ${at / 4} keeps its colour`)
+    }
+  t.ok(outside > 0)
+  const { exif, xmp, icc } = await sharp(png).metadata()
+  t.strictSame([exif, xmp, icc], [undefined, undefined, undefined])
+})
+
 t.test('the cutout keeps the photo inside the selection', async t => {
   const png = await forms.cutout(await maskOf().png().toBuffer(), await photoOf().png().toBuffer())
   t.equal((await sharp(png).metadata()).format, 'png')
   const pixels = await read(png)
   t.match(pixels, SIZE)
   t.strictSame(pixels.at(3, 7), [200, 100, 50, 255])
-  t.strictSame(pixels.at(30, 7), [200, 100, 50, 0])
+  t.strictSame(pixels.at(30, 7), [0, 0, 0, 0])
 })
 
 t.test('the noise of a JPEG is dropped, and its edges are soft', async t => {

@@ -447,7 +447,7 @@ t.test('every failure of Segmind', async t => {
   await small.upstream.goOnline()
   await failedAlsoById('503 upstream_busy', await startBusy())
   const patient = await start()
-  patient.upstream.script({ status: 404, headers: { 'retry-after': '7' } })
+  patient.upstream.script({ status: 501, headers: { 'retry-after': '7' } })
   t.match(await segment(patient), { status: 502, headers: { 'retry-after': '7' } })
 })
 

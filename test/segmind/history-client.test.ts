@@ -159,7 +159,7 @@ t.test('failures have a code and no text of the answer', async t => {
   for (const [status, code] of [
     [401, 'upstream_unauthorized'],
     [403, 'upstream_unauthorized'],
-    [404, 'upstream_failed'],
+    [404, 'upstream_rejected'],
     [429, 'upstream_busy'],
     [500, 'upstream_failed'],
   ] as const) {
