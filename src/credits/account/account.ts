@@ -172,7 +172,7 @@ export class Account {
 
   /**
    * Derives the cost of a call from the drop of the balance. Undefined unless the call was the only
-   * one in flight and the balance before it is known.
+   * one in flight, the balance before it is known, and the ledger has every step.
    */
   async costFromBalance(
     remaining: Nanocredits,
@@ -181,6 +181,7 @@ export class Account {
   ): Promise<Nanocredits | undefined> {
     const before = this.reconciler.record?.anchor
     const isKnown =
+      this.#options.isSettled() &&
       this.#plausibility.isHeaderComparable &&
       before &&
       !before.loose &&

@@ -17,7 +17,7 @@ function startAccount() {
   const { store, calls } = modelLedger()
   const records = memoryRecords()
   const calendar = createBudgetCalendar('UTC')
-  const account = { now: NOON, balance: 10 * CREDIT, events: [] as string[] }
+  const account = { now: NOON, balance: 10 * CREDIT, events: [] as string[], isSettled: true }
   const now = () => account.now
   const observer = {
     ...recordingObserver(() => {}),
@@ -31,7 +31,7 @@ function startAccount() {
       priceEstimate: 2_000_000,
       reserve: 0,
       requestBalance: async () => ({ remaining: account.balance, free: 0 }),
-      isSettled: () => true,
+      isSettled: () => account.isSettled,
       later: work => work(),
     })
     t.teardown(() => unsaved.close())
@@ -124,4 +124,18 @@ t.test('a price that rises thirty times under concurrency is charged and learned
   t.same(costs, Array(CALLS).fill(51_000_000))
   t.notOk(world.account.events.includes('implausible'))
   t.ok((world.replicas[0]?.account.price.current() ?? 0) >= 20_000_000)
+})
+
+t.test('the balance states the cost of a call only while the ledger has the calls of all replicas', async t => {
+  for (const isSettled of [true, false]) {
+    const world = startAccount()
+    const { account } = world
+    await world.refresh()
+    account.isSettled = isSettled
+    const reservation = await world.replicas[0]?.ledger.reserve(aPlan('c1', undefined, { at: account.now }))
+    // With a call of the other replica, which waits for the store.
+    account.balance -= 1_700_000 + 1_600_000
+    const cost = await reservation?.settle({ remaining: account.balance })
+    t.equal(cost, isSettled ? 3_300_000 : 2_000_000)
+  }
 })
