@@ -98,6 +98,14 @@ const anEvent = (kind: 'foreign' | 'topUp' | 'price' | 'implausible', amount = 5
   const event = { id: 'x', at: AT + 5_000, month: '2026-11', kind, amount }
   return { account: { remaining: 1e9 - COST, drift: 0, topUps: 0, events: [event] } }
 }
+/** Two purchases whose answers stated a balance that was too low, and the event that they caused. */
+const misstated = (...errors: [number, number]) =>
+  aHistory({
+    ...again,
+    calls: again.calls.map((call, index) => ({ ...call, input: index + 1, isLie: true, balanceError: errors[index] })),
+    cached: [1, 2],
+    account: { ...anEvent('foreign', errors[1]).account, remaining: 1e9 - 2 * COST },
+  })
 const aLog = (message: string) => ({ logs: [{ at: AT + 900, process: 'a', level: 'error', message, fields: {} }] })
 
 t.test('a history in which every promise was kept has no violation', async t => {
@@ -120,6 +128,14 @@ const VIOLATIONS: [name: string, rule: string, history: History][] = [
   ['a slot that is left', 'leftovers', aHistory({ leftovers: { entries: 1 } })],
   ['a lease that is left', 'leftovers', aHistory({ leftovers: { leases: 1 } })],
   [
+    'a lease of a process that was drained while another one was cut off',
+    'leftovers',
+    aHistory({
+      leftovers: { leases: 1 },
+      faults: [aFault('drained', { process: 'a' }), aFault('link-down', { process: 'b' })],
+    }),
+  ],
+  [
     'an overspent budget',
     'budgets',
     aHistory({ plan: { ...aHistory().plan, teams: [{ id: 'team-0', isProtected: false, daily: COST - 1 }] } }),
@@ -130,6 +146,7 @@ const VIOLATIONS: [name: string, rule: string, history: History][] = [
   ['a late answer', 'answers', aHistory({ requests: [aRequest({ endedAt: AT + 20_000 })] })],
   ['a paid picture that is not kept', 'answers', aHistory({ cached: [] })],
   ['a false foreign event', 'events', aHistory(anEvent('foreign'))],
+  ['a foreign event of two different wrong balances', 'events', misstated(21e8, 145e7)],
   ['a false top-up', 'events', aHistory(anEvent('topUp'))],
   ['a false price change', 'events', aHistory(anEvent('price'))],
   ['a false implausible figure', 'events', aHistory(anEvent('implausible'))],
@@ -167,7 +184,12 @@ const EXPLAINED: [name: string, history: History][] = [
       faults: [aFault('killed', { process: 'a' })],
     }),
   ],
+  [
+    'a lease of a process that was drained while the store was full',
+    aHistory({ leftovers: { leases: 1 }, faults: [aFault('drained', { process: 'a' }), aFault('store-full')] }),
+  ],
   ['an event of a top-up', aHistory({ ...anEvent('topUp'), faults: [aFault('top-up', { amount: 5e8 })] })],
+  ['an event of two balances that were wrong by the same amount', misstated(145e7, 145e7)],
   ['an implausible figure of Segmind', aHistory({ ...anEvent('implausible'), calls: [aCall({ isLie: true })] })],
 ]
 for (const [name, history] of EXPLAINED) t.test(`a fault explains ${name}`, async t => t.same(rulesOf(history), []))

@@ -15,6 +15,8 @@ const NOTICE_MS = 1_000
 const PATIENCE_MS = 12_000
 const MARGIN_MS = 500
 const ROUNDING = 100
+/** The most that one call costs to the gateway's knowledge: ten times `PRICE_ESTIMATE_CREDITS`. */
+const MAX_COST = 20_000_000
 
 /** Compares what happened with what the gateway promises. */
 export function check(history: History): Violation[] {
@@ -141,9 +143,14 @@ function once({ calls, requests }: History, { entryOf, hadFault }: Facts): strin
 /**
  * Nothing is left but a lease, until its name is asked for again: of a process that was killed, or one
  * that a heartbeat took again that reached a frozen store after the release, on an older connection.
+ * A process that is drained tries a failed release once more, and then leaves it to its followers.
  */
-function leftovers({ leftovers: left, faults }: History): string[] {
-  const mayHoldLease = faults.some(({ kind }) => ['killed', 'store-frozen', ...LOSSES].includes(kind))
+function leftovers({ leftovers: left, faults }: History, { hadFault }: Facts): string[] {
+  const mayHoldLease = faults.some(
+    ({ kind, from, to, process }) =>
+      ['killed', 'store-frozen', ...LOSSES].includes(kind) ||
+      (kind === 'drained' && hadFault(['store-full', 'link-down', 'link-lossy'], from, to, process)),
+  )
   return Object.entries(left).flatMap(([name, count]) =>
     count > 0 && !(name === 'leases' && mayHoldLease) ? [`${count} ${name} are left`] : [],
   )
@@ -194,7 +201,8 @@ function events({ account, faults, calls, logs, entries }: History, { isLost, ha
   for (const { kind, at, amount } of account?.events ?? []) {
     const isDoubtful = isLost || entries.some(({ settled }) => settled?.costSource !== 'header')
     // The first balance is compared with nothing, so a wrong one is corrected by a movement.
-    const isMoved = (real: FaultKind) => isLost || had(real, at) || had('balance-lie', at) || isPartition(at, amount)
+    const isMoved = (real: FaultKind) =>
+      isLost || had(real, at) || had('balance-lie', at) || isPartition(at, amount) || isRepeatedLie(at)
     const isExplained = {
       topUp: isMoved('top-up'),
       foreign: isMoved('foreign'),
@@ -210,6 +218,17 @@ function events({ account, faults, calls, logs, entries }: History, { isLost, ha
     const isUnbooked = ({ at: sentAt, process }: UpstreamCall) =>
       sentAt <= at && hadFault([...OF_STORE, ...OF_PROCESS], sentAt, at, process) !== undefined
     return Math.abs(amount) <= calls.filter(isUnbooked).reduce((sum, { cost }) => sum + cost, 0) + ROUNDING
+  }
+  /** A second response that shows the same difference confirms it, but for calls in flight (docs/credits.md). */
+  function isRepeatedLie(until: number): boolean {
+    const lies = calls.filter(({ balanceError, at }) => balanceError !== undefined && at <= until)
+    return lies.some((one, index) =>
+      lies.slice(index + 1).some(other => {
+        const end = Math.max(one.endedAt ?? until, other.endedAt ?? until)
+        const between = calls.filter(({ at, endedAt = until }) => at <= end && endedAt >= one.at).length
+        return Math.abs((one.balanceError ?? 0) - (other.balanceError ?? 0)) <= between * MAX_COST
+      }),
+    )
   }
   for (const { message, fields, process, at } of logs)
     if (message.startsWith('ledger was lost') && !isLost)

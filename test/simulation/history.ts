@@ -17,6 +17,8 @@ export interface UpstreamCall {
   isDelivered: boolean
   /** Segmind stated a cost or a balance that was wrong. */
   isLie: boolean
+  /** By how much the stated balance was too low, if it was wrong. */
+  balanceError?: number
   status?: number
 }
 

@@ -160,7 +160,8 @@ export class Segmind {
     if (fate === 'lost-billed') return undefined
     call.isLie = fate === 'dear' || fate === 'odd-balance'
     const stated = fate === 'dear' ? cost * random.between(20, 200) : cost
-    const remaining = fate === 'odd-balance' ? this.balance - random.between(1, 50) * 50_000_000 : this.balance
+    if (fate === 'odd-balance') call.balanceError = random.between(1, 50) * 50_000_000
+    const remaining = this.balance - (call.balanceError ?? 0)
     const headers = {
       'x-request-id': call.id,
       ...(fate !== 'no-cost' && fate !== 'no-figures' && { 'x-cost': formatCredits(stated) }),

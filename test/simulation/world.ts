@@ -235,10 +235,11 @@ class World {
         return true
       case 'frozen':
         if (!seat?.process) return false
-        seat.process.frozenUntil = until
+        // The longer one of two freezes counts: events would overtake others otherwise.
+        seat.process.frozenUntil = Math.max(seat.process.frozenUntil, until)
         return true
       case 'store-frozen':
-        store.frozenUntil = until
+        store.frozenUntil = Math.max(store.frozenUntil, until)
         return true
       case 'store-full':
         store.isFull = true
