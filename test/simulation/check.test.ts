@@ -102,7 +102,12 @@ const anEvent = (kind: 'foreign' | 'topUp' | 'price' | 'implausible', amount = 5
 const misstated = (...errors: [number, number]) =>
   aHistory({
     ...again,
-    calls: again.calls.map((call, index) => ({ ...call, input: index + 1, isLie: true, balanceError: errors[index] })),
+    calls: again.calls.map((call, index) => ({
+      ...call,
+      input: index + 1,
+      isLie: true,
+      balanceError: errors[index] ?? 0,
+    })),
     cached: [1, 2],
     account: { ...anEvent('foreign', errors[1]).account, remaining: 1e9 - 2 * COST },
   })
