@@ -248,7 +248,7 @@ function buildPipeline({ settings, store, accounts, lifecycle, observer, events,
     jobs: new SubmittedJobs({ records, now, observer }),
     flights: new Coalescer<Purchase, FlightLeader>(),
     shaping: new Coalescer<Result>(),
-    maskForms: createMaskForms({ maxPixels: settings.images.maxPixels }),
+    maskForms: createMaskForms({ ...settings.images, observer }),
     memory: new TransferMemory(settings.upload.memoryBytes),
   }
 }

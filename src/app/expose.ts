@@ -206,14 +206,14 @@ export function createResume(parts: BuiltParts): (entry: LedgerEntry) => Promise
 
 function pipelinePartsOf(parts: BuiltParts): QuoteParts {
   const { settings, accounts, slots } = parts
-  const { maxPixels, pixelDigest, stripMetadata } = settings.images
+  const { maxPixels, orientation, pixelDigest, stripMetadata } = settings.images
   return {
     results: parts.results,
     images: parts.images,
     flights: parts.flights,
     backgroundPurchases: new Map(),
     leases: parts.leases,
-    checkImage: createImageCheck({ maxPixels }),
+    checkImage: createImageCheck({ maxPixels, orientation }),
     stripMetadata: createMetadataFilter(stripMetadata),
     digestPixels: pixelDigest ? createPixelDigest({ maxPixels }) : undefined,
     account: accounts.account,

@@ -9,7 +9,7 @@ import { formatCredits, type Nanocredits, toCredits } from '../contracts/nanocre
 import type { ResultLossReason, RetryReason, SharedFlightRole } from '../contracts/observer.js'
 import type { FinishedRequest } from '../contracts/records.js'
 import type { HistoryStatus } from '../contracts/request-history.js'
-import type { CacheKey, Result } from '../contracts/types.js'
+import type { CacheKey, Frame, Result, Size } from '../contracts/types.js'
 import type { HistoryObserver } from '../credits/history/ports.js'
 import type { CreditsObserver } from '../credits/observer.js'
 import type { Mismatch } from '../credits/wholeness/verify.js'
@@ -110,6 +110,11 @@ export class GatewayObserver
   resultLost(resultId: CacheKey, { body }: Pick<Result, 'body'>, why: ResultLossReason): void {
     this.#options.metrics.counters.lostResults.inc({ why: why.replace(' ', '_') })
     this.#options.log.error({ resultId, bytes: body.length, why }, 'paid result not written to the store')
+  }
+
+  orientationContradicted(mask: Size, photo: Frame): void {
+    this.#options.metrics.counters.contradictedOrientations.inc()
+    this.#options.log.warn({ mask, photo }, 'a mask shows that IMAGE_ORIENTATION is wrong')
   }
 
   bodyDamaged(kind: 'result' | 'image', key: string): void {

@@ -73,7 +73,7 @@ function historyUrlOf({ settings, upstream }: GatewayOptions): string | undefine
 }
 
 function createRescue({ client, results, settings }: GatewayParts): (lost: LostPicture) => Promise<void> {
-  const checkImage = createImageCheck({ maxPixels: settings.images.maxPixels })
+  const checkImage = createImageCheck(settings.images)
   return async ({ entry, requestId, cost, url }) => {
     const body = await client.fetchOutput(url)
     const found = { entry, body, cost, upstreamRequestId: requestId }

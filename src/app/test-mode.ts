@@ -122,7 +122,7 @@ function localPipeline(settings: Settings, now: Clock) {
     },
     paidFailures: new PaidFailures(now),
     ledger: FREE_LEDGER,
-    checkImage: createImageCheck({ maxPixels: settings.images.maxPixels }),
+    checkImage: createImageCheck(settings.images),
     journal: { answered: () => {} },
     observer: { resultAnswered: () => {} },
     backgroundPurchases: new Map(),

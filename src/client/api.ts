@@ -93,9 +93,14 @@ export interface Usage {
 export interface HeldImage {
   /** The image's id. */
   image: string
-  /** Pixels, as stored in the file. */
+  /** Pixels in the frame of points, masks and cutouts, after `orientation` was applied. */
   width: number
   height: number
+  /**
+   * The EXIF orientation that was applied to the stored pixels. 1 for none, and for every image
+   * where the operator states that Segmind ignores it (`IMAGE_ORIENTATION`).
+   */
+  orientation: number
   type: 'image/jpeg' | 'image/png' | 'image/webp'
   bytes: number
   expires: string

@@ -26,6 +26,17 @@ export interface Size {
   height: number
 }
 
+/** A view of an image: its size after `orientation`, the EXIF orientation that was applied; 1 for none. */
+export interface Frame extends Size {
+  orientation: number
+}
+
+/** A checked image: the size of its stored pixels, and the frame of its points and masks. */
+export interface CheckedImage {
+  stored: Size
+  frame: Frame
+}
+
 /** The decoded pixels of an image, as stored: size in pixels and SHA-256 in lower-case hex. */
 export interface PixelDigest extends Size {
   sha256: string

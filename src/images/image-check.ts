@@ -1,8 +1,16 @@
 import sharp, { type Metadata } from 'sharp'
 import { GatewayError } from '../contracts/errors.js'
-import type { ImageBytes, ImageType, Params, Point, Size } from '../contracts/types.js'
+import type { CheckedImage, ImageBytes, ImageType, Params, Point, Size } from '../contracts/types.js'
 import { wholeSize } from './containers/structure.js'
+import { expectedFrame, type Frames, framesOf, type OrientationRule } from './frame.js'
 import { imageTypeOf } from './image-type.js'
+
+export interface ImageCheckOptions {
+  /** `MAX_IMAGE_PIXELS`. */
+  maxPixels: number
+  /** `IMAGE_ORIENTATION`. */
+  orientation: OrientationRule
+}
 
 /**
  * Creates the check of an image's header. From then on this process's libvips loads only JPEG, PNG
@@ -10,18 +18,18 @@ import { imageTypeOf } from './image-type.js'
  * `unsupported_image`, `image_unreadable`, `image_too_many_pixels`, and `invalid_parameter` for a
  * point outside the image.
  */
-export function createImageCheck({ maxPixels }: { maxPixels: number }) {
+export function createImageCheck({ maxPixels, orientation }: ImageCheckOptions) {
   allowOnlyAcceptedLoaders()
-  return async (image: ImageBytes, params: Params): Promise<Size> => {
-    const { size, isRotated } = await readHeader(image)
+  return async (image: ImageBytes, params: Params): Promise<CheckedImage> => {
+    const { size, frames } = await readHeader(image)
     if (size.width * size.height > maxPixels) {
       throw new GatewayError(
         'image_too_many_pixels',
         `The image is ${formatSize(size)} pixels, which is more than the limit of ${maxPixels} pixels.`,
       )
     }
-    if (params.coordinates || params.removeCoordinates) checkPoints(params, size, isRotated)
-    return size
+    if (params.coordinates || params.removeCoordinates) checkPoints(params, frames)
+    return { stored: size, frame: expectedFrame(frames, orientation) }
   }
 }
 
@@ -37,7 +45,7 @@ function allowOnlyAcceptedLoaders(): void {
   })
 }
 
-async function readHeader(image: ImageBytes): Promise<{ size: Size; isRotated: boolean }> {
+async function readHeader(image: ImageBytes): Promise<{ size: Size; frames: Frames }> {
   const type = imageTypeOf(image.chunks)
   if (type === undefined) throw new GatewayError('unsupported_image', 'The image is not a JPEG, PNG or WebP.')
   const bytes = joined(image.chunks)
@@ -45,7 +53,7 @@ async function readHeader(image: ImageBytes): Promise<{ size: Size; isRotated: b
   const size = { width: metadata.width, height: metadata.height }
   if (metadata.format !== type || !(size.width > 0 && size.height > 0)) throw unreadable(type)
   if (!wholeSize(type, bytes)) throw incomplete(type, bytes.length)
-  return { size, isRotated: (metadata.orientation ?? 1) >= 5 }
+  return { size, frames: framesOf(size, metadata.orientation ?? 1) }
 }
 
 function joined(chunks: readonly Buffer[]): Buffer {
@@ -76,8 +84,8 @@ function incomplete(type: string, byteLength: number): GatewayError {
  * image. It is not known which one Segmind expects, so either frame may hold them, but one must hold
  * all of them.
  */
-function checkPoints(params: Params, size: Size, isRotated: boolean): void {
-  const frames = isRotated ? [size, { width: size.height, height: size.width }] : [size]
+function checkPoints(params: Params, { stored, seen }: Frames): void {
+  const frames = seen.orientation >= 5 ? [stored, seen] : [stored]
   const lists = { coordinates: params.coordinates ?? [], remove_coordinates: params.removeCoordinates ?? [] }
   const points = Object.entries(lists).flatMap(([field, list]) =>
     list.map((point, index) => ({ point, name: `${field}: point ${index + 1}, [${point.join(',')}]` })),

@@ -1,12 +1,19 @@
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises'
 import sharp, { type Sharp } from 'sharp'
 import { GatewayError } from '../contracts/errors.js'
-import type { MaskFacts, Size } from '../contracts/types.js'
+import type { Frame, MaskFacts, Size } from '../contracts/types.js'
+import { expectedFrame, frameOfMask, framesOf, type OrientationRule } from './frame.js'
 import { encodeRle } from './rle.js'
 
 export interface MaskFormsOptions {
   /** `MAX_IMAGE_PIXELS`, for photos and masks. */
   maxPixels: number
+  /** `IMAGE_ORIENTATION`. */
+  orientation: OrientationRule
+  observer: {
+    /** A mask shows that `IMAGE_ORIENTATION` is wrong for its photo. Never throws. */
+    orientationContradicted(mask: Size, photo: Frame): void
+  }
   /** Forms that may wait. Only one is made at a time, because decoded pictures are large. */
   maxWaiting?: number
 }
@@ -15,8 +22,6 @@ const MAX_WAITING = 32
 const RETRY_AFTER_SECONDS = 1
 /** Pixels processed before other work gets the event loop. */
 const PIXELS_PER_SLICE = 2_000_000
-/** Largest relative difference of two aspect ratios that count as equal. */
-const ASPECT_TOLERANCE = 0.01
 /**
  * Alpha of the soft edge: (grey − `from`) × `factor`. Grey below `from` is JPEG noise around the
  * selection.
@@ -30,7 +35,7 @@ const EDGE = { from: 64, factor: 2 }
  * aspect ratio than the photo. It reads the photo only when it starts, so that those that wait hold
  * none.
  */
-export function createMaskForms({ maxPixels, maxWaiting = MAX_WAITING }: MaskFormsOptions) {
+export function createMaskForms({ maxWaiting = MAX_WAITING, ...options }: MaskFormsOptions) {
   let last: Promise<unknown> = Promise.resolve()
   let waiting = 0
   const enqueue = <T>(make: () => Promise<T>): Promise<T> => {
@@ -41,9 +46,9 @@ export function createMaskForms({ maxPixels, maxWaiting = MAX_WAITING }: MaskFor
     return made
   }
   return {
-    rle: async (mask: Buffer) => enqueue(() => encode(mask, maxPixels)),
+    rle: async (mask: Buffer) => enqueue(() => encode(mask, options.maxPixels)),
     cutout: async (mask: Buffer, readImage: () => Promise<Buffer>) =>
-      enqueue(async () => cutOut(mask, await readImage(), maxPixels)),
+      enqueue(async () => cutOut(mask, await readImage(), options)),
   }
 }
 
@@ -59,9 +64,11 @@ async function encode(
 }
 
 /** Makes a PNG of the photo's size, transparent outside the selection. */
-async function cutOut(mask: Buffer, image: Buffer, maxPixels: number): Promise<Buffer> {
-  const maskSize = await sharp(mask, { limitInputPixels: maxPixels }).metadata().catch(unreadableMask)
-  const { photo, size } = await orientPhoto(maskSize, image, maxPixels)
+async function cutOut(mask: Buffer, image: Buffer, options: MaskFormsOptions): Promise<Buffer> {
+  const { maxPixels } = options
+  const { width, height } = await sharp(mask, { limitInputPixels: maxPixels }).metadata().catch(unreadableMask)
+  const maskSize = { width, height }
+  const { photo, size } = await orientPhoto(maskSize, image, options)
   const { data } = await toGrey(mask, maxPixels, isEqual(maskSize, size) ? undefined : size).catch(unreadableMask)
   const { data: pixels } = await photo
     .toColourspace('srgb')
@@ -93,24 +100,27 @@ function applyAlpha(pixels: Buffer, grey: Buffer, first: number): void {
   }
 }
 
-/** Opens the photo in the orientation that matches the mask: as stored, or as EXIF rotates it. */
-async function orientPhoto(mask: Size, image: Buffer, maxPixels: number): Promise<{ photo: Sharp; size: Size }> {
+/** Opens the photo in the frame of the mask. */
+async function orientPhoto(
+  mask: Size,
+  image: Buffer,
+  { maxPixels, orientation: rule, observer }: MaskFormsOptions,
+): Promise<{ photo: Sharp; size: Size }> {
   const open = () => sharp(image, { limitInputPixels: maxPixels, failOn: 'none' })
   const { width, height, orientation = 1 } = await open().metadata().catch(unreadablePhoto)
-  const stored = { width, height }
-  const rotated = { width: height, height: width }
-  const canRotate = orientation >= 5
-  const asStored = mismatch(mask, stored)
-  const asRotated = canRotate ? mismatch(mask, rotated) : Number.POSITIVE_INFINITY
-  // The mask of a nearly square photo matches both orientations: take the closer one.
-  if (Math.min(asStored, asRotated) <= ASPECT_TOLERANCE) {
-    return asRotated < asStored ? { photo: open().autoOrient(), size: rotated } : { photo: open(), size: stored }
+  const frames = framesOf({ width, height }, orientation)
+  const expected = expectedFrame(frames, rule)
+  const frame = frameOfMask(mask, frames, rule)
+  if (!frame) {
+    const [maskSize, photoSize] = [mask, expected].map(size => `${size.width}×${size.height}`)
+    throw new GatewayError(
+      'upstream_failed',
+      `The mask is ${maskSize} pixels and the photo ${photoSize}: no cutout can be made from different aspect ratios.`,
+    )
   }
-  const [maskSize, photoSize] = [mask, stored].map(size => `${size.width}×${size.height}`)
-  throw new GatewayError(
-    'upstream_failed',
-    `The mask is ${maskSize} pixels and the photo ${photoSize}: no cutout can be made from different aspect ratios.`,
-  )
+  if (frame !== expected) observer.orientationContradicted(mask, expected)
+  const size = { width: frame.width, height: frame.height }
+  return { photo: frame.orientation === 1 ? open() : open().autoOrient(), size }
 }
 
 /** Decodes a mask to one byte a pixel: alpha on black, then grey. Scales it to `size`, if given. */
@@ -122,15 +132,6 @@ function toGrey(mask: Buffer, maxPixels: number, size?: Size) {
 
 function isEqual(one: Size, other: Size): boolean {
   return one.width === other.width && one.height === other.height
-}
-
-/**
- * Returns the relative difference of the aspect ratios, or −1 for equal sizes, which always match
- * best.
- */
-function mismatch(one: Size, other: Size): number {
-  if (isEqual(one, other)) return -1
-  return Math.abs((one.width * other.height) / (one.height * other.width) - 1)
 }
 
 function unreadableMask(cause: unknown): never {

@@ -3,13 +3,13 @@ import type { GatewayError } from '../contracts/errors.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
 import type {
   CacheKey,
+  CheckedImage,
   Digest,
   ImageBytes,
   MaskFacts,
   Params,
   PixelDigest,
   Result,
-  Size,
   Team,
 } from '../contracts/types.js'
 import type { Audience } from './audience.js'
@@ -161,10 +161,10 @@ export interface JournalEntry {
 }
 
 /**
- * Checks an image's structure and that all points are inside it; returns its stored size in pixels.
+ * Checks an image's structure and that all points are inside it.
  * Throws `unsupported_image`, `image_*`, `invalid_parameter`.
  */
-type CheckImage = (image: ImageBytes, params: Params) => Promise<Size>
+type CheckImage = (image: ImageBytes, params: Params) => Promise<CheckedImage>
 
 /** Returns an image without the metadata that may not leave; itself if it has none. */
 type StripMetadata = (image: ImageBytes) => ImageBytes

@@ -33,7 +33,7 @@ export async function buy(request: KeyedRequest, leader: LeaderContext, parts: P
   if (inherited) return inherited
   const { caller, requestId, key, params, story } = request
   const image = await bytesOf(request, parts)
-  const size = await timed(story, 'check image', parts.checkImage(image, params))
+  const { stored } = await timed(story, 'check image', parts.checkImage(image, params))
   keepImage(request, parts)
   if (!request.mustBuy) parts.paidFailures.admit(key)
   parts.account.gate.admit(caller.team, image.byteLength)
@@ -42,7 +42,7 @@ export async function buy(request: KeyedRequest, leader: LeaderContext, parts: P
   if (story) story.balanceBefore = parts.account.balance.latest?.remaining
   const { purchase } = leader
   const outgoing = parts.stripMetadata?.(image) ?? image
-  const sent = { ...size, bytes: outgoing.byteLength }
+  const sent = { ...stored, bytes: outgoing.byteLength }
   const sentKey = outgoing === image ? undefined : cacheKey(outgoing.digest, params, request.scope)
   const planned = { callId, at, caller, requestId, cacheKey: key, purchase, image: sent, ...defined({ sentKey }) }
   const reservation = await timed(story, 'reserve', parts.ledger.reserve(planned))

@@ -82,11 +82,8 @@ function makeCounters(register: Registry) {
       'Flights that this process joined, by role: leader, follower, takeover or unguarded.',
       'role',
     ),
-    damagedBodies: counter(
-      'damaged_bodies_total',
-      'Stored results and images that did not match their digest, and were removed.',
-      'kind',
-    ),
+    contradictedOrientations: counter('contradicted_orientations_total', 'Masks that contradict IMAGE_ORIENTATION.'),
+    damagedBodies: counter('damaged_bodies_total', 'Stored bodies that did not match their digest.', 'kind'),
     lostResults: counter('lost_results_total', 'Paid results that were not stored, by reason.', 'why'),
     orphans: counter('orphaned_calls_total', 'Calls left by processes that died, by outcome.', 'fate'),
     implausible: counter('implausible_figures_total', 'Figures of Segmind that were not used, by figure.', 'figure'),

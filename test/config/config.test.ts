@@ -86,6 +86,8 @@ t.test('an empty environment gives the documented defaults and the sandbox', asy
       maxBytes: 20 * 1024 ** 2,
       pixelDigest: false,
       maxPixels: 50_000_000,
+      orientation: 'applied',
+      stripMetadata: 'none',
       urls: true,
       urlHosts: undefined,
     },
@@ -188,6 +190,8 @@ const ACCEPTED: [
   ['LEDGER_RETENTION_DAYS', '0', s => s.credits.retentionDays, 0],
   ['LEDGER_RETENTION_DAYS', '93', s => s.credits.retentionDays, 93],
   ['CHARGEBACK', 'split', s => s.credits.chargeback, 'split'],
+  ['IMAGE_ORIENTATION', 'ignored', s => s.images.orientation, 'ignored'],
+  ['STRIP_METADATA', 'location', s => s.images.stripMetadata, 'location'],
   ['PIXEL_DIGEST', 'true', s => s.images.pixelDigest, true],
   [
     'ALERT_WEBHOOK_URL',

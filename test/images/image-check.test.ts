@@ -7,7 +7,7 @@ import { createImageCheck } from '../../src/images/image-check.js'
 import { imageTypeOf } from '../../src/images/image-type.js'
 import { animation, oddImages, png, smallPng, smallWebp, turnedJpeg } from '../fixtures/odd-images.js'
 
-const check = createImageCheck({ maxPixels: 50_000_000 })
+const check = createImageCheck({ maxPixels: 50_000_000, orientation: 'applied' })
 const WHOLE: Params = { prompt: 'everything', overlayMask: true }
 
 function image(bytes: Buffer): ImageBytes {
@@ -62,7 +62,7 @@ t.test('an image in many chunks is checked like one in a single chunk', async t 
 })
 
 t.test('the limit on pixels is inclusive, and its error names the size and the limit', async t => {
-  const small = createImageCheck({ maxPixels: 300 })
+  const small = createImageCheck({ maxPixels: 300, orientation: 'applied' })
   await t.resolves(small(image(png({ width: 20, height: 15 })), WHOLE))
   await t.rejects(small(image(png({ width: 20, height: 16 })), WHOLE), {
     code: 'image_too_many_pixels',
@@ -72,7 +72,7 @@ t.test('the limit on pixels is inclusive, and its error names the size and the l
 
 t.test('only one frame of an animation counts', async t => {
   const bytes = await animation(8).webp({ effort: 0 }).toBuffer()
-  const small = createImageCheck({ maxPixels: 200 })
+  const small = createImageCheck({ maxPixels: 200, orientation: 'applied' })
   await t.resolves(small(image(bytes), { coordinates: [[19, 9]], overlayMask: true }))
   await t.rejects(small(image(bytes), { coordinates: [[19, 10]], overlayMask: true }), { code: 'invalid_parameter' })
 })

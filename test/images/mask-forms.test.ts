@@ -1,10 +1,14 @@
 import sharp from 'sharp'
 import t from 'tap'
+import type { OrientationRule } from '../../src/images/frame.js'
 import { createMaskForms } from '../../src/images/mask-forms.js'
 
 const SIZE = { width: 40, height: 20 }
-function formsOf(maxPixels: number) {
-  const { rle, cutout } = createMaskForms({ maxPixels })
+const contradictions: unknown[] = []
+const observer = { orientationContradicted: (...facts: unknown[]) => void contradictions.push(facts) }
+
+function formsOf(maxPixels: number, orientation: OrientationRule = 'applied') {
+  const { rle, cutout } = createMaskForms({ maxPixels, orientation, observer })
   return { rle, cutout: (mask: Buffer, photo: Buffer) => cutout(mask, async () => photo) }
 }
 
@@ -66,6 +70,83 @@ t.test('the noise of a JPEG is dropped, and its edges are soft', async t => {
   const pixels = await read(await forms.cutout(mask, await photoOf(size).png().toBuffer()))
   const alphas = [0, 1, 2, 3, 4, 5, 6, 7].map(x => pixels.at(x, 0)[3])
   t.strictSame(alphas, [0, 0, 0, 64, 128, 192, 255, 255])
+})
+
+const WIDE = { width: 24, height: 10 }
+const SQUARE = { width: 16, height: 16 }
+
+/** Where a pixel of the photo as seen is stored, by the definition of each EXIF orientation. */
+const STORED_AT: ((x: number, y: number, stored: typeof SIZE) => [number, number])[] = [
+  (x, y) => [x, y],
+  (x, y, { width }) => [width - 1 - x, y],
+  (x, y, { width, height }) => [width - 1 - x, height - 1 - y],
+  (x, y, { height }) => [x, height - 1 - y],
+  (x, y) => [y, x],
+  (x, y, { height }) => [y, height - 1 - x],
+  (x, y, { width, height }) => [width - 1 - y, height - 1 - x],
+  (x, y, { width }) => [width - 1 - y, x],
+]
+
+/** Makes a photo whose left half is red and whose right half is blue, as seen. */
+async function halfRed(seen: typeof SIZE, orientation: number, format: 'jpeg' | 'png' | 'webp') {
+  const stored = orientation >= 5 ? { width: seen.height, height: seen.width } : seen
+  const pixels = Buffer.alloc(stored.width * stored.height * 3)
+  for (let y = 0; y < seen.height; y++)
+    for (let x = 0; x < seen.width; x++) {
+      const [atX, atY] = STORED_AT[orientation - 1]?.(x, y, stored) ?? [0, 0]
+      pixels[(atY * stored.width + atX) * 3 + (x < seen.width / 2 ? 0 : 2)] = 255
+    }
+  const raw = sharp(pixels, { raw: { ...stored, channels: 3 } })
+  const exact =
+    format === 'jpeg'
+      ? raw.jpeg({ quality: 100, chromaSubsampling: '4:4:4' })
+      : raw.toFormat(format, { lossless: true })
+  return { photo: await exact.withMetadata({ orientation }).toBuffer(), stored, pixels }
+}
+
+/** Makes the mask of the red pixels. */
+function maskOfRed(size: typeof SIZE, isRed: (x: number, y: number) => boolean): Promise<Buffer> {
+  const grey = Buffer.alloc(size.width * size.height)
+  for (let y = 0; y < size.height; y++)
+    for (let x = 0; x < size.width; x++) grey[y * size.width + x] = isRed(x, y) ? 255 : 0
+  return sharp(grey, { raw: { ...size, channels: 1 } })
+    .png()
+    .toBuffer()
+}
+
+for (const format of ['jpeg', 'png', 'webp'] as const)
+  for (const seen of [WIDE, SQUARE])
+    t.test(`the red half of a ${seen.width} × ${seen.height} ${format} is cut out in every orientation`, async t => {
+      for (let orientation = 1; orientation <= 8; orientation++) {
+        const { photo, stored, pixels } = await halfRed(seen, orientation, format)
+        const inSeen = await maskOfRed(seen, x => x < seen.width / 2)
+        const inStored = await maskOfRed(stored, (x, y) => pixels[(y * stored.width + x) * 3] === 255)
+        contradictions.length = 0
+        for (const [rule, mask, size] of [
+          ['applied', inSeen, seen],
+          ['ignored', inStored, stored],
+        ] as const) {
+          const cut = await read(await formsOf(10_000, rule).cutout(mask, photo))
+          t.match(cut, size)
+          const shown = Array.from({ length: size.width * size.height }, (_, at) =>
+            cut.at(at % size.width, Math.floor(at / size.width)),
+          ).filter(([, , , alpha]) => alpha === 255)
+          t.equal(shown.length, (size.width * size.height) / 2)
+          t.ok(
+            shown.every(([red = 0, , blue = 0]) => red > 200 && blue < 60),
+            `${rule}, orientation ${orientation}`,
+          )
+        }
+        t.strictSame(contradictions, [])
+      }
+    })
+
+t.test('a mask that contradicts the rule is believed and reported', async t => {
+  const { photo, stored } = await halfRed(WIDE, 6, 'png')
+  contradictions.length = 0
+  const frame = await formsOf(10_000, 'applied').cutout(await maskOfRed(stored, () => true), photo)
+  t.match(await read(frame), stored)
+  t.strictSame(contradictions, [[stored, { ...WIDE, orientation: 6 }]])
 })
 
 t.test('a photo with EXIF rotation is cut in the orientation of the mask', async t => {
@@ -147,11 +228,15 @@ t.test('bytes that are not a mask, or not a mask of this photo, are refused', as
     message: /20×20 pixels and the photo 40×20/,
   })
   await t.rejects(forms.cutout(mask, Buffer.from('no photo')), { code: 'image_unreadable' })
-  await t.rejects(createMaskForms({ maxPixels: 100 }).rle(mask), { code: 'upstream_failed' }, 'a decompression bomb')
+  await t.rejects(
+    createMaskForms({ maxPixels: 100, orientation: 'applied', observer }).rle(mask),
+    { code: 'upstream_failed' },
+    'a decompression bomb',
+  )
 })
 
 t.test('one form is made at a time, few may wait, and a failure blocks no other', async t => {
-  const few = createMaskForms({ maxPixels: 10_000, maxWaiting: 2 })
+  const few = createMaskForms({ maxPixels: 10_000, orientation: 'applied', observer, maxWaiting: 2 })
   const mask = await maskOf().png().toBuffer()
   const failing = few.rle(Buffer.from('no picture'))
   const waiting = few.rle(mask)

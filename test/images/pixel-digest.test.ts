@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import sharp from 'sharp'
 import t from 'tap'
 import type { ImageBytes, Params } from '../../src/contracts/types.js'
@@ -84,7 +85,7 @@ t.test(
     const gateway = await startTestGateway({ dataDir, env: { PIXEL_DIGEST: 'true' } })
     t.teardown(gateway.stop)
     const [one, two] = [await picture().png().toBuffer(), await picture().png({ compressionLevel: 0 }).toBuffer()]
-    const broken = one.subarray(0, one.length - 60)
+    const broken = withBrokenPixels(one)
     for (const image of [one, two, broken]) t.equal((await gateway.segment({ prompt: 'dog' }, { image })).status, 200)
     await gateway.stop()
     const store = await openEmbeddedStore({ dir: dataDir, maxBytes: 2 ** 26 })
@@ -99,3 +100,13 @@ t.test(
     t.equal(of(broken)?.pixelKey, undefined)
   },
 )
+
+/** Damages the coded pixels of a PNG, with a check sum that is right. */
+function withBrokenPixels(png: Buffer): Buffer {
+  const broken = Buffer.from(png)
+  const type = broken.indexOf('IDAT')
+  const end = type + 4 + broken.readUInt32BE(type - 4)
+  broken.fill(0xff, type + 4, end)
+  broken.writeUInt32BE(crc32(broken.subarray(type, end)), end)
+  return broken
+}

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import sharp from 'sharp'
 import t from 'tap'
 import { otherJpeg } from '../fixtures/jpeg.js'
+import { turnedJpeg } from '../fixtures/odd-images.js'
 import { startTestGateway } from '../support/gateway/gateway.js'
 import { connectTo } from '../support/gateway/raw-client.js'
 
@@ -47,7 +48,7 @@ t.test('a stored image can be named by id until it is deleted', async t => {
     image: string
     expires: string
   }
-  t.match(kept, { width: 16, height: 8, type: 'image/jpeg', bytes: photo.length })
+  t.match(kept, { width: 16, height: 8, orientation: 1, type: 'image/jpeg', bytes: photo.length })
   t.equal(kept.image, `sha256:${createHash('sha256').update(photo).digest('hex')}`)
   t.ok(Date.parse(kept.expires) > Date.now() + 86_000_000)
   const ask = () => gateway.fetch('/segment', jsonOf({ image: kept.image, prompt: 'dog' }))
@@ -159,4 +160,17 @@ t.test('an unknown image is reported at once, also with respond-async', async t 
   const answer = await gateway.fetch('/segment', init)
   t.equal(answer.status, 404)
   t.match(await answer.json(), { code: 'unknown_image' })
+})
+
+t.test('a turned photo has the size that its viewers see, unless Segmind ignores the orientation', async t => {
+  for (const [rule, expected] of [
+    ['applied', { width: 20, height: 40, orientation: 6 }],
+    ['ignored', { width: 40, height: 20, orientation: 1 }],
+  ] as const) {
+    const gateway = await startTestGateway({ env: { IMAGE_ORIENTATION: rule } })
+    t.teardown(gateway.stop)
+    const form = new FormData()
+    form.set('image', new Blob([new Uint8Array(await turnedJpeg(40, 20, 6))]))
+    t.match(await (await gateway.fetch('/images', { method: 'POST', body: form })).json(), expected)
+  }
 })

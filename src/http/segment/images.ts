@@ -50,7 +50,7 @@ async function storeImage(request: FastifyRequest, reply: FastifyReply, parts: T
   const { image } = await receiveUpload(request, parts, IMAGE_FORM)
   const scope = scopeOf(caller, mode)
   const bytes = await bytesOf({ image, scope, holdBuffer: request.hold.addBuffer }, pipeline)
-  const { width, height } = await pipeline.checkImage(bytes, NO_PARAMS)
+  const { frame } = await pipeline.checkImage(bytes, NO_PARAMS)
   const storing = images.store(scope, bytes, caller.team.id)
   const expiresAt = await orStoreUnavailable(storing, 'The image cannot be stored')
   if (expiresAt === undefined) {
@@ -60,8 +60,7 @@ async function storeImage(request: FastifyRequest, reply: FastifyReply, parts: T
   const id = `sha256:${image.digest}`
   return reply.headers({ 'cache-control': 'no-store', 'x-image-id': id }).send({
     image: id,
-    width,
-    height,
+    ...frame,
     type: `image/${bytes.type}`,
     bytes: bytes.byteLength,
     expires: new Date(expiresAt).toISOString(),

@@ -113,7 +113,7 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
     leases: flights,
     checkImage: async () => {
       steps.push('check')
-      return { width: 16, height: 16 }
+      return { stored: { width: 16, height: 16 }, frame: { width: 16, height: 16, orientation: 1 } }
     },
     paidFailures: new PaidFailures(() => state.now),
     account: { gate: { admit: () => {}, refused: async error => error }, balance: { latest: undefined } },
