@@ -85,7 +85,8 @@ t.test(
     const gateway = await startTestGateway({ dataDir, env: { PIXEL_DIGEST: 'true' } })
     t.teardown(gateway.stop)
     const [one, two] = [await picture().png().toBuffer(), await picture().png({ compressionLevel: 0 }).toBuffer()]
-    const broken = withBrokenPixels(one)
+    // Longer, so that its entry is found by its length.
+    const broken = Buffer.concat([withBrokenPixels(one), Buffer.alloc(7)])
     for (const image of [one, two, broken]) t.equal((await gateway.segment({ prompt: 'dog' }, { image })).status, 200)
     await gateway.stop()
     const store = await openEmbeddedStore({ dir: dataDir, maxBytes: 2 ** 26 })
