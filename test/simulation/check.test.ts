@@ -155,6 +155,11 @@ const VIOLATIONS: [name: string, rule: string, history: History][] = [
   ['a false top-up', 'events', aHistory(anEvent('topUp'))],
   ['a false price change', 'events', aHistory(anEvent('price'))],
   ['a false implausible figure', 'events', aHistory(anEvent('implausible'))],
+  [
+    'an implausible figure of one top-up',
+    'events',
+    aHistory({ ...anEvent('implausible'), faults: [aFault('top-up')] }),
+  ],
   ['a whole ledger that is reported as lost', 'events', aHistory(aLog('ledger was lost or rolled back'))],
   ['an uncaught error', 'errors', aHistory({ uncaught: ['Error'] })],
   ['a step that was given up', 'errors', aHistory(aLog('ledger step lost'))],
@@ -195,6 +200,10 @@ const EXPLAINED: [name: string, history: History][] = [
   ],
   ['an event of a top-up', aHistory({ ...anEvent('topUp'), faults: [aFault('top-up', { amount: 5e8 })] })],
   ['an event of two balances that were wrong by the same amount', misstated(145e7, 145e7)],
+  [
+    'an implausible figure of two top-ups, the second one before the first was confirmed',
+    aHistory({ ...anEvent('implausible'), faults: [aFault('top-up'), aFault('top-up', { from: AT + 2_000 })] }),
+  ],
   ['an implausible figure of Segmind', aHistory({ ...anEvent('implausible'), calls: [aCall({ isLie: true })] })],
 ]
 for (const [name, history] of EXPLAINED) t.test(`a fault explains ${name}`, async t => t.same(rulesOf(history), []))

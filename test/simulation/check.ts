@@ -209,9 +209,13 @@ function events({ account, faults, calls, logs, entries }: History, { isLost, ha
       unknown: isDoubtful || calls.some(({ status }) => status === undefined),
       estimate: isDoubtful,
       price: had('price', at),
-      implausible: isMoved('foreign') || calls.some(({ isLie, at: since }) => isLie && since <= at),
+      implausible: isMoved('foreign') || isMovedTwice(at) || calls.some(({ isLie, at: since }) => isLie && since <= at),
     }[kind]
     if (!isExplained) found.push(`event ${kind} of ${amount} at ${at} has no cause`)
+  }
+  /** A second top-up, before the first one is confirmed, shows another difference than that. */
+  function isMovedTwice(until: number): boolean {
+    return faults.filter(({ kind, from }) => kind === 'top-up' && from <= until).length > 1
   }
   /** Calls of a replica that cannot reach the store look like those of others, until it can (docs/credits.md). */
   function isPartition(at: number, amount: number): boolean {
