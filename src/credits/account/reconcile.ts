@@ -82,7 +82,10 @@ export function reconcile(
   const { max: maxCost } = price
   const resolutions = resolve(seen.unknown, unexplained, { rounding, maxCost, isSure })
   if (resolutions.length > 0) return { resolutions }
-  const kind = kindOf(unexplained, { estimated, unknown: seen.unknown.length, maxCost })
+  // Calls that cost less than their estimates cannot raise the balance.
+  const hasRisen = seen.remaining > anchor.remaining + rounding
+  const uncertain = hasRisen ? { estimated: 0, unknown: 0 } : { estimated, unknown: seen.unknown.length }
+  const kind = kindOf(unexplained, { ...uncertain, maxCost })
   const event = { id: newId(), at: seen.at, month: seen.month, kind, amount: amountOf(kind, unexplained) }
   const accepted = accept(before, seen, unexplained, event)
   if (kind !== 'estimate' || calls === 0 || calls !== estimated || seen.unknown.length > 0) return accepted
@@ -125,13 +128,17 @@ export function slackOf(
   return rounding + overlap * price.max + forEstimates + (anchor.loose?.slack ?? 0)
 }
 
-/** Counts the calls that ended since the anchor, those whose cost is an estimate, and the rounding. */
+/**
+ * Counts the calls that ended since the anchor, or until it if the totals are older: all of them, those
+ * whose cost is an estimate, and the rounding.
+ */
 function sinceAnchor(
   anchor: Anchor,
   totals: LedgerTotals,
 ): { calls: number; estimated: number; rounding: Nanocredits } {
-  const calls = Math.max(0, totals.calls - anchor.calls)
-  const estimated = Math.max(0, totals.estimatedCalls - anchor.estimatedCalls)
+  const [from, to] = totals.sequence < anchor.sequence ? [totals, anchor] : [anchor, totals]
+  const calls = Math.max(0, to.calls - from.calls)
+  const estimated = Math.max(0, to.estimatedCalls - from.estimatedCalls)
   // Segmind's figures have more digits than ours, so each call and both balances may be rounded.
   return { calls, estimated, rounding: calls + 2 }
 }

@@ -69,6 +69,11 @@ const ROWS: [
     { kind: 'foreign', amount: 10, drift: 10 },
   ],
   [
+    'the balance rose, which estimates cannot explain',
+    { remaining: 1_030_000_000, totals: totals({ ...two, estimatedCalls: 2 }) },
+    { kind: 'topUp', amount: 33_400_000, drift: 0, topUps: 33_400_000 },
+  ],
+  [
     'the balance rose',
     { remaining: 5_996_600_000, totals: totals(two) },
     { kind: 'topUp', amount: 5_000_000_000, drift: 0, topUps: 5_000_000_000 },
