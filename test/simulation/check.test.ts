@@ -50,6 +50,9 @@ const anEntry = (changes: Partial<LedgerEntry> = {}, cost = COST): LedgerEntry =
   ...changes,
 })
 
+const byBalance = (cost: number) =>
+  anEntry({ settled: { outcome: 'charged', cost, costSource: 'balance', settledAt: AT + 200_000 } })
+
 /** One purchase that went well, with changes. */
 function aHistory(changes: Partial<History> = {}): History {
   const plan = { ...planOf(1), teams: [{ id: 'team-0', isProtected: false, daily: 10 * COST }] }
@@ -121,6 +124,15 @@ t.test('a history in which every promise was kept has no violation', async t => 
 const VIOLATIONS: [name: string, rule: string, history: History][] = [
   ['a billed call without an entry', 'books', aHistory({ entries: [] })],
   ['a charge that is not what Segmind billed', 'books', aHistory({ entries: [anEntry({}, COST + 1)] })],
+  [
+    'a charge by the balance for neither the call nor what others spent',
+    'books',
+    aHistory({
+      calls: [aCall({ cost: 0 })],
+      entries: [byBalance(COST)],
+      faults: [aFault('foreign', { amount: 2 * COST })],
+    }),
+  ],
   ['a charge for a call that was not billed', 'books', aHistory({ calls: [aCall({ cost: 0 })] })],
   ['a sum that differs from its entries', 'books', aHistory({ mismatches: ['x'] })],
   ['a balance that was never compared', 'books', aHistory({ account: undefined })],
@@ -197,6 +209,14 @@ const EXPLAINED: [name: string, history: History][] = [
   [
     'a lease of a process that was drained while the store was full',
     aHistory({ leftovers: { leases: 1 }, faults: [aFault('drained', { process: 'a' }), aFault('store-full')] }),
+  ],
+  [
+    'a charge for what others spent while the call was unknown',
+    aHistory({
+      calls: [aCall({ cost: 0 })],
+      entries: [byBalance(COST)],
+      faults: [aFault('foreign', { amount: COST })],
+    }),
   ],
   ['an event of a top-up', aHistory({ ...anEvent('topUp'), faults: [aFault('top-up', { amount: 5e8 })] })],
   ['an event of two balances that were wrong by the same amount', misstated(145e7, 145e7)],

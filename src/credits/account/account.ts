@@ -32,10 +32,7 @@ export interface AccountOptions {
   observer: CreditsObserver
 }
 
-/**
- * A balance that the response of a call reported, with the ledger totals around the call where
- * known.
- */
+/** A balance that the response of a call reported, with the totals around the call if known. */
 export interface BalanceReport {
   remaining: Nanocredits
   /** Time of the call, milliseconds since 1970. */
@@ -63,10 +60,7 @@ const BALANCE_WAIT_MS = 3_000
 /** Largest age of the balance before a call from which the cost of the call may be derived. */
 const DELTA_AGE_MS = 600_000
 
-/**
- * The account behind the shared key: balance, burn, credit state, and reconciliation with the
- * ledger.
- */
+/** The account behind the shared key: balance, burn, credit state, comparison with the ledger. */
 export class Account {
   readonly price: PriceEstimate
   readonly balance: Balance
@@ -77,16 +71,20 @@ export class Account {
   readonly #plausibility: BalancePlausibility
   readonly #costs: CostCheck
   readonly #options: AccountOptions
+  readonly #later: NonNullable<AccountOptions['later']>
   #burn: Burn = {}
   /** Reserved for calls in flight, as last read. */
   #reserved: Nanocredits = 0
   #refreshing: Promise<void> | undefined
   readonly #work = new Set<Promise<unknown>>()
   #confirmedAt = Number.NEGATIVE_INFINITY
+  /** A request that confirms or refutes a balance waits for the end of the interval. */
+  #mustConfirm = false
 
   constructor(options: AccountOptions) {
     const { records, reserve, priceEstimate, observer, now } = options
     this.#options = options
+    this.#later = options.later ?? ((work, ms) => void setTimeout(work, ms).unref())
     this.price = new PriceEstimate(priceEstimate)
     this.state = new SharedCreditState({ records, reserve, price: this.price, observer })
     this.balance = this.#openBalance()
@@ -130,10 +128,7 @@ export class Account {
     return this.reconciler.record?.drift
   }
 
-  /**
-   * Reads the state that replicas share, and requests the balance if it is out of date. Never
-   * rejects.
-   */
+  /** Reads the state that replicas share, and the balance if it is out of date. Never rejects. */
   refresh(): Promise<void> {
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined
@@ -237,11 +232,19 @@ export class Account {
     return verdict === 'plausible'
   }
 
-  /** Requests the balance, so that it confirms or refutes what is held back; at most once in a while. */
+  /** Requests the balance, which confirms or refutes what is held back; at most once in a while. */
   #confirm(): void {
-    const now = this.#options.now()
-    if (now - this.#confirmedAt < CONFIRM_EVERY_MS) return
-    this.#confirmedAt = now
+    if (this.#mustConfirm) return
+    // The clock may have been set back.
+    const waitMs = CONFIRM_EVERY_MS - Math.abs(this.#options.now() - this.#confirmedAt)
+    this.#mustConfirm = waitMs > 0
+    if (this.#mustConfirm) this.#later(() => this.#confirmNow(), waitMs)
+    else this.#confirmNow()
+  }
+
+  #confirmNow(): void {
+    this.#mustConfirm = false
+    this.#confirmedAt = this.#options.now()
     this.#inBackground(this.balance.refresh({ mustRequest: true }))
   }
 
@@ -253,8 +256,8 @@ export class Account {
   async #isPlausibleAnswer(answer: BalanceAnswer): Promise<boolean> {
     this.#reserved = answer.totals.reserved
     const verdict = await this.#plausibility.weigh({ source: 'endpoint', ...answer })
-    const { later = (work, ms) => void setTimeout(work, ms).unref() } = this.#options
-    if (verdict === 'held') later(() => this.#inBackground(this.balance.refresh({ mustRequest: true })), CONFIRM_MS)
+    if (verdict === 'held')
+      this.#later(() => this.#inBackground(this.balance.refresh({ mustRequest: true })), CONFIRM_MS)
     return verdict === 'plausible'
   }
 

@@ -17,7 +17,7 @@ function startAccount() {
   const { store, calls } = modelLedger()
   const records = memoryRecords()
   const calendar = createBudgetCalendar('UTC')
-  const account = { now: NOON, balance: 10 * CREDIT, events: [] as string[], isSettled: true }
+  const account = { now: NOON, balance: 10 * CREDIT, events: [] as string[], isSettled: true, waits: [] as number[] }
   const now = () => account.now
   const observer = {
     ...recordingObserver(() => {}),
@@ -32,7 +32,10 @@ function startAccount() {
       reserve: 0,
       requestBalance: async () => ({ remaining: account.balance, free: 0 }),
       isSettled: () => account.isSettled,
-      later: work => work(),
+      later: (work, ms) => {
+        account.waits.push(ms)
+        work()
+      },
     })
     t.teardown(() => unsaved.close())
     const ledger = new CreditLedger({ ...shared, account: replica, unsaved, reserve: 0, whenStoreIsDown: 'closed' })
@@ -138,4 +141,18 @@ t.test('the balance states the cost of a call only while the ledger has the call
     const cost = await reservation?.settle({ remaining: account.balance })
     t.equal(cost, isSettled ? 3_300_000 : 2_000_000)
   }
+})
+
+t.test('each wrong balance of a header is refuted, at the end of the interval at the latest', async t => {
+  const { account, replicas, refresh } = startAccount()
+  await refresh()
+  for (const error of [2, 3]) {
+    account.now += 4_000
+    const reservation = await replicas[0]?.ledger.reserve(aPlan(`c${error}`, undefined, { at: account.now }))
+    account.balance -= 1_700_000
+    await reservation?.settle({ cost: 1_700_000, remaining: account.balance - error * CREDIT })
+    await replicas[0]?.account.idle()
+  }
+  t.same(account.events, ['implausible', 'implausible'])
+  t.same(account.waits, [6_000])
 })
