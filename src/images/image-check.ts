@@ -96,7 +96,7 @@ function checkPoints(params: Params, { stored, seen }: Frames): void {
   const always = points.find(each => outside.every(list => list.includes(each)))
   const detail = always
     ? `${always.name}, is outside the image, which is ${accepted} pixels.`
-    : `${outside[0]?.[0]?.name}, and ${outside[1]?.[0]?.name}, are not inside one frame. The image is ${accepted} pixels.`
+    : `${outside[0]?.[0]?.name}, and ${outside[1]?.[0]?.name}, are in different frames. The image is ${accepted} pixels: count all points in one of them.`
   throw new GatewayError('invalid_parameter', detail)
 }
 

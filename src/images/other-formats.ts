@@ -1,5 +1,5 @@
 const CONVERT = 'Convert it to JPEG, PNG or WebP'
-const SEND_BYTES = 'Send it as text, or send the decoded bytes'
+const SEND_BYTES = 'Send the decoded bytes, or the text in a text field; a data: URI needs ;base64 before its comma'
 
 /** First bytes as Latin-1 of files that callers send by mistake, what they are, and what to do. */
 const SIGNATURES: readonly [start: string, name: string][] = [
@@ -14,10 +14,10 @@ const SIGNATURES: readonly [start: string, name: string][] = [
   ['8BPS', `a Photoshop file. ${CONVERT}`],
   ['\0\0\u0001\0', `an icon. ${CONVERT}`],
   ['%PDF', 'a PDF. Send one page as JPEG, PNG or WebP'],
-  ['data:image/', `a data: URI in a file. ${SEND_BYTES}`],
-  ['/9j/', `base64 text in a file. ${SEND_BYTES}`],
-  ['iVBORw0KGgo', `base64 text in a file. ${SEND_BYTES}`],
-  ['UklGR', `base64 text in a file. ${SEND_BYTES}`],
+  ['data:image/', `a data: URI instead of its bytes. ${SEND_BYTES}`],
+  ['/9j/', `base64 text instead of its bytes. ${SEND_BYTES}`],
+  ['iVBORw0KGgo', `base64 text instead of its bytes. ${SEND_BYTES}`],
+  ['UklGR', `base64 text instead of its bytes. ${SEND_BYTES}`],
 ]
 const SVG = /^\s*(?:<\?xml[^>]*>\s*)?<svg/i
 const HTML = /^\s*<(?:!doctype html|html)/i

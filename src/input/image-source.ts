@@ -113,20 +113,29 @@ export function hexValue(code = 0): number {
 }
 
 function fromBase64(text: Buffer, subject: string, maxImageBytes: number): ImageSource {
+  // Decoding overwrites the text.
+  const start = text.toString('utf8', 0, MAX_NAME_BYTES)
+  if (HEX_DIGEST.test(start)) throw invalidImage('64 hex digits without sha256: before them')
   const lines = isAscii(text) ? withoutLineBreaks(text) : undefined
-  if (lines && BLANKS.some(blank => lines.includes(blank))) throw invalidImage(PLUS_LOST)
+  if (lines && BLANKS.some(blank => lines.includes(blank))) throw otherText(start)
   const bytes = lines && decodeBase64(lines)
-  if (bytes === undefined) throw otherText(text.toString('utf8', 0, MAX_NAME_BYTES))
+  if (bytes === undefined) throw otherText(start)
   return fromBytes(bytes, subject, maxImageBytes)
 }
 
 const PLUS_LOST =
   'base64 text with blanks inside. A + becomes a blank if a form is sent as application/x-www-form-urlencoded without %2B'
 const MAX_NAME_BYTES = 256
+/** The first bytes of a JPEG, PNG or WebP, of which one lost its + to a blank here or later. */
+const BASE64_WITH_BLANK = /^(?:\/9j\/|iVBORw0KGgo|UklGR)/
+const OBJECT_TEXT = /^\[object \w+\]$/
+const HEX_DIGEST = /^[0-9a-f]{64}$/i
 const FILE_NAME = /^[^\r\n\0]{1,200}\.(?:jpe?g|png|webp|heic|heif|avif|gif|tiff?|bmp)$/i
 
 /** Creates the error for text that is no image, URL or id. */
 function otherText(start: string): GatewayError {
+  if (BASE64_WITH_BLANK.test(start)) return invalidImage(PLUS_LOST)
+  if (OBJECT_TEXT.test(start)) return invalidImage('the text of a JavaScript object; append the File or Blob itself')
   if (!FILE_NAME.test(start)) return invalidImage('text in none of these forms')
   return invalidImage('the name of a file instead of its contents; with curl, write -F image=@photo.jpg')
 }

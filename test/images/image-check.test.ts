@@ -116,7 +116,7 @@ t.test('one frame must hold all points of both fields', async t => {
   for (const [params, isAccepted] of cases)
     t.equal(await verdict(check(turned, params)), isAccepted ? 'accepted' : 'invalid_parameter')
   await t.rejects(check(turned, { coordinates: [wide], removeCoordinates: [both, tall], overlayMask: true }), {
-    message: /^remove_coordinates: point 2, \[10,30\], and coordinates: point 1, \[30,10\], are not inside one frame\./,
+    message: /^remove_coordinates: point 2, \[10,30\], and coordinates: point 1, \[30,10\], are in different frames\./,
   })
 })
 

@@ -49,8 +49,8 @@ t.test('a file of another format is named, with what to do', async t => {
     ['<?xml version="1.0"?>\n<svg xmlns="', /an SVG/],
     ['\n<!DOCTYPE html><html>', /an HTML page/],
     ['{"image":"/9j/4AA', /JSON/],
-    ['/9j/4AAQSkZJRg', /base64 text in a file/],
-    ['data:image/png;base64,iVBOR', /a data: URI in a file/],
+    ['/9j/4AAQSkZJRg', /base64 text instead of its bytes/],
+    ['data:image/png;base64,iVBOR', /a data: URI instead of its bytes/],
     ['', /empty/],
     ['\x01\x02\x03 something', /not a JPEG, PNG or WebP/],
   ]

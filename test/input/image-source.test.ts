@@ -172,6 +172,10 @@ t.test('no text makes the parser throw anything but a GatewayError', async () =>
 t.test('a mistake of a tool is named, with what to do', async t => {
   const cases: [string, RegExp][] = [
     ['photo.jpg', /the name of a file.*-F image=@photo\.jpg/],
+    ['cup.heic', /the name of a file/],
+    ['[object File]', /the text of a JavaScript object/],
+    ['ab'.repeat(32), /64 hex digits without sha256:/],
+    ['some other text', /in none of these forms/],
     ['C:\\Users\\me\\Ärmel.PNG', /the name of a file/],
     [`${base64.slice(0, 100)} ${base64.slice(101)}`, /base64 text with blanks inside\. A \+ becomes a blank/],
   ]
