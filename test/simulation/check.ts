@@ -15,6 +15,8 @@ const NOTICE_MS = 1_000
 const PATIENCE_MS = 12_000
 const MARGIN_MS = 500
 const ROUNDING = 100
+/** Longest time that a drained process finishes its calls (`SHUTDOWN_TIMEOUT_MS`). */
+const DRAIN_MS = 20_000
 /** The most that one call costs to the gateway's knowledge: ten times `PRICE_ESTIMATE_CREDITS`. */
 const MAX_COST = 20_000_000
 
@@ -154,7 +156,7 @@ function leftovers({ leftovers: left, faults }: History, { hadFault }: Facts): s
   const mayHoldLease = faults.some(
     ({ kind, from, to, process }) =>
       ['killed', 'store-frozen', ...LOSSES].includes(kind) ||
-      (kind === 'drained' && hadFault(['store-full', 'link-down', 'link-lossy'], from, to, process)),
+      (kind === 'drained' && hadFault(['store-full', 'link-down', 'link-lossy'], from, to + DRAIN_MS, process)),
   )
   return Object.entries(left).flatMap(([name, count]) =>
     count > 0 && !(name === 'leases' && mayHoldLease) ? [`${count} ${name} are left`] : [],
