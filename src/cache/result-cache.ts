@@ -144,7 +144,7 @@ export class ResultCache {
   }
 }
 
-/** Returns undefined if the metadata is no JSON, or the body is not the one that was stored with it. */
+/** Decodes a stored result. Returns undefined if its metadata is no JSON, or its body has another digest. */
 function toResult({ meta, body }: Blob): Result | undefined {
   try {
     const known = JSON.parse(meta) as Omit<Result, 'body'>

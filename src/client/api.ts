@@ -97,8 +97,8 @@ export interface HeldImage {
   width: number
   height: number
   /**
-   * The EXIF orientation that was applied to the stored pixels. 1 for none, and for every image
-   * where the operator states that Segmind ignores it (`IMAGE_ORIENTATION`).
+   * The EXIF orientation that was applied to the stored pixels. 1 for none. Always 1 with
+   * `IMAGE_ORIENTATION=ignored`.
    */
   orientation: number
   type: 'image/jpeg' | 'image/png' | 'image/webp'

@@ -60,3 +60,9 @@ export function collectBytes(bytes: Buffer): CollectedBytes {
   collector.add(bytes)
   return collector.finish()
 }
+
+/** Returns the bytes of chunks in one buffer. Does not copy a single chunk. */
+export function joinChunks(chunks: readonly Buffer[]): Buffer {
+  const [first, ...others] = chunks
+  return first && others.length === 0 ? first : Buffer.concat(chunks)
+}

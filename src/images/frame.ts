@@ -1,6 +1,6 @@
 import type { Frame, Size } from '../contracts/types.js'
 
-/** Whether Segmind turns a photo as its EXIF orientation says (`IMAGE_ORIENTATION`). */
+/** `IMAGE_ORIENTATION`. `applied`: Segmind turns a photo by its EXIF orientation. `ignored`: it does not. */
 export type OrientationRule = 'applied' | 'ignored'
 
 /** Largest relative difference of two aspect ratios that count as equal. */
@@ -42,6 +42,10 @@ export function frameOfMask(mask: Size, frames: Frames, rule: OrientationRule): 
  * best.
  */
 function mismatch(one: Size, other: Size): number {
-  if (one.width === other.width && one.height === other.height) return -1
+  if (isSameSize(one, other)) return -1
   return Math.abs((one.width * other.height) / (one.height * other.width) - 1)
+}
+
+export function isSameSize(one: Size, other: Size): boolean {
+  return one.width === other.width && one.height === other.height
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../contracts/clock.js'
 import type { BodyObserver } from '../contracts/observer.js'
 import type { BlobStore } from '../contracts/store.js'
 import type { Digest, ImageBytes, ImageType } from '../contracts/types.js'
+import { joinChunks } from './byte-collector.js'
 
 export interface HeldImagesOptions {
   store: BlobStore
@@ -158,9 +159,8 @@ export class HeldImages {
     const { store, ttlSeconds, now } = this.#options
     // Recorded before the write, so that two requests with the same new image write it once.
     this.#storedLately.set(key, true)
-    const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
     const meta: ImageMeta = { type, at: now() }
-    await store.put(key, { meta: JSON.stringify(meta), body }, ttlSeconds)
+    await store.put(key, { meta: JSON.stringify(meta), body: joinChunks(chunks) }, ttlSeconds)
   }
 
   async #putSender(sender: string): Promise<void> {

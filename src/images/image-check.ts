@@ -1,6 +1,7 @@
 import sharp, { type Metadata } from 'sharp'
 import { GatewayError } from '../contracts/errors.js'
 import type { CheckedImage, ImageBytes, ImageType, Params, Point, Size } from '../contracts/types.js'
+import { joinChunks } from './byte-collector.js'
 import { wholeSize } from './containers/structure.js'
 import { expectedFrame, type Frames, framesOf, type OrientationRule } from './frame.js'
 import { imageTypeOf } from './image-type.js'
@@ -48,17 +49,12 @@ function allowOnlyAcceptedLoaders(): void {
 async function readHeader(image: ImageBytes): Promise<{ size: Size; frames: Frames }> {
   const type = imageTypeOf(image.chunks)
   if (type === undefined) throw new GatewayError('unsupported_image', 'The image is not a JPEG, PNG or WebP.')
-  const bytes = joined(image.chunks)
+  const bytes = joinChunks(image.chunks)
   const metadata = await readMetadata(type, bytes)
   const size = { width: metadata.width, height: metadata.height }
   if (metadata.format !== type || !(size.width > 0 && size.height > 0)) throw unreadable(type)
   if (!wholeSize(type, bytes)) throw incomplete(type, bytes.length)
   return { size, frames: framesOf(size, metadata.orientation ?? 1) }
-}
-
-function joined(chunks: readonly Buffer[]): Buffer {
-  const [first, ...others] = chunks
-  return first && others.length === 0 ? first : Buffer.concat(chunks)
 }
 
 async function readMetadata(type: ImageType, bytes: Buffer): Promise<Metadata> {
@@ -75,7 +71,8 @@ function unreadable(type: string, cause?: unknown): GatewayError {
 }
 
 function incomplete(type: string, byteLength: number): GatewayError {
-  const detail = `The image is not complete: the ${type.toUpperCase()} breaks off, or is damaged, within its ${byteLength} bytes.`
+  const name = type.toUpperCase()
+  const detail = `The image is not complete: the ${name} breaks off or is damaged within its ${byteLength} bytes.`
   return new GatewayError('image_unreadable', detail)
 }
 
@@ -94,10 +91,15 @@ function checkPoints(params: Params, { stored, seen }: Frames): void {
   if (outside.some(({ length }) => length === 0)) return
   const accepted = frames.map(formatSize).join(' pixels, or with EXIF rotation ')
   const always = points.find(each => outside.every(list => list.includes(each)))
-  const detail = always
-    ? `${always.name}, is outside the image, which is ${accepted} pixels.`
-    : `${outside[0]?.[0]?.name}, and ${outside[1]?.[0]?.name}, are in different frames. The image is ${accepted} pixels: count all points in one of them.`
-  throw new GatewayError('invalid_parameter', detail)
+  if (always) throw outsideImage(`${always.name}, is outside the image, which is ${accepted} pixels.`)
+  const [one, other] = outside.map(([first]) => first?.name)
+  throw outsideImage(
+    `${one}, and ${other}, are in different frames. The image is ${accepted} pixels: count all points in one of them.`,
+  )
+}
+
+function outsideImage(detail: string): GatewayError {
+  return new GatewayError('invalid_parameter', detail)
 }
 
 function isInside([x, y]: Point, { width, height }: Size): boolean {

@@ -2,7 +2,7 @@ import { setImmediate as yieldToEventLoop } from 'node:timers/promises'
 import sharp, { type Sharp } from 'sharp'
 import { GatewayError } from '../contracts/errors.js'
 import type { Frame, MaskFacts, Size } from '../contracts/types.js'
-import { expectedFrame, frameOfMask, framesOf, type OrientationRule } from './frame.js'
+import { expectedFrame, frameOfMask, framesOf, isSameSize, type OrientationRule } from './frame.js'
 import { encodeRle } from './rle.js'
 
 export interface MaskFormsOptions {
@@ -69,7 +69,7 @@ async function cutOut(mask: Buffer, image: Buffer, options: MaskFormsOptions): P
   const { width, height } = await sharp(mask, { limitInputPixels: maxPixels }).metadata().catch(unreadableMask)
   const maskSize = { width, height }
   const { photo, size } = await orientPhoto(maskSize, image, options)
-  const { data } = await toGrey(mask, maxPixels, isEqual(maskSize, size) ? undefined : size).catch(unreadableMask)
+  const { data } = await toGrey(mask, maxPixels, isSameSize(maskSize, size) ? undefined : size).catch(unreadableMask)
   const { data: pixels } = await photo
     .toColourspace('srgb')
     .ensureAlpha()
@@ -128,10 +128,6 @@ function toGrey(mask: Buffer, maxPixels: number, size?: Size) {
   const grey = sharp(mask, { limitInputPixels: maxPixels, failOn: 'error' }).flatten({ background: '#000' }).greyscale()
   const scaled = size ? grey.resize({ ...size, fit: 'fill' }) : grey
   return scaled.toColourspace('b-w').raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
-}
-
-function isEqual(one: Size, other: Size): boolean {
-  return one.width === other.width && one.height === other.height
 }
 
 function unreadableMask(cause: unknown): never {

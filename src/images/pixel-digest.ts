@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import sharp from 'sharp'
 import type { ImageBytes, PixelDigest } from '../contracts/types.js'
+import { joinChunks } from './byte-collector.js'
 
 /** Images that may wait to be decoded. Further images get no digest. */
 const MAX_WAITING = 8
@@ -25,7 +26,7 @@ export function createPixelDigest({ maxPixels }: { maxPixels: number }) {
 
 async function digestOf(image: ImageBytes, maxPixels: number): Promise<PixelDigest | undefined> {
   try {
-    const bytes = image.chunks.length === 1 && image.chunks[0] ? image.chunks[0] : Buffer.concat(image.chunks)
+    const bytes = joinChunks(image.chunks)
     const { data, info } = await sharp(bytes, { limitInputPixels: maxPixels, sequentialRead: true, failOn: 'error' })
       .toColourspace('srgb')
       .ensureAlpha()

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import type { ImageBytes, ImageType } from '../contracts/types.js'
+import { joinChunks } from './byte-collector.js'
 import { exifOf, readExif } from './containers/exif.js'
 import { readJpeg } from './containers/jpeg.js'
 import { type PngChunk, readPng } from './containers/png.js'
@@ -22,8 +23,7 @@ export type StripMode = 'location' | 'all'
 export function createMetadataFilter(mode: StripMode | 'none'): ((image: ImageBytes) => ImageBytes) | undefined {
   if (mode === 'none') return undefined
   return image => {
-    const [first, ...others] = image.chunks
-    const chunks = stripMetadata(image.type, first && others.length === 0 ? first : Buffer.concat(image.chunks), mode)
+    const chunks = stripMetadata(image.type, joinChunks(image.chunks), mode)
     if (!chunks) return image
     const hash = createHash('sha256')
     for (const chunk of chunks) hash.update(chunk)

@@ -124,7 +124,7 @@ function fromBase64(text: Buffer, subject: string, maxImageBytes: number): Image
 }
 
 const PLUS_LOST =
-  'base64 text with blanks inside. A + becomes a blank if a form is sent as application/x-www-form-urlencoded without %2B'
+  'base64 text with blanks inside. A + becomes a blank where text is decoded as a URL-encoded form without %2B'
 const MAX_NAME_BYTES = 256
 /** The first bytes of a JPEG, PNG or WebP, of which one lost its + to a blank here or later. */
 const BASE64_WITH_BLANK = /^(?:\/9j\/|iVBORw0KGgo|UklGR)/

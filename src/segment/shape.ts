@@ -3,6 +3,7 @@ import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import { etagOf } from '../contracts/etag.js'
 import type { CacheKey, MaskFacts, Result } from '../contracts/types.js'
+import { joinChunks } from '../images/byte-collector.js'
 import type { Output } from '../input/params.js'
 import type { RequestedImage } from './keyed-request.js'
 import type { Flights, Images, MaskForms, Results } from './ports.js'
@@ -120,7 +121,7 @@ function factsOf({ result }: { result: { mask?: MaskFacts } }): { mask?: MaskFac
 
 async function bytesOf({ image, scope }: OutputRequest, parts: ShapeParts): Promise<Buffer> {
   const bytes = image.uploaded ?? (await parts.images.find(scope, image.digest))
-  if (bytes) return bytes.chunks.length === 1 && bytes.chunks[0] ? bytes.chunks[0] : Buffer.concat(bytes.chunks)
+  if (bytes) return joinChunks(bytes.chunks)
   const detail = `A cutout needs the image sha256:${image.digest}, which the gateway no longer holds; send its bytes.`
   throw new GatewayError('unknown_image', detail)
 }

@@ -82,7 +82,7 @@ function chargeViolations(entry: LedgerEntry, facts: Facts): string[] {
 /** Estimates stay below ten times the setting. */
 const MAX_ESTIMATE = 10 * FIRST_ESTIMATE
 
-/** Where the response stated a wrong cost, the estimate is right as well. */
+/** Accepts the cost of the call, and the estimate if the response stated a wrong cost. */
 function isCostRight({ settled }: LedgerEntry, call: UpstreamCall): boolean {
   if (settled?.cost === call.cost) return true
   const isEstimate = settled?.costSource === 'estimate' && settled.cost < MAX_ESTIMATE

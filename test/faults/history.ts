@@ -28,7 +28,7 @@ export interface History {
   learned: { ledger: LedgerEntry[]; usage: UsageDay[] }
   /** Difference of each gateway's clock from the harness's, milliseconds. */
   clockOffsetsMs: readonly number[]
-  /** Whether the history had the row of every call. */
+  /** The history had the row of every call. */
   hasAllRows: boolean
   /** Kinds of the events of the account. */
   events: string[]

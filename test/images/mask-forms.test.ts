@@ -75,7 +75,7 @@ t.test('the noise of a JPEG is dropped, and its edges are soft', async t => {
 const WIDE = { width: 24, height: 10 }
 const SQUARE = { width: 16, height: 16 }
 
-/** Where a pixel of the photo as seen is stored, by the definition of each EXIF orientation. */
+/** Maps a pixel of the displayed photo to its stored position, by the definition of each EXIF orientation. */
 const STORED_AT: ((x: number, y: number, stored: typeof SIZE) => [number, number])[] = [
   (x, y) => [x, y],
   (x, y, { width }) => [width - 1 - x, y],

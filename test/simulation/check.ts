@@ -28,7 +28,7 @@ export function check(history: History): Violation[] {
   )
 }
 
-/** What the rules need to know of a history. */
+/** Facts that the rules derive from a history. */
 interface Facts {
   entryOf(call: UpstreamCall): LedgerEntry | undefined
   callsOf(entry: LedgerEntry): UpstreamCall[]
@@ -90,7 +90,7 @@ function books(history: History, { entryOf, callsOf, isLost }: Facts): string[] 
     // no comparison has attributed that yet. The balance is requested once a minute.
     const lies = callsOf(entry).filter(({ isLie }) => isLie)
     if (lies.some(({ at }) => faults.some(({ kind, from }) => kind === 'foreign' && at - from < 60_000))) continue
-    // What others spent while it was the only unknown call looks like its cost (docs/credits.md).
+    // Foreign spending during the only unknown call looks like its cost (docs/credits.md).
     const foreign = faults.filter(({ kind, from }) => kind === 'foreign' && from <= (settled?.settledAt ?? 0))
     const extra = (settled?.cost ?? 0) - billed
     const isForeign = foreign.some(({ amount = 0 }) => Math.abs(amount - extra) <= ROUNDING)
@@ -118,7 +118,7 @@ const isMovement = (kind: FaultKind) => kind === 'foreign' || kind === 'top-up'
 function once({ calls, requests }: History, { entryOf, hadFault }: Facts): string[] {
   const found: string[] = []
   const modes = new Map(requests.map(({ id, mode }) => [id, mode]))
-  // A call that is sent again after a refusal is still the one that was decided on at first.
+  // A retry after a refusal belongs to the first decision to buy.
   const sentAt = new Map(calls.toReversed().map(({ requestId, at }) => [requestId, at]))
   const askedAt = new Map(requests.map(({ id, at }) => [id, at]))
   for (const [index, repeated] of calls.entries()) {

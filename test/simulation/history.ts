@@ -73,7 +73,7 @@ export interface LogLine {
   fields: Record<string, unknown>
 }
 
-/** What was seen of one seed, for the checks. */
+/** Everything observed in the run of one seed. */
 export interface History {
   plan: Plan
   calls: UpstreamCall[]

@@ -1,6 +1,6 @@
 import { type Random, randomFrom } from '../support/random.js'
 
-/** How often each thing happens to a call at Segmind. */
+/** Relative frequency of each outcome of a call at Segmind. */
 export interface CallWeights extends Record<string, number> {
   ok: number
   slow: number

@@ -22,7 +22,7 @@ Object.assign(sharp.prototype, { metadata: async () => ({ format: 'jpeg', width:
 /** Receives every log line of a replica. */
 export type OnLog = (replica: string, level: string, message: string, fields: Record<string, unknown>) => void
 
-/** What outlives the process of a replica: its disk, and its wall clock. */
+/** The disk and the wall clock of a replica. Both outlive its process. */
 export interface Host {
   name: string
   skewMs: number

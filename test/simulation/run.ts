@@ -10,7 +10,7 @@ import { START } from './virtual-time.js'
 import { simulateDays } from './week.js'
 import { simulate } from './world.js'
 
-/** What a range of seeds came to. */
+/** Results of a range of seeds. */
 interface Report {
   seeds: number
   requests: number

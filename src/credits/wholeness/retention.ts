@@ -18,7 +18,7 @@ export interface RetentionOptions {
   /** `LEDGER_RETENTION_DAYS`; 0 keeps every entry. */
   retentionDays: number
   calendar: BudgetCalendar
-  /** Whether the ledger has all it had, and cannot be evicted. Nothing is removed otherwise. */
+  /** Returns true if the ledger is `ok`. In any other state no entry is removed. */
   isWhole(): boolean
   /** The clock that all replicas share. */
   now: Clock

@@ -5,7 +5,7 @@ const ENTRY_BYTES = 12
 const TAG = { orientation: 0x0112, gps: 0x8825 } as const
 const SHORT = 3
 
-/** What the gateway has to know about EXIF data (a TIFF file, without the prefix of JPEG). */
+/** Facts of EXIF data, which is a TIFF file. The prefix that JPEG adds is not part of it. */
 export interface ExifFacts {
   /** 1 to 8. 1 where it is missing or invalid. */
   orientation: number
