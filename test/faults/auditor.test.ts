@@ -461,6 +461,20 @@ const ACCEPTED: Record<string, History> = {
     ledger: [anUnknown(0)],
     finals: [aFinalMiss()],
   }),
+  'another purchase just after a lost call': aHistory({
+    calls: [
+      aLostCall(0, { kind: 'reset-before', billed: 'no', endedAt: STARTED_AT + 101 }),
+      aLostCall(1, {
+        at: STARTED_AT + 150,
+      }),
+    ],
+    requests: [0, 1].map(index => aRequest(index, { outcome: problem('upstream_failed', 502) })),
+    ledger: [
+      anUnknown(0, { settled: { ...anUnknown(0).settled!, settledAt: STARTED_AT + 105 } }),
+      anUnknown(1, { at: STARTED_AT + 120 }),
+    ],
+    finals: [aFinalMiss()],
+  }),
   'a refused attempt before a successful one': aHistory({
     calls: [
       aCall(0, { kind: 'busy', billed: 'no', status: 429, deliveries: [] }),

@@ -54,6 +54,11 @@ const TIMER_ERROR_MS = 500
 /** Age after which a fault no longer explains a purchase. */
 const FAULT_EFFECT_MS = 10_000
 
+/** Returns how many milliseconds a time is before the reservation or after the end of an entry. */
+function outside({ at, settled }: LedgerEntry, time: number): number {
+  return Math.max(0, at - time, time - (settled?.settledAt ?? Number.POSITIVE_INFINITY))
+}
+
 /** Derives the facts of a history. */
 export function collectFacts(history: History): Facts {
   const { calls, faults, timeoutMs, ledger } = history
@@ -74,8 +79,8 @@ export function collectFacts(history: History): Facts {
   const entryOf = memoized(findEntry)
 
   /**
-   * Finds the entry that names the call, else the last one of its input and gateway before the
-   * call. That is unique, because a gateway has at most one flight per input.
+   * Finds the entry that names the call, else the last one of its input and gateway that was open
+   * at the time of the call. That is unique, because a gateway has at most one flight per input.
    */
   function findEntry(call: UpstreamCall): LedgerEntry | undefined {
     const own = charged.get(call.requestId)
@@ -87,7 +92,7 @@ export function collectFacts(history: History): Facts {
       // A refused attempt shares its entry with the attempt that succeeded.
       return entry.state !== 'charged' || call.billed === 'no'
     })
-    return candidates.sort((one, other) => other.at - one.at)[0]
+    return candidates.sort((one, other) => outside(one, call.at) - outside(other, call.at) || other.at - one.at)[0]
   }
 
   const frozenMs = (instance: string, from: number, to: number) =>
