@@ -13,7 +13,7 @@ import { isUpToDate } from './up-to-date.mjs'
 const [CLIENT, PAGES] = ['client', 'pages'].map(name => join('src', name) + sep)
 const STAMP = '.stamp'
 /** Packages that load native code or workers from their own folder. */
-const LOADED_FROM_DISK = ['lmdb', 'pino', 'pino-pretty', 'sharp']
+const LOADED_FROM_DISK = ['fs-native-extensions', 'lmdb', 'pino', 'pino-pretty', 'sharp']
 const TOOLS = ['.tools', 'tsconfig.json', 'package-lock.json']
 
 /** Builds the gateway with its pages and client into `dist/`. Rejects on a syntax error. */

@@ -79,7 +79,7 @@ function realPath(folder: string): string {
 
 /**
  * Returns one sentence for a store that cannot serve, may evict the ledger, or has lost it. Creates
- * no file but the lock file of an embedded ledger. `witness` is what this machine has seen of the ledger.
+ * no file but the lock files of an embedded ledger. `witness` is what this machine has seen of the ledger.
  */
 export async function probeStore(
   settings: StoreSettings,
@@ -117,13 +117,13 @@ export async function openStore(
     ...defined({ onUp }),
     onProblem: (error, what) => (what === 'connection' ? onDown?.(error) : onProblem(error, what)),
   })
-  return { store, ...openSpool(folder, onProblem), rates: store.rates, now: store.now }
+  return { store, ...(await openSpool(folder, onProblem)), rates: store.rates, now: store.now }
 }
 
 /** Opens a spool on disk, or in memory where the disk is not writable, as in some containers. */
-function openSpool(dir: string, onProblem: NonNullable<StoreEvents['onProblem']>) {
+async function openSpool(dir: string, onProblem: NonNullable<StoreEvents['onProblem']>) {
   try {
-    return { spool: openDiskSpool({ dir }), isSpoolDurable: true }
+    return { spool: await openDiskSpool({ dir }), isSpoolDurable: true }
   } catch (error) {
     onProblem(error, 'spool')
     return { spool: createMemorySpool(), isSpoolDurable: false }

@@ -118,7 +118,7 @@ t.test('a ledger that is gone is a problem if this machine has seen one', async 
   t.same(readdirSync(dir).sort(), ['ledger-witness.json', 'ledger.mdb'])
 })
 
-t.test('an unusable folder and a damaged ledger are problems, and check creates only a lock file', async t => {
+t.test('an unusable folder and a damaged ledger are problems, and check creates only lock files', async t => {
   const dir = t.testdir({ file: 'text', empty: {} })
   for (const name of ['empty', 'absent']) {
     t.match(await checked({ DATA_DIR: join(dir, name) }), { code: 0 })
@@ -134,7 +134,11 @@ t.test('an unusable folder and a damaged ledger are problems, and check creates 
   t.same(readdirSync(join(dir, 'used')), files)
   for (const name of files) if (name !== 'ledger.mdb') rmSync(join(dir, 'used', name))
   t.match(await checked({ DATA_DIR: join(dir, 'used') }), { code: 0 })
-  t.same(readdirSync(join(dir, 'used')).sort(), ['ledger.mdb', 'ledger.mdb-lock'], 'beside a restored ledger')
+  t.same(
+    readdirSync(join(dir, 'used')).sort(),
+    ['ledger.mdb', 'ledger.mdb-gate', 'ledger.mdb-lock'],
+    'beside a restored ledger',
+  )
   truncateSync(join(dir, 'used', 'ledger.mdb'), 20_000)
   t.match(await checked({ DATA_DIR: join(dir, 'used') }), refused(/.*ledger\.mdb: the file is damaged/))
   if (process.getuid?.() !== 0) {

@@ -21,7 +21,7 @@ const command = fc.record({
 t.test('with a real store and a spool on disk, the totals match the entries', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'ledger-disk-'))
   const store = await openEmbeddedStore({ dir: join(dir, 'store'), maxBytes: 1e6 })
-  const spool = openDiskSpool({ dir: join(dir, 'spool') })
+  const spool = await openDiskSpool({ dir: join(dir, 'spool') })
   t.teardown(async () => {
     await Promise.all([store.close(), spool.close()])
     await rm(dir, { recursive: true })

@@ -1,4 +1,5 @@
 import { statfsSync } from 'node:fs'
+import type { Database } from 'lmdb'
 import type { Clock } from '../../contracts/clock.js'
 import type { Store } from '../../contracts/store.js'
 import { createBlobs, type EmbeddedBlobsOptions, purgeExpired } from './blobs.js'
@@ -38,8 +39,8 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   const onProblem = options.onProblem ?? (() => undefined)
   prepareFolder(dir)
   const { environment: ledgerFile, parts } = await openLedgerFile(dir, environment => openParts(environment, now))
-  const { ledger, leases, records, schedule } = parts
-  const { environment: blobFile, index } = await openBlobFile(dir, maxBytes, { now, onProblem })
+  const { ledger, leases, records, schedule, probes } = parts
+  const { environment: blobFile, parts: index } = await openBlobFile(dir, maxBytes, { now, onProblem })
   const hasRoom = options.hasRoom ?? (() => hasRoomForCache(dir))
   const blobs: EmbeddedBlobsOptions = { environment: blobFile, index, maxBytes, hasRoom, touchAfterMs, now, onProblem }
   const purge = () =>
@@ -48,7 +49,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     )
   const timer = setInterval(purge, purgeEveryMs)
   timer.unref()
-  const stopProbe = await startProbe(ledgerFile, { now, onProblem })
+  const stopProbe = await startProbe(ledgerFile, probes, { now, onProblem })
 
   return {
     results: createBlobs(blobs, 'result'),
@@ -75,8 +76,9 @@ async function openParts(environment: Environment, now: Clock) {
   const ledger = createLedger(environment, now)
   const records = createRecords(environment, now)
   const schedule = createSchedule(environment, now)
+  const probes = environment.root.openDB<number, string>('probe', {})
   await ledger.totals()
-  return { leases, ledger, records, schedule }
+  return { leases, ledger, records, schedule, probes }
 }
 
 /** Room that the cache leaves on the disk, for the ledger: that of about 80,000 calls. */
@@ -102,8 +104,11 @@ const PROBE_MS = 10_000
  * Writes and reads a record now and every ten seconds, so that a full or read-only disk is noticed
  * while no calls are booked. Returns a function that ends it.
  */
-async function startProbe(environment: Environment, { now, onProblem }: Background): Promise<() => void> {
-  const probes = environment.root.openDB<number, string>('probe', {})
+async function startProbe(
+  environment: Environment,
+  probes: Database<number, string>,
+  { now, onProblem }: Background,
+): Promise<() => void> {
   const probe = async (): Promise<void> => {
     const couldWrite = environment.canWrite()
     try {

@@ -3,12 +3,14 @@ import { join } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
 import { StoreError } from '../../contracts/store.js'
 import { checkFile, type FileState } from './file-check.js'
+import { type Gate, openGate } from './gate.js'
 
 /**
  * One LMDB file with several databases. It has one writer at a time across all processes; reads
  * never wait.
  */
 export interface Environment {
+  /** Databases are opened only in `openParts` of `openEnvironment`. */
   root: RootDatabase<unknown, string>
   /**
    * Runs `step` in a transaction, possibly together with other steps, and resolves when it is on
@@ -37,28 +39,61 @@ export function prepareFolder(dir: string): void {
 }
 
 /**
- * Opens or creates `<dir>/<name>.mdb`, of at most `mapBytes` (address space, not disk).
+ * Opens or creates `<dir>/<name>.mdb`, of at most `mapBytes` (address space, not disk), and its
+ * databases with `openParts`. Waits until no other process writes (`gate.ts`). Throws what
+ * `openParts` throws, or a plain `Error`.
  *
  * `overlappingSync` is off: a transaction is on disk before it is acknowledged and before the next
  * one begins. This is LMDB's plain mode. Neither `kill -9` nor a power cut can leave half a
  * transaction or lose an acknowledged one.
  */
-export function openEnvironment(dir: string, name: string, mapBytes: number): Environment {
-  const root = openRoot(join(dir, `${name}.mdb`), mapBytes)
+export async function openEnvironment<T>(
+  dir: string,
+  name: string,
+  mapBytes: number,
+  openParts: (environment: Environment) => T | Promise<T>,
+): Promise<{ environment: Environment; parts: T }> {
+  const path = join(dir, `${name}.mdb`)
+  const gate = openGateOf(path)
+  try {
+    return await gate.hold(async () => {
+      const environment = createEnvironment(openRoot(path, mapBytes), `${name}.mdb`, gate)
+      try {
+        return { environment, parts: await openParts(environment) }
+      } catch (error) {
+        await environment.close()
+        throw error
+      }
+    })
+  } catch (error) {
+    gate.close()
+    throw error
+  }
+}
+
+function openGateOf(path: string): Gate {
+  try {
+    return openGate(`${path}-gate`)
+  } catch (error) {
+    throw cannotOpen(path, error)
+  }
+}
+
+function createEnvironment(root: Environment['root'], name: string, gate: Gate): Environment {
   let isUp = true
   let canWrite = true
 
   const toStoreError = (error: unknown): StoreError => {
     if (error instanceof StoreError) return error
     isUp = false
-    return new StoreError(`the store ${name}.mdb failed: ${messageOf(error)}`, { cause: error })
+    return new StoreError(`the store ${name} failed: ${messageOf(error)}`, { cause: error })
   }
 
   return {
     root,
     async write(step) {
       try {
-        const result = await root.transaction(step)
+        const result = await gate.pass(() => root.transaction(step))
         isUp = true
         canWrite = true
         return result
@@ -81,6 +116,7 @@ export function openEnvironment(dir: string, name: string, mapBytes: number): En
     async close() {
       isUp = false
       await root.close()
+      gate.close()
     },
   }
 }
@@ -103,8 +139,12 @@ function openRoot(path: string, mapBytes: number): RootDatabase<unknown, string>
       encoding: 'msgpack',
     })
   } catch (error) {
-    throw new Error(`the store ${path} cannot be opened: ${messageOf(error)}`, { cause: error })
+    throw cannotOpen(path, error)
   }
+}
+
+function cannotOpen(path: string, error: unknown): Error {
+  return new Error(`the store ${path} cannot be opened: ${messageOf(error)}`, { cause: error })
 }
 
 const DAMAGES: Partial<Record<FileState, string>> = {

@@ -19,11 +19,9 @@ export async function openLedgerFile<T>(
   const path = join(dir, 'ledger.mdb')
   const damage = damageOf(path)
   if (damage !== undefined) throw damagedLedger(path, damage)
-  const environment = openEnvironment(dir, 'ledger', LEDGER_MAP_BYTES)
   try {
-    return { environment, parts: await openParts(environment) }
+    return await openEnvironment(dir, 'ledger', LEDGER_MAP_BYTES, openParts)
   } catch (error) {
-    await environment.close()
     const found = damageIn(error)
     throw found === undefined ? error : damagedLedger(path, found)
   }
@@ -38,7 +36,7 @@ function damagedLedger(path: string, damage: string): Error {
 
 interface BlobFile {
   environment: Environment
-  index: BlobIndex
+  parts: BlobIndex
 }
 
 type Background = Pick<EmbeddedBlobsOptions, 'now' | 'onProblem'>
@@ -49,16 +47,13 @@ export async function openBlobFile(dir: string, maxBytes: number, background: Ba
   const path = join(dir, 'blobs.mdb')
   const damage = damageOf(path)
   if (damage !== undefined) setAside(path, damage, background)
-  const environment = openEnvironment(dir, 'blobs', mapBytes)
   try {
-    return { environment, index: openIndex(environment) }
+    return await openEnvironment(dir, 'blobs', mapBytes, openIndex)
   } catch (error) {
-    await environment.close()
     const found = damageIn(error)
     if (found === undefined) throw error
     setAside(path, found, background)
-    const empty = openEnvironment(dir, 'blobs', mapBytes)
-    return { environment: empty, index: openBlobIndex(empty) }
+    return openEnvironment(dir, 'blobs', mapBytes, openBlobIndex)
   }
 }
 

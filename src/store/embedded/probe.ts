@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { LedgerWitness } from '../../contracts/store.js'
-import { damageOf, openEnvironment } from './environment.js'
+import { damageOf, type Environment, openEnvironment } from './environment.js'
 import { checkFile } from './file-check.js'
 import { createLedger } from './ledger.js'
 
@@ -9,8 +9,8 @@ const LEAST_FREE_BYTES = 2 ** 20
 const MAP_BYTES = 2 ** 34
 
 /**
- * Checks the folder of the embedded store. Creates nothing but LMDB's lock file beside an existing
- * ledger, because reads beside a gateway need it. Returns one sentence for a folder that cannot be
+ * Checks the folder of the embedded store. Creates nothing but two lock files beside an
+ * existing ledger, because reads beside a gateway need them. Returns one sentence for a folder that cannot be
  * used, a damaged ledger, or one that is gone or was lost. May run beside a gateway.
  */
 export async function probeFolder(dir: string, witness: LedgerWitness | undefined): Promise<string | undefined> {
@@ -42,11 +42,8 @@ function nearestFolder(dir: string): string {
 }
 
 async function probeLedger(dir: string, witness: LedgerWitness | undefined): Promise<string | undefined> {
-  const environment = openEnvironment(dir, 'ledger', MAP_BYTES)
-  try {
-    const { loss } = await createLedger(environment, Date.now).totals(witness)
-    return loss && `the ledger in ${dir} was lost (${loss.reason}); run \`segmind-gateway ledger accept\``
-  } finally {
-    await environment.close()
-  }
+  const readLoss = async (environment: Environment) => (await createLedger(environment, Date.now).totals(witness)).loss
+  const { environment, parts: loss } = await openEnvironment(dir, 'ledger', MAP_BYTES, readLoss)
+  await environment.close()
+  return loss && `the ledger in ${dir} was lost (${loss.reason}); run \`segmind-gateway ledger accept\``
 }

@@ -6,14 +6,16 @@ const SPOOL_MAP_BYTES = 2 ** 30
 /**
  * Opens `spool.mdb` in a folder: ledger steps that wait for Redis, on this machine's disk. All
  * processes that use the folder share it, so another process completes the steps of one that was
- * killed. Throws a plain `Error` if the folder cannot be used.
+ * killed. Rejects with a plain `Error` if the folder cannot be used.
  */
-export function openDiskSpool({ dir }: { dir: string }): StepSpool {
+export async function openDiskSpool({ dir }: { dir: string }): Promise<StepSpool> {
   prepareFolder(dir)
-  const environment = openEnvironment(dir, 'spool', SPOOL_MAP_BYTES)
-  const steps = environment.root.openDB<LedgerStep, number>('steps', {})
-  /** The last id given out, kept so that no id is used twice. */
-  const lastId = environment.root.openDB<number, string>('last', {})
+  const { environment, parts } = await openEnvironment(dir, 'spool', SPOOL_MAP_BYTES, ({ root }) => ({
+    steps: root.openDB<LedgerStep, number>('steps', {}),
+    /** The last id given out, kept so that no id is used twice. */
+    lastId: root.openDB<number, string>('last', {}),
+  }))
+  const { steps, lastId } = parts
   return {
     async add(step) {
       await environment.write(() => {

@@ -4,7 +4,7 @@ import { openDiskSpool } from '../../../src/store/embedded/spool.js'
 import { call } from '../suite/samples.js'
 
 const [, , dir = '', name = ''] = process.argv
-const spool = openDiskSpool({ dir })
+const spool = await openDiskSpool({ dir })
 
 for (let index = 0; ; index++) {
   const callId = `${name}-${index}`

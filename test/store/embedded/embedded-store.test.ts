@@ -50,9 +50,11 @@ testStore(t, {
   async downgrade(t, store) {
     const dir = folders.get(store) as string
     await store.close()
-    const money = openEnvironment(dir, 'ledger', 2 ** 30)
+    const { environment: money, parts } = await openEnvironment(dir, 'ledger', 2 ** 30, ({ root }) =>
+      ['account', 'unknown', 'costs', 'steps'].map(name => root.openDB(name, {})),
+    )
     await money.write(() => {
-      for (const name of ['account', 'unknown', 'costs', 'steps']) money.root.openDB(name, {}).clearSync()
+      for (const part of parts) part.clearSync()
     })
     await money.close()
     return open(t, { dir })
@@ -60,8 +62,9 @@ testStore(t, {
   async setMark(t, store, { day, team }, mark) {
     const dir = folders.get(store) as string
     await store.close()
-    const money = openEnvironment(dir, 'ledger', 2 ** 30)
-    const marks = money.root.openDB<typeof mark, [string, string]>('rolled-up', {})
+    const { environment: money, parts: marks } = await openEnvironment(dir, 'ledger', 2 ** 30, ({ root }) =>
+      root.openDB<typeof mark, [string, string]>('rolled-up', {}),
+    )
     await money.write(() => void (mark ? marks.put([day, team], mark) : marks.remove([day, team])))
     await money.close()
     return open(t, { dir })

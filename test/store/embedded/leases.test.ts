@@ -4,17 +4,18 @@ import { createLeases } from '../../../src/store/embedded/leases.js'
 
 const claim = (name: string, token: string, ttlMs = 60_000) => ({ name, token, note: '{}', ttlMs })
 
-function openLeases(t: Test) {
+async function openLeases(t: Test) {
   const clock = { now: 1_764_547_200_000 }
-  const environment = openEnvironment(t.testdir(), 'ledger', 2 ** 24)
+  const { environment, parts: leases } = await openEnvironment(t.testdir(), 'ledger', 2 ** 24, environment =>
+    createLeases(environment, () => clock.now),
+  )
   t.teardown(() => environment.close())
-  const leases = createLeases(environment, () => clock.now)
   const count = () => environment.root.openDB<unknown, string>('leases', {}).getKeysCount()
   return { leases, clock, count, environment }
 }
 
 t.test('purge deletes all expired leases in batches, and no other', async t => {
-  const { leases, clock, count } = openLeases(t)
+  const { leases, clock, count } = await openLeases(t)
   await Promise.all(Array.from({ length: 250 }, (_, index) => leases.acquire(claim(`brief-${index}`, 'a', 1_000))))
   await leases.acquire(claim('long', 'a'))
   await leases.acquire(claim('landed', 'a'))
@@ -31,7 +32,7 @@ t.test('purge deletes all expired leases in batches, and no other', async t => {
 })
 
 t.test('a renewal extends the time to live, and a release sets another', async t => {
-  const { leases, clock } = openLeases(t)
+  const { leases, clock } = await openLeases(t)
   await leases.acquire(claim('name', 'a', 1_000))
   clock.now += 999
   t.same(await leases.renew([claim('name', 'a', 1_000)]), [true])
@@ -45,7 +46,7 @@ t.test('a renewal extends the time to live, and a release sets another', async t
 })
 
 t.test('followers are notified of a release once it is on disk, and only of a release', async t => {
-  const { leases } = openLeases(t)
+  const { leases } = await openLeases(t)
   let notices = 0
   const stop = leases.watch('name', () => notices++)
   await leases.acquire(claim('name', 'a'))
@@ -60,7 +61,7 @@ t.test('followers are notified of a release once it is on disk, and only of a re
 })
 
 t.test('a closed store rejects with StoreError', async t => {
-  const { leases, environment } = openLeases(t)
+  const { leases, environment } = await openLeases(t)
   await environment.close()
   for (const step of [
     leases.acquire(claim('name', 'a')),

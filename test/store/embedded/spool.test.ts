@@ -16,17 +16,17 @@ const noteOf = (callId: string): LedgerStep => ({ kind: 'note', call: call(callI
 
 const callIds = async (spool: StepSpool) => (await spool.all()).map(({ step }) => step.call.callId)
 
-function onDisk(t: Test, dir = t.testdir()): StepSpool {
-  const spool = openDiskSpool({ dir })
+async function onDisk(t: Test, dir = t.testdir()): Promise<StepSpool> {
+  const spool = await openDiskSpool({ dir })
   t.teardown(() => spool.close())
   return spool
 }
 
-const technologies = { 'on disk': (t: Test) => onDisk(t), 'in memory': () => createMemorySpool() }
+const technologies = { 'on disk': (t: Test) => onDisk(t), 'in memory': async () => createMemorySpool() }
 
 for (const [where, open] of Object.entries(technologies)) {
   t.test(`${where}, steps of every kind are returned unchanged and in order`, async t => {
-    const spool = open(t)
+    const spool = await open(t)
     const steps: LedgerStep[] = [
       { kind: 'reserve', call: call('a', { purchase: 'unguarded', requestId: 'Grüße 🌊' }) },
       noteOf('a'),
@@ -43,7 +43,7 @@ for (const [where, open] of Object.entries(technologies)) {
   })
 
   t.test(`${where}, steps added concurrently keep their order`, async t => {
-    const spool = open(t)
+    const spool = await open(t)
     const names = Array.from({ length: 300 }, (_, index) => `${index}`)
     await Promise.all(names.map(name => spool.add(noteOf(name))))
     t.same(await callIds(spool), names)
@@ -51,7 +51,7 @@ for (const [where, open] of Object.entries(technologies)) {
   })
 
   t.test(`${where}, remove deletes one step, and has no effect the second time`, async t => {
-    const spool = open(t)
+    const spool = await open(t)
     for (const name of ['a', 'b', 'c']) await spool.add(noteOf(name))
     const [, middle] = await spool.all()
     await spool.remove(middle?.id ?? '')
@@ -60,7 +60,7 @@ for (const [where, open] of Object.entries(technologies)) {
   })
 
   t.test(`${where}, the id of a removed step is not used again`, async t => {
-    const spool = open(t)
+    const spool = await open(t)
     await spool.add(noteOf('a'))
     const [first] = await spool.all()
     await spool.remove(first?.id ?? '')
@@ -73,12 +73,12 @@ for (const [where, open] of Object.entries(technologies)) {
 
 t.test('on disk, steps outlive a closed spool, and their ids are not used again', async t => {
   const dir = join(t.testdir(), 'not', 'there', 'yet')
-  const first = openDiskSpool({ dir })
+  const first = await openDiskSpool({ dir })
   for (const name of ['a', 'b']) await first.add(noteOf(name))
   const [one, other] = await first.all()
   await first.remove(other?.id ?? '')
   await first.close()
-  const second = onDisk(t, dir)
+  const second = await onDisk(t, dir)
   await second.add(noteOf('c'))
   t.same(await callIds(second), ['a', 'c'])
   const ids = (await second.all()).map(({ id }) => id)
@@ -88,14 +88,14 @@ t.test('on disk, steps outlive a closed spool, and their ids are not used again'
 })
 
 t.test('a closed spool on disk rejects new steps', async t => {
-  const spool = openDiskSpool({ dir: t.testdir() })
+  const spool = await openDiskSpool({ dir: t.testdir() })
   await spool.close()
   await t.rejects(spool.add(noteOf('a')), { name: 'StoreError' })
 })
 
 t.test('after two processes were killed, a third finds every step they acknowledged', async t => {
   const dir = t.testdir()
-  const witness = onDisk(t, dir)
+  const witness = await onDisk(t, dir)
   await witness.add(noteOf('before'))
   const acknowledged = await Promise.all(['x', 'y'].map(name => addUntilKilled(dir, name, 40)))
   await witness.add(noteOf('after'))

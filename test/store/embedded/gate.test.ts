@@ -1,0 +1,131 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { openGate } from '../../../src/store/embedded/gate.js'
+import { openDiskSpool } from '../../../src/store/embedded/spool.js'
+import { call } from '../suite/samples.js'
+
+/** Returns gates of one file as different processes have them: locks belong to an open file. */
+function gatesOf(t: Test, count: number) {
+  const path = join(t.testdir(), 'gate')
+  return Array.from({ length: count }, () => {
+    const gate = openGate(path)
+    t.teardown(() => gate.close())
+    return gate
+  })
+}
+
+function deferred() {
+  let resolve = () => {}
+  const promise = new Promise<void>(done => {
+    resolve = done
+  })
+  return { promise, resolve }
+}
+
+t.test('writers do not wait for each other, and an opening waits for them', async t => {
+  const [first, second, opener] = gatesOf(t, 3)
+  const events: string[] = []
+  const [one, other] = [deferred(), deferred()]
+  const writes = [first, second].map((gate, index) =>
+    gate?.pass(async () => {
+      events.push(`write ${index}`)
+      await [one, other][index]?.promise
+      events.push(`written ${index}`)
+    }),
+  )
+  const opened = opener?.hold(async () => void events.push('open'))
+  one.resolve()
+  await writes[0]
+  t.same(events, ['write 0', 'write 1', 'written 0'])
+  other.resolve()
+  await Promise.all([...writes, opened])
+  t.same(events, ['write 0', 'write 1', 'written 0', 'written 1', 'open'])
+})
+
+t.test('a waiting opening comes before new writes, and they follow in order', async t => {
+  const [writer, opener, other] = gatesOf(t, 3)
+  const events: string[] = []
+  const present = deferred()
+  const writes = [writer?.pass(() => present.promise)]
+  const opening = deferred()
+  const opened = opener?.hold(async () => {
+    events.push('open')
+    await opening.promise
+    await opener.pass(async () => void events.push('write inside'))
+    events.push('opened')
+  })
+  for (const name of ['a', 'b', 'c']) writes.push(writer?.pass(async () => void events.push(name)))
+  const elsewhere = other?.pass(async () => void events.push('elsewhere'))
+  present.resolve()
+  await writes[0]
+  opening.resolve()
+  await Promise.all([opened, elsewhere, ...writes])
+  t.same(events.slice(0, 3), ['open', 'write inside', 'opened'])
+  t.same(
+    events.filter(event => event.length === 1),
+    ['a', 'b', 'c'],
+  )
+})
+
+t.test('two openings follow each other, also after a failed one', async t => {
+  const [first, second] = gatesOf(t, 2)
+  const failed = first?.hold(() => Promise.reject(new Error('cannot be opened')))
+  const opened = second?.hold(async () => 'opened')
+  await t.rejects(failed, { message: 'cannot be opened' })
+  t.equal(await opened, 'opened')
+  t.equal(await first?.pass(async () => 'written'), 'written')
+})
+
+t.test('a closed gate lets nobody through, and a write that ends later unlocks no other file', async t => {
+  const [gate] = gatesOf(t, 1)
+  const present = deferred()
+  const writing = gate?.pass(() => present.promise)
+  gate?.close()
+  const [next] = gatesOf(t, 1)
+  const later = deferred()
+  const held = next?.hold(() => later.promise)
+  present.resolve()
+  await writing
+  await t.rejects(
+    gate?.pass(async () => undefined),
+    { message: 'the store is closed' },
+  )
+  later.resolve()
+  await held
+})
+
+t.test('a process that is killed while it holds the gate keeps nobody out', async t => {
+  const path = join(t.testdir(), 'gate')
+  const holder = childWith(t, 'hold', path)
+  await once(holder, 'message')
+  holder.kill('SIGKILL')
+  await once(holder, 'close')
+  const gate = openGate(path)
+  t.teardown(() => gate.close())
+  t.equal(await gate.pass(async () => 'written'), 'written')
+})
+
+t.test('while another process opens a file again and again, no acknowledged step is lost', async t => {
+  const dir = t.testdir()
+  const spool = await openDiskSpool({ dir })
+  t.teardown(() => spool.close())
+  const opener = childWith(t, 'open', dir)
+  await once(opener, 'message')
+  const names = Array.from({ length: 400 }, (_, index) => `${index}`)
+  for (const name of names) await spool.add({ kind: 'note', call: call(name, { jobId: name }) })
+  t.equal(opener.exitCode, null)
+  t.same(
+    (await spool.all()).map(({ step }) => step.call.callId),
+    names,
+  )
+})
+
+function childWith(t: Test, mode: 'hold' | 'open', path: string): ChildProcess {
+  const program = fileURLToPath(new URL('./gate-process.js', import.meta.url))
+  const child = fork(program, [mode, path], { execArgv: [] })
+  t.teardown(() => child.kill('SIGKILL'))
+  return child
+}
