@@ -3,18 +3,18 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { openGate } from '../../../src/store/embedded/gate.js'
+import { type Gate, openGate } from '../../../src/store/embedded/gate.js'
 import { openDiskSpool } from '../../../src/store/embedded/spool.js'
 import { call } from '../suite/samples.js'
 
 /** Returns gates of one file as different processes have them: locks belong to an open file. */
-function gatesOf(t: Test, count: number) {
+function gatesOf(t: Test): [Gate, Gate, Gate] {
   const path = join(t.testdir(), 'gate')
-  return Array.from({ length: count }, () => {
-    const gate = openGate(path)
-    t.teardown(() => gate.close())
-    return gate
+  const gates: [Gate, Gate, Gate] = [openGate(path), openGate(path), openGate(path)]
+  t.teardown(() => {
+    for (const gate of gates) gate.close()
   })
+  return gates
 }
 
 function deferred() {
@@ -26,17 +26,17 @@ function deferred() {
 }
 
 t.test('writers do not wait for each other, and an opening waits for them', async t => {
-  const [first, second, opener] = gatesOf(t, 3)
+  const [first, second, opener] = gatesOf(t)
   const events: string[] = []
   const [one, other] = [deferred(), deferred()]
   const writes = [first, second].map((gate, index) =>
-    gate?.pass(async () => {
+    gate.pass(async () => {
       events.push(`write ${index}`)
       await [one, other][index]?.promise
       events.push(`written ${index}`)
     }),
   )
-  const opened = opener?.hold(async () => void events.push('open'))
+  const opened = opener.hold(async () => void events.push('open'))
   one.resolve()
   await writes[0]
   t.same(events, ['write 0', 'write 1', 'written 0'])
@@ -46,19 +46,19 @@ t.test('writers do not wait for each other, and an opening waits for them', asyn
 })
 
 t.test('a waiting opening comes before new writes, and they follow in order', async t => {
-  const [writer, opener, other] = gatesOf(t, 3)
+  const [writer, opener, other] = gatesOf(t)
   const events: string[] = []
   const present = deferred()
-  const writes = [writer?.pass(() => present.promise)]
+  const writes = [writer.pass(() => present.promise)]
   const opening = deferred()
-  const opened = opener?.hold(async () => {
+  const opened = opener.hold(async () => {
     events.push('open')
     await opening.promise
     await opener.pass(async () => void events.push('write inside'))
     events.push('opened')
   })
-  for (const name of ['a', 'b', 'c']) writes.push(writer?.pass(async () => void events.push(name)))
-  const elsewhere = other?.pass(async () => void events.push('elsewhere'))
+  for (const name of ['a', 'b', 'c']) writes.push(writer.pass(async () => void events.push(name)))
+  const elsewhere = other.pass(async () => void events.push('elsewhere'))
   present.resolve()
   await writes[0]
   opening.resolve()
@@ -71,26 +71,26 @@ t.test('a waiting opening comes before new writes, and they follow in order', as
 })
 
 t.test('two openings follow each other, also after a failed one', async t => {
-  const [first, second] = gatesOf(t, 2)
-  const failed = first?.hold(() => Promise.reject(new Error('cannot be opened')))
-  const opened = second?.hold(async () => 'opened')
+  const [first, second] = gatesOf(t)
+  const failed = first.hold(() => Promise.reject(new Error('cannot be opened')))
+  const opened = second.hold(async () => 'opened')
   await t.rejects(failed, { message: 'cannot be opened' })
   t.equal(await opened, 'opened')
-  t.equal(await first?.pass(async () => 'written'), 'written')
+  t.equal(await first.pass(async () => 'written'), 'written')
 })
 
 t.test('a closed gate lets nobody through, and a write that ends later unlocks no other file', async t => {
-  const [gate] = gatesOf(t, 1)
+  const [gate] = gatesOf(t)
   const present = deferred()
-  const writing = gate?.pass(() => present.promise)
-  gate?.close()
-  const [next] = gatesOf(t, 1)
+  const writing = gate.pass(() => present.promise)
+  gate.close()
+  const [next] = gatesOf(t)
   const later = deferred()
-  const held = next?.hold(() => later.promise)
+  const held = next.hold(() => later.promise)
   present.resolve()
   await writing
   await t.rejects(
-    gate?.pass(async () => undefined),
+    gate.pass(async () => undefined),
     { message: 'the store is closed' },
   )
   later.resolve()
