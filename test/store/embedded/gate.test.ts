@@ -1,10 +1,12 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { type Gate, openGate } from '../../../src/store/embedded/gate.js'
 import { openDiskSpool } from '../../../src/store/embedded/spool.js'
+import { eventually } from '../../support/eventually.js'
 import { call } from '../suite/samples.js'
 
 /** Returns gates of one file as different processes have them: locks belong to an open file. */
@@ -106,6 +108,31 @@ t.test('a process that is killed while it holds the gate keeps nobody out', asyn
   const gate = openGate(path)
   t.teardown(() => gate.close())
   t.equal(await gate.pass(async () => 'written'), 'written')
+})
+
+t.test('a spool neither opens nor writes while another process opens its file', async t => {
+  const dir = t.testdir()
+  const spool = await openDiskSpool({ dir })
+  const gate = openGate(join(dir, 'spool.mdb-gate'))
+  const events: string[] = []
+  const opening = deferred()
+  const opened = gate.hold(async () => {
+    events.push('opening')
+    await opening.promise
+    events.push('opened')
+  })
+  await eventually('the other process opens', () => events.length === 1)
+  const added = spool.add({ kind: 'note', call: call('a', {}) }).then(() => events.push('added'))
+  const other = openDiskSpool({ dir }).then(spool => {
+    events.push('also opened')
+    return spool.close()
+  })
+  await setTimeout(20)
+  opening.resolve()
+  await Promise.all([opened, added, other])
+  t.same(events.slice(0, 2), ['opening', 'opened'])
+  await spool.close()
+  gate.close()
 })
 
 t.test('while another process opens a file again and again, no acknowledged step is lost', async t => {
