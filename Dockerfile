@@ -6,7 +6,7 @@
 FROM node:24-bookworm-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# No package needs its install script: native modules (sharp, lmdb, fs-native-extensions) come prebuilt for the platform of the image.
+# No package needs its install script: native modules (fs-native-extensions, lmdb, sharp) come prebuilt for the image.
 RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev --ignore-scripts
 
 FROM packages AS build
