@@ -248,7 +248,7 @@ function buildPipeline({ settings, store, accounts, lifecycle, observer, events,
     jobs: new SubmittedJobs({ records, now, observer }),
     flights: new Coalescer<Purchase, FlightLeader>(),
     shaping: new Coalescer<Result>(),
-    maskForms: createMaskForms({ ...settings.images, observer }),
+    maskForms: createMaskForms(settings.images),
     memory: new TransferMemory(settings.upload.memoryBytes),
   }
 }

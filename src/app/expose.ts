@@ -19,7 +19,7 @@ import { createOperatorCheck } from '../teams/operator-key.js'
 import type { Gauges } from '../telemetry/metrics.js'
 import { accountStatusOf } from './account-status.js'
 import type { GatewayParts as BuiltParts } from './build.js'
-import { createAuditRecorder, purgeAllResults, purgeResult } from './operator-actions.js'
+import { createAuditRecorder, dropResult, purgeAllResults, purgeResult } from './operator-actions.js'
 import { cacheTiers, createOverview } from './operator-overview.js'
 import { createTeamsAdmin } from './operator-teams.js'
 import type { OpenHistory } from './request-history.js'
@@ -125,7 +125,7 @@ function createLiveMode(parts: GatewayParts): Mode {
   const { account, allowance } = accounts
   return {
     isTest: false,
-    pipeline: { ...pipelinePartsOf(parts), maskForms, shaping },
+    pipeline: { ...pipelinePartsOf(parts), maskForms, shaping, dropResult: key => dropResult(key, parts) },
     images,
     bodies,
     allowance,
@@ -214,6 +214,7 @@ function pipelinePartsOf(parts: BuiltParts): QuoteParts {
     backgroundPurchases: new Map(),
     leases: parts.leases,
     checkImage: createImageCheck({ maxPixels, orientation }),
+    orientation,
     stripMetadata: createMetadataFilter(stripMetadata),
     digestPixels: pixelDigest ? createPixelDigest({ maxPixels }) : undefined,
     account: accounts.account,

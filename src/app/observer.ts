@@ -117,6 +117,11 @@ export class GatewayObserver
     this.#options.log.warn({ mask, photo }, 'a mask shows that IMAGE_ORIENTATION is wrong')
   }
 
+  pictureUnfit(kind: 'overlay' | 'mask', facts: { picture?: Size | undefined; photo?: Frame | undefined }): void {
+    this.#options.metrics.counters.unfitPictures.inc({ kind })
+    this.#options.log.warn({ kind, ...facts }, 'a paid picture is not what was bought')
+  }
+
   bodyDamaged(kind: 'result' | 'image', key: string): void {
     this.#options.metrics.counters.damagedBodies.inc({ kind })
     this.#options.log.error({ kind, key }, 'stored body was damaged and is removed')

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { PurgeLog } from '../cache/purge-log.js'
 import type { ResultCache } from '../cache/result-cache.js'
+import type { StoreObserver } from '../contracts/observer.js'
 import type { NewAuditEntry } from '../contracts/records.js'
 import type { AuditLog } from '../operations/audit.js'
 import { derivedKeysOf } from '../segment/shape.js'
@@ -23,6 +24,14 @@ export async function purgeResult(resultId: string, results: ResultCache, purges
     await purges.append(key)
   }
   return isPurged
+}
+
+/** Purges a result that turned out to be unusable. Never throws: a failure is reported. */
+export async function dropResult(
+  resultId: string,
+  { results, purges, observer }: { results: ResultCache; purges: PurgeLog; observer: StoreObserver },
+): Promise<void> {
+  await purgeResult(resultId, results, purges).catch(error => observer.storeFailed(error, 'results: drop'))
 }
 
 /** Purges every result and returns the number that the store held. Rejects with `StoreError`. */

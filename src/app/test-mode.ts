@@ -99,6 +99,7 @@ export function createTestMode(options: TestModeOptions): Mode & { close(): Prom
       upstream,
       slots,
       maskForms,
+      dropResult: async key => void (await results.purge(key)),
       queue: team => slots.forecast(team),
     },
     async close() {
@@ -123,8 +124,9 @@ function localPipeline(settings: Settings, now: Clock) {
     paidFailures: new PaidFailures(now),
     ledger: FREE_LEDGER,
     checkImage: createImageCheck(settings.images),
+    orientation: settings.images.orientation,
     journal: { answered: () => {} },
-    observer: { resultAnswered: () => {} },
+    observer: { resultAnswered: () => {}, orientationContradicted: () => {}, pictureUnfit: () => {} },
     backgroundPurchases: new Map(),
     freshSeconds: KEEP_SECONDS,
     staleSeconds: 0,

@@ -5,7 +5,13 @@ import type { FlightNote, FlightOutcome } from '../segment/ports.js'
 /** A flight's outcome as stored. The member names are part of the stored format. */
 interface StoredOutcome {
   error?:
-    | { code: ErrorCode; detail: string; billed?: Billed | undefined; retryAfterSeconds?: number | undefined }
+    | {
+        code: ErrorCode
+        detail: string
+        billed?: Billed | undefined
+        retryable?: boolean | undefined
+        retryAfterSeconds?: number | undefined
+      }
     | undefined
   openJob?: FlightNote | undefined
 }
@@ -15,8 +21,8 @@ interface StoredOutcome {
  * headers.
  */
 export function encodeOutcome({ error, openJob }: FlightOutcome): string {
-  const { code, message: detail, billed, retryAfterSeconds } = error ?? {}
-  const stored = code && { code, detail: detail ?? '', billed, retryAfterSeconds }
+  const { code, message: detail, billed, retryable, retryAfterSeconds } = error ?? {}
+  const stored = code && { code, detail: detail ?? '', billed, retryable, retryAfterSeconds }
   return JSON.stringify({ error: stored, openJob } satisfies StoredOutcome)
 }
 
@@ -36,8 +42,14 @@ export function decodeNote(text: string): FlightNote {
   return { callId: '', at: 0, team: '', scope: '', ...parseObject<FlightNote>(text) }
 }
 
-function toError({ code, detail, billed, retryAfterSeconds }: NonNullable<StoredOutcome['error']>): GatewayError {
-  return new GatewayError(code, detail, defined({ billed, retryAfterSeconds }))
+function toError({
+  code,
+  detail,
+  billed,
+  retryable,
+  retryAfterSeconds,
+}: NonNullable<StoredOutcome['error']>): GatewayError {
+  return new GatewayError(code, detail, defined({ billed, retryable, retryAfterSeconds }))
 }
 
 function parseObject<T>(text: string): Partial<T> {

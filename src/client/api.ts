@@ -222,7 +222,7 @@ export type StatementDays = (Statement & {
   day: string
 })[]
 
-/** Position and size of a selection, in pixels of the mask. */
+/** Position and size of a selection, in pixels of the photo. */
 export interface MaskFacts {
   bbox: Bbox
   area: number

@@ -1,3 +1,5 @@
+import { defined } from './defined.js'
+
 /** Billing of a failed request: `unknown` when the response never arrived (docs/segmind.md). */
 export type Billed = 'no' | 'yes' | 'unknown'
 
@@ -54,6 +56,8 @@ export type ErrorCode = keyof typeof ERRORS
 export interface ErrorOptions {
   /** Default `no`. */
   billed?: Billed
+  /** False where only a person should send the request again. Default: that of the code. */
+  retryable?: boolean
   /** Seconds until a retry makes sense; sent as `Retry-After`. */
   retryAfterSeconds?: number
   /** Additional response headers, such as `Allow`. */
@@ -69,6 +73,7 @@ export interface ErrorOptions {
 export class GatewayError extends Error {
   readonly code: ErrorCode
   readonly billed: Billed
+  readonly retryable: boolean
   readonly retryAfterSeconds: number | undefined
   readonly headers: Record<string, string>
 
@@ -77,8 +82,16 @@ export class GatewayError extends Error {
     this.name = 'GatewayError'
     this.code = code
     this.billed = options.billed ?? 'no'
+    this.retryable = options.retryable ?? ERRORS[code].retryable
     this.retryAfterSeconds = options.retryAfterSeconds
     this.headers = options.headers ?? {}
+  }
+
+  /** Returns a copy with another statement about its bill. */
+  asBilled(billed: Billed): GatewayError {
+    const { code, message, retryable, headers, cause } = this
+    const retryAfterSeconds = defined({ retryAfterSeconds: this.retryAfterSeconds })
+    return new GatewayError(code, message, { billed, retryable, headers, cause, ...retryAfterSeconds })
   }
 }
 
@@ -98,7 +111,7 @@ export interface Problem {
 
 /** Builds the response body of an error. */
 export function toProblem(error: GatewayError, requestId: string): Problem {
-  const { status, title, retryable } = ERRORS[error.code]
+  const { status, title } = ERRORS[error.code]
   return {
     type: `/docs/errors#${error.code}`,
     title,
@@ -106,7 +119,7 @@ export function toProblem(error: GatewayError, requestId: string): Problem {
     detail: error.message,
     code: error.code,
     requestId,
-    retryable,
+    retryable: error.retryable,
     billed: error.billed,
     error: error.message,
   }

@@ -31,9 +31,14 @@ export interface Frame extends Size {
   orientation: number
 }
 
-/** A checked image: the size of its stored pixels, and the frame of its points and masks. */
+/** The size of an image's stored pixels, and its EXIF orientation, 1 to 8. */
+export interface Photo extends Size {
+  orientation: number
+}
+
+/** A checked image, and the frame in which its points and masks are expected. */
 export interface CheckedImage {
-  stored: Size
+  photo: Photo
   frame: Frame
 }
 
@@ -56,7 +61,7 @@ export interface Params {
   overlayMask: boolean
 }
 
-/** Bounding box `[x, y, width, height]` and area of a selection, in pixels of the mask. */
+/** Bounding box `[x, y, width, height]` and area of a selection, in pixels of the photo. */
 export interface MaskFacts {
   bbox: readonly [x: number, y: number, width: number, height: number]
   area: number
@@ -80,8 +85,11 @@ export interface Result {
   boughtBy?: string
   /** Segmind's id of the call, where it sent one. */
   upstreamRequestId?: string
+  /** Size of the picture. Absent on forms derived from a mask. */
+  size?: Size
   /** The segmented image, where known. */
   image?: Digest
+  photo?: Photo
   /** False for a bare mask, from which other forms are derived; absent where unknown. */
   overlayMask?: boolean
   /** Facts about the selection, on forms derived from a mask. */

@@ -1,10 +1,10 @@
-import type { Frame, Size } from '../contracts/types.js'
+import type { Frame, Photo, Size } from '../contracts/types.js'
 
 /** `IMAGE_ORIENTATION`. `applied`: Segmind turns a photo by its EXIF orientation. `ignored`: it does not. */
 export type OrientationRule = 'applied' | 'ignored'
 
-/** Largest relative difference of two aspect ratios that count as equal. */
-const ASPECT_TOLERANCE = 0.01
+/** Largest deviation of a side of a mask that rounding explains. */
+const ROUNDING_PIXELS = 1
 
 /** The frame of the stored pixels, and that of the photo as viewers show it. */
 export interface Frames {
@@ -12,8 +12,8 @@ export interface Frames {
   seen: Frame
 }
 
-/** Returns the frames of an image. `orientation` is 1 to 8, as in EXIF; 5 to 8 swap the sides. */
-export function framesOf({ width, height }: Size, orientation: number): Frames {
+/** Returns the frames of an image. Orientations 5 to 8 swap the sides. */
+export function framesOf({ width, height, orientation }: Photo): Frames {
   const stored = { width, height, orientation: 1 }
   const seen = orientation >= 5 ? { width: height, height: width } : { width, height }
   return { stored, seen: { ...seen, orientation } }
@@ -31,10 +31,29 @@ export function expectedFrame({ stored, seen }: Frames, rule: OrientationRule): 
 export function frameOfMask(mask: Size, frames: Frames, rule: OrientationRule): Frame | undefined {
   const expected = expectedFrame(frames, rule)
   const other = rule === 'applied' ? frames.stored : frames.seen
-  const [asExpected, asOther] = [mismatch(mask, expected), mismatch(mask, other)]
+  if (!hasShapeOf(expected, mask)) return hasShapeOf(other, mask) ? other : undefined
   // The mask of a nearly square photo fits both frames: take the closer one.
-  if (Math.min(asExpected, asOther) > ASPECT_TOLERANCE) return undefined
-  return asOther < asExpected ? other : expected
+  return hasShapeOf(other, mask) && mismatch(mask, other) < mismatch(mask, expected) ? other : expected
+}
+
+/**
+ * Returns the frame of the photo that a picture of it is in: by its shape where it fits, else the
+ * expected one. Undefined where the photo is not known.
+ */
+export function frameOfPicture(
+  { size, photo }: { size?: Size; photo?: Photo },
+  rule: OrientationRule,
+): Frame | undefined {
+  if (!photo) return undefined
+  const frames = framesOf(photo)
+  return (size && frameOfMask(size, frames, rule)) ?? expectedFrame(frames, rule)
+}
+
+/** Returns whether a picture has the aspect ratio of a frame, but for rounding at its own scale. */
+function hasShapeOf(frame: Size, picture: Size): boolean {
+  const height = (picture.width * frame.height) / frame.width
+  const width = (picture.height * frame.width) / frame.height
+  return Math.min(Math.abs(picture.height - height), Math.abs(picture.width - width)) <= ROUNDING_PIXELS
 }
 
 /**

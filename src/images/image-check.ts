@@ -1,6 +1,6 @@
 import sharp, { type Metadata } from 'sharp'
 import { GatewayError } from '../contracts/errors.js'
-import type { CheckedImage, ImageBytes, ImageType, Params, Point, Size } from '../contracts/types.js'
+import type { CheckedImage, ImageBytes, ImageType, Params, Photo, Point, Size } from '../contracts/types.js'
 import { joinChunks } from './byte-collector.js'
 import { wholeSize } from './containers/structure.js'
 import { expectedFrame, type Frames, framesOf, type OrientationRule } from './frame.js'
@@ -22,15 +22,16 @@ export interface ImageCheckOptions {
 export function createImageCheck({ maxPixels, orientation }: ImageCheckOptions) {
   allowOnlyAcceptedLoaders()
   return async (image: ImageBytes, params: Params): Promise<CheckedImage> => {
-    const { size, frames } = await readHeader(image)
-    if (size.width * size.height > maxPixels) {
+    const photo = await readHeader(image)
+    if (photo.width * photo.height > maxPixels) {
       throw new GatewayError(
         'image_too_many_pixels',
-        `The image is ${formatSize(size)} pixels, which is more than the limit of ${maxPixels} pixels.`,
+        `The image is ${formatSize(photo)} pixels, which is more than the limit of ${maxPixels} pixels.`,
       )
     }
+    const frames = framesOf(photo)
     if (params.coordinates || params.removeCoordinates) checkPoints(params, frames)
-    return { stored: size, frame: expectedFrame(frames, orientation) }
+    return { photo, frame: expectedFrame(frames, orientation) }
   }
 }
 
@@ -46,15 +47,15 @@ function allowOnlyAcceptedLoaders(): void {
   })
 }
 
-async function readHeader(image: ImageBytes): Promise<{ size: Size; frames: Frames }> {
+async function readHeader(image: ImageBytes): Promise<Photo> {
   const type = imageTypeOf(image.chunks)
   if (type === undefined) throw new GatewayError('unsupported_image', 'The image is not a JPEG, PNG or WebP.')
   const bytes = joinChunks(image.chunks)
   const metadata = await readMetadata(type, bytes)
-  const size = { width: metadata.width, height: metadata.height }
-  if (metadata.format !== type || !(size.width > 0 && size.height > 0)) throw unreadable(type)
+  const { width, height, orientation = 1 } = metadata
+  if (metadata.format !== type || !(width > 0 && height > 0)) throw unreadable(type)
   if (!wholeSize(type, bytes)) throw incomplete(type, bytes.length)
-  return { size, frames: framesOf(size, metadata.orientation ?? 1) }
+  return { width, height, orientation }
 }
 
 async function readMetadata(type: ImageType, bytes: Buffer): Promise<Metadata> {

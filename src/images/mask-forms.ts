@@ -1,8 +1,9 @@
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises'
 import sharp, { type Sharp } from 'sharp'
 import { GatewayError } from '../contracts/errors.js'
-import type { Frame, MaskFacts, Size } from '../contracts/types.js'
-import { expectedFrame, frameOfMask, framesOf, isSameSize, type OrientationRule } from './frame.js'
+import type { MaskFacts, Size } from '../contracts/types.js'
+import { frameOfMask, framesOf, type OrientationRule } from './frame.js'
+import { notAMask, otherShape, readMask } from './mask-pixels.js'
 import { encodeRle } from './rle.js'
 
 export interface MaskFormsOptions {
@@ -10,10 +11,6 @@ export interface MaskFormsOptions {
   maxPixels: number
   /** `IMAGE_ORIENTATION`. */
   orientation: OrientationRule
-  observer: {
-    /** A mask shows that `IMAGE_ORIENTATION` is wrong for its photo. Never throws. */
-    orientationContradicted(mask: Size, photo: Frame): void
-  }
   /** Forms that may wait. Only one is made at a time, because decoded pictures are large. */
   maxWaiting?: number
 }
@@ -29,11 +26,10 @@ const PIXELS_PER_SLICE = 2_000_000
 const EDGE = { from: 64, factor: 2 }
 
 /**
- * Creates the forms made of a paid mask (white on black, of any type): its run-length encoding, and
- * the photo cut out along it. Both throw `upstream_failed` for a mask that cannot be decoded, and
- * `overloaded` when too many wait. The cutout also throws `upstream_failed` for a mask with another
- * aspect ratio than the photo. It reads the photo only when it starts, so that those that wait hold
- * none.
+ * Creates the forms made of a paid mask: its run-length encoding, and the photo cut out along it.
+ * Both are of the photo's size: `size`, or that of the frame that the mask is in. Both throw
+ * `upstream_failed` for a picture that is no mask (`readMask`), and `overloaded` when too many wait.
+ * The cutout reads the photo only when it starts, so that those that wait hold none.
  */
 export function createMaskForms({ maxWaiting = MAX_WAITING, ...options }: MaskFormsOptions) {
   let last: Promise<unknown> = Promise.resolve()
@@ -46,7 +42,7 @@ export function createMaskForms({ maxWaiting = MAX_WAITING, ...options }: MaskFo
     return made
   }
   return {
-    rle: async (mask: Buffer) => enqueue(() => encode(mask, options.maxPixels)),
+    rle: async (mask: Buffer, size?: Size) => enqueue(() => encode(mask, { maxPixels: options.maxPixels, size })),
     cutout: async (mask: Buffer, readImage: () => Promise<Buffer>) =>
       enqueue(async () => cutOut(mask, await readImage(), options)),
   }
@@ -55,10 +51,9 @@ export function createMaskForms({ maxWaiting = MAX_WAITING, ...options }: MaskFo
 /** Encodes a mask as pycocotools reads it, with box and area. */
 async function encode(
   mask: Buffer,
-  maxPixels: number,
+  options: { maxPixels: number; size: Size | undefined },
 ): Promise<{ body: Buffer; contentType: string; mask: MaskFacts }> {
-  const { data, info } = await toGrey(mask, maxPixels).catch(unreadableMask)
-  const { width, height, counts, bbox, area } = await encodeRle({ width: info.width, height: info.height, data })
+  const { width, height, counts, bbox, area } = await encodeRle(await readMask(mask, options))
   const body = Buffer.from(JSON.stringify({ size: [height, width], counts, bbox, area }))
   return { body, contentType: 'application/json; charset=utf-8', mask: { bbox, area } }
 }
@@ -66,10 +61,8 @@ async function encode(
 /** Makes a PNG of the photo's size, transparent outside the selection. */
 async function cutOut(mask: Buffer, image: Buffer, options: MaskFormsOptions): Promise<Buffer> {
   const { maxPixels } = options
-  const { width, height } = await sharp(mask, { limitInputPixels: maxPixels }).metadata().catch(unreadableMask)
-  const maskSize = { width, height }
-  const { photo, size } = await orientPhoto(maskSize, image, options)
-  const { data } = await toGrey(mask, maxPixels, isSameSize(maskSize, size) ? undefined : size).catch(unreadableMask)
+  const { photo, size } = await orientPhoto(await sizeOf(mask, maxPixels), image, options)
+  const { data } = await readMask(mask, { maxPixels, size })
   const { data: pixels } = await photo
     .toColourspace('srgb')
     .ensureAlpha()
@@ -89,7 +82,7 @@ async function cutOut(mask: Buffer, image: Buffer, options: MaskFormsOptions): P
  * Multiplies the alpha of one slice of pixels, four bytes each, by the mask. A pixel without alpha loses
  * its colour, so that a cutout does not carry the rest of the photo.
  */
-function applyAlpha(pixels: Buffer, grey: Buffer, first: number): void {
+function applyAlpha(pixels: Buffer, grey: Uint8Array, first: number): void {
   const end = Math.min(grey.length, first + PIXELS_PER_SLICE)
   for (let index = first; index < end; index++) {
     const edge = Math.min(255, Math.max(0, ((grey[index] as number) - EDGE.from) * EDGE.factor))
@@ -104,34 +97,23 @@ function applyAlpha(pixels: Buffer, grey: Buffer, first: number): void {
 async function orientPhoto(
   mask: Size,
   image: Buffer,
-  { maxPixels, orientation: rule, observer }: MaskFormsOptions,
+  { maxPixels, orientation: rule }: MaskFormsOptions,
 ): Promise<{ photo: Sharp; size: Size }> {
   const open = () => sharp(image, { limitInputPixels: maxPixels, failOn: 'none' })
   const { width, height, orientation = 1 } = await open().metadata().catch(unreadablePhoto)
-  const frames = framesOf({ width, height }, orientation)
-  const expected = expectedFrame(frames, rule)
-  const frame = frameOfMask(mask, frames, rule)
-  if (!frame) {
-    const [maskSize, photoSize] = [mask, expected].map(size => `${size.width}×${size.height}`)
-    throw new GatewayError(
-      'upstream_failed',
-      `The mask is ${maskSize} pixels and the photo ${photoSize}: no cutout can be made from different aspect ratios.`,
-    )
-  }
-  if (frame !== expected) observer.orientationContradicted(mask, expected)
+  const frame = frameOfMask(mask, framesOf({ width, height, orientation }), rule)
+  if (!frame) throw otherShape(mask, { width, height })
   const size = { width: frame.width, height: frame.height }
   return { photo: frame.orientation === 1 ? open() : open().autoOrient(), size }
 }
 
-/** Decodes a mask to one byte a pixel: alpha on black, then grey. Scales it to `size`, if given. */
-function toGrey(mask: Buffer, maxPixels: number, size?: Size) {
-  const grey = sharp(mask, { limitInputPixels: maxPixels, failOn: 'error' }).flatten({ background: '#000' }).greyscale()
-  const scaled = size ? grey.resize({ ...size, fit: 'fill' }) : grey
-  return scaled.toColourspace('b-w').raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
-}
-
-function unreadableMask(cause: unknown): never {
-  throw new GatewayError('upstream_failed', "Segmind's answer cannot be decoded as a mask.", { cause })
+async function sizeOf(mask: Buffer, maxPixels: number): Promise<Size> {
+  try {
+    const { width, height } = await sharp(mask, { limitInputPixels: maxPixels }).metadata()
+    return { width, height }
+  } catch (cause) {
+    throw notAMask('it cannot be decoded', cause)
+  }
 }
 
 function unreadablePhoto(cause: unknown): never {

@@ -37,14 +37,18 @@ export function createTestUpstream({
         removed: removeCoordinates,
         overlay: overlayMask,
       })
-      if (outcome.kind === 'answered')
-        return { kind: 'answered', body: Buffer.from(outcome.jpeg), contentType: 'image/jpeg', bill: {} }
+      if (outcome.kind === 'answered') {
+        const { jpeg, width, height } = outcome
+        return { ...PICTURE, body: Buffer.from(jpeg), size: { width, height } }
+      }
       if (outcome.kind === 'refused') return failed(new GatewayError('upstream_rejected', outcome.message))
       return failed(new GatewayError('upstream_failed', 'The sandbox could not segment this image.'))
     },
     close: () => segmenter.close(),
   }
 }
+
+const PICTURE = { kind: 'answered', contentType: 'image/jpeg', bill: {} } as const
 
 function failed(error: GatewayError): UpstreamOutcome {
   return { kind: 'failed', error, bill: {} }

@@ -1,5 +1,4 @@
 import { withDeadline } from '../contracts/deadline.js'
-import { defined } from '../contracts/defined.js'
 import { type ErrorCode, GatewayError } from '../contracts/errors.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
 
@@ -36,9 +35,7 @@ export function isLeaderSpecific(error: unknown, isSameTeam: boolean): boolean {
 
 /** Returns a flight's failure as its followers report it: they were not billed. */
 export function forFollower(error: unknown): unknown {
-  if (!(error instanceof GatewayError) || error.billed === 'no') return error
-  const { code, message, retryAfterSeconds, headers, cause } = error
-  return new GatewayError(code, message, { ...defined({ retryAfterSeconds }), headers, cause })
+  return error instanceof GatewayError && error.billed !== 'no' ? error.asBilled('no') : error
 }
 
 /** Attaches what was charged for a call that failed and was billed. */

@@ -27,9 +27,17 @@ export async function keepLostPicture(
   const type = imageTypeOf([body])
   if (!type) throw new GatewayError('upstream_failed', 'The lost result is not a JPEG, PNG or WebP picture.')
   const digest = createHash('sha256').update(body).digest('hex')
-  await parts.checkImage({ type, digest, chunks: [body], byteLength: body.length }, { overlayMask: true })
+  const { photo: picture } = await parts.checkImage(
+    { type, digest, chunks: [body], byteLength: body.length },
+    { overlayMask: true },
+  )
   const scope = parts.cacheScope === 'team' ? { scope: entry.team } : {}
   const known = { cost, storedAt: entry.at, boughtBy: entry.team, ...scope }
-  const answer = { body, contentType: `image/${type}`, bill: { upstreamRequestId } }
+  const answer = {
+    body,
+    contentType: `image/${type}`,
+    size: { width: picture.width, height: picture.height },
+    bill: { upstreamRequestId },
+  }
   await parts.results.keep(entry.resultId, toResult(answer, known))
 }

@@ -28,7 +28,10 @@ export class PaidFailures {
     if (!failed || leftMs <= 0) return
     const paid = failed.times === 1 ? 'once' : `${failed.times} times`
     const detail = `Segmind was paid ${paid} for this request and returned no usable picture. Buy it again later.`
-    throw new GatewayError('upstream_failed', detail, { retryAfterSeconds: Math.ceil(leftMs / 1000) })
+    throw new GatewayError('upstream_failed', detail, {
+      retryable: false,
+      retryAfterSeconds: Math.ceil(leftMs / 1000),
+    })
   }
 
   /** Records a purchase that gave a result. */

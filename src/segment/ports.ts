@@ -5,13 +5,16 @@ import type {
   CacheKey,
   CheckedImage,
   Digest,
+  Frame,
   ImageBytes,
   MaskFacts,
   Params,
   PixelDigest,
   Result,
+  Size,
   Team,
 } from '../contracts/types.js'
+import type { OrientationRule } from '../images/frame.js'
 import type { Audience } from './audience.js'
 import type { Ledger, SharedAccount } from './ledger-port.js'
 import type { PaidFailures } from './paid-failures.js'
@@ -177,8 +180,8 @@ type DigestPixels = (image: ImageBytes) => Promise<PixelDigest | undefined>
  * `overloaded`.
  */
 export interface MaskForms {
-  /** Encodes the mask as COCO run-length encoding: JSON with bounding box and area. */
-  rle(mask: Buffer): Promise<{ body: Buffer; contentType: string; mask: MaskFacts }>
+  /** Encodes the mask, scaled to `size`, as COCO run-length encoding: JSON with bounding box and area. */
+  rle(mask: Buffer, size?: Size): Promise<{ body: Buffer; contentType: string; mask: MaskFacts }>
   /** Cuts the selection out of the photo: a PNG, transparent outside of it. */
   cutout(mask: Buffer, readImage: () => Promise<Buffer>): Promise<Buffer>
 }
@@ -208,6 +211,15 @@ interface BackgroundPurchase {
   deadline: number
 }
 
+/** Receives what the pipeline finds out. Never throws. */
+interface PipelineObserver {
+  resultAnswered(team: string, how: How, cost: Nanocredits): void
+  /** A picture shows that `IMAGE_ORIENTATION` is wrong for its photo. */
+  orientationContradicted(picture: Size, photo: Frame): void
+  /** A paid picture is not what was bought. An overlay is returned all the same, a mask is refused. */
+  pictureUnfit(kind: 'overlay' | 'mask', facts: { picture?: Size | undefined; photo?: Frame | undefined }): void
+}
+
 /** The parts that a request passes through, and the settings that decide its way. */
 export interface PipelineParts {
   results: Results
@@ -227,13 +239,15 @@ export interface PipelineParts {
   upstream: Upstream
   paidFailures: PaidFailures
   journal: Journal
-  observer: { resultAnswered(team: string, how: How, cost: Nanocredits): void }
+  observer: PipelineObserver
   now: Clock
   /** `CACHE_TTL_SECONDS` and `STALE_SECONDS`. */
   freshSeconds: number
   staleSeconds: number
   /** `CLIENT_TIMEOUT_MS`: longest wait of a caller for a purchase. */
   clientTimeoutMs: number
+  /** `IMAGE_ORIENTATION`. */
+  orientation: OrientationRule
   /** `CACHE_SCOPE`: `team` separates the results and images of each team. */
   cacheScope: 'shared' | 'team'
   /** `COALESCE`: identical requests share one purchase. */

@@ -2,20 +2,21 @@ import { withDeadline } from '../contracts/deadline.js'
 import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import { etagOf } from '../contracts/etag.js'
-import type { CacheKey, PixelDigest, Result } from '../contracts/types.js'
+import type { CacheKey, Photo, PixelDigest, Result } from '../contracts/types.js'
 import { cacheKey, pixelKey } from './cache-key.js'
 import { callInSlot, type LeaderContext } from './call.js'
 import { forFollower, withCharge } from './failures.js'
 import { bytesOf, idempotencyKeyReused, type KeyedRequest, keepImage, REPLAY_SECONDS } from './keyed-request.js'
 import { cached } from './lookup.js'
+import { checkFit, questionOf } from './picture-fit.js'
 import type {
-  Bill,
   EarlierCall,
   FlightNote,
   PipelineParts,
   Purchase,
   Reservation,
   UpstreamFailure,
+  UpstreamPicture,
   WriteState,
 } from './ports.js'
 import { timed } from './story.js'
@@ -33,7 +34,7 @@ export async function buy(request: KeyedRequest, leader: LeaderContext, parts: P
   if (inherited) return inherited
   const { caller, requestId, key, params, story } = request
   const image = await bytesOf(request, parts)
-  const { stored } = await timed(story, 'check image', parts.checkImage(image, params))
+  const { photo } = await timed(story, 'check image', parts.checkImage(image, params))
   keepImage(request, parts)
   if (!request.mustBuy) parts.paidFailures.admit(key)
   parts.account.gate.admit(caller.team, image.byteLength)
@@ -42,14 +43,15 @@ export async function buy(request: KeyedRequest, leader: LeaderContext, parts: P
   if (story) story.balanceBefore = parts.account.balance.latest?.remaining
   const { purchase } = leader
   const outgoing = parts.stripMetadata?.(image) ?? image
-  const sent = { ...stored, bytes: outgoing.byteLength }
+  const sent = { width: photo.width, height: photo.height, bytes: outgoing.byteLength }
   const sentKey = outgoing === image ? undefined : cacheKey(outgoing.digest, params, request.scope)
   const planned = { callId, at, caller, requestId, cacheKey: key, purchase, image: sent, ...defined({ sentKey }) }
   const reservation = await timed(story, 'reserve', parts.ledger.reserve(planned))
   if (story) story.call = { callId, at, purchase }
-  const { outcome, queueMs, upstreamMs, pixels } = await callInSlot(outgoing, request, { leader, reservation }, parts)
+  const { queueMs, upstreamMs, pixels, ...called } = await callInSlot(outgoing, request, { leader, reservation }, parts)
   if (story) story.queueMs = queueMs
-  if (outcome.kind === 'found') return { ...cached(outcome.result), queueMs, upstreamMs }
+  if (called.outcome.kind === 'found') return { ...cached(called.outcome.result), queueMs, upstreamMs }
+  const outcome = checkFit(called.outcome, { photo, params, image: outgoing }, parts)
   if (story) story.balanceAfter = outcome.bill.remaining
   if (pixels) await describePixels(request, reservation, pixels)
   if (outcome.kind === 'failed') {
@@ -61,9 +63,11 @@ export async function buy(request: KeyedRequest, leader: LeaderContext, parts: P
     throw await parts.account.gate.refused(error, caller.team, image.byteLength)
   }
   leader.openJob = undefined
-  parts.paidFailures.succeeded(key)
+  // A mask may still turn out to be none, when it is decoded for another form.
+  if (params.overlayMask) parts.paidFailures.succeeded(key)
   const cost = await reservation.costOf(outcome.bill)
-  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: caller.team.id, ...describe(request) })
+  const known = { cost, storedAt: parts.now(), boughtBy: caller.team.id, ...describe(request, photo) }
+  const result = toResult(outcome, known)
   // Both at once. A process killed between them would leave a paid result without an entry, or an
   // entry without a result.
   const both = Promise.all([keep(request, result, parts), reservation.settle(outcome.bill)])
@@ -131,10 +135,12 @@ async function resumeEarlierCall(
   // Possible only under an Idempotency-Key, where the job belongs to the key's first request.
   if (call.cacheKey !== request.key) throw idempotencyKeyReused()
   const startedAt = performance.now()
-  const outcome = await parts.upstream.resume(call.jobId)
+  const question = await questionOf(request, parts)
+  const outcome = checkFit(await parts.upstream.resume(call.jobId), question, parts)
   if (outcome.kind === 'failed') return rejectEarlierOutcome(outcome, leader, call)
   const cost = await call.reservation.costOf(outcome.bill)
-  const result = toResult(outcome, { cost, storedAt: parts.now(), boughtBy: call.team, ...describe(request) })
+  const known = { cost, storedAt: parts.now(), boughtBy: call.team, ...describe(request, question.photo) }
+  const result = toResult(outcome, known)
   const [kept] = await Promise.all([keep(request, result, parts), call.reservation.settle(outcome.bill)])
   // The team of the earlier call is charged, not this one.
   return { ...cached(result), ...kept, followed: true, upstreamMs: performance.now() - startedAt }
@@ -188,18 +194,21 @@ async function bookFailure({ error, bill }: UpstreamFailure, reservation: Reserv
 
 /** Builds the cached form of Segmind's picture. */
 export function toResult(
-  { body, contentType, bill }: { body: Buffer; contentType: string; bill: Bill },
-  known: Pick<Result, 'cost' | 'storedAt' | 'boughtBy' | 'image' | 'overlayMask' | 'scope' | 'answers'>,
+  { body, contentType, size, bill }: Omit<UpstreamPicture, 'kind'>,
+  known: Pick<Result, 'cost' | 'storedAt' | 'boughtBy' | 'image' | 'photo' | 'overlayMask' | 'scope' | 'answers'>,
 ): Result {
   const etag = etagOf(body)
-  return { body, contentType, etag, ...known, ...defined({ upstreamRequestId: bill.upstreamRequestId }) }
+  return { body, contentType, etag, ...known, ...defined({ size, upstreamRequestId: bill.upstreamRequestId }) }
 }
 
 /** Lists what a result stores about its request. */
-function describe(request: KeyedRequest): Pick<Result, 'image' | 'overlayMask' | 'scope' | 'answers'> {
-  const { image, params, scope, key, isIdempotent } = request
+function describe(
+  { image, params, scope, key, isIdempotent }: KeyedRequest,
+  photo: Photo | undefined,
+): Pick<Result, 'image' | 'photo' | 'overlayMask' | 'scope' | 'answers'> {
   const { overlayMask } = params
-  return { image: image.digest, overlayMask, ...(scope !== '' && { scope }), ...(isIdempotent && { answers: key }) }
+  const optional = { photo, scope: scope === '' ? undefined : scope, answers: isIdempotent ? key : undefined }
+  return { image: image.digest, overlayMask, ...defined(optional) }
 }
 
 /**

@@ -2,11 +2,14 @@ import { createHash } from 'node:crypto'
 import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import { etagOf } from '../contracts/etag.js'
-import type { CacheKey, MaskFacts, Result } from '../contracts/types.js'
+import type { CacheKey, Frame, MaskFacts, Result } from '../contracts/types.js'
 import { joinChunks } from '../images/byte-collector.js'
+import { pictureOf } from '../images/containers/structure.js'
+import { frameOfPicture, type OrientationRule } from '../images/frame.js'
 import type { Output } from '../input/params.js'
 import type { RequestedImage } from './keyed-request.js'
-import type { Flights, Images, MaskForms, Results } from './ports.js'
+import type { PaidFailures } from './paid-failures.js'
+import type { Flights, MaskForms, PipelineParts } from './ports.js'
 
 /** A result in the requested output form. */
 export interface Shaped {
@@ -14,6 +17,8 @@ export interface Shaped {
   result: Result
   /** Position and size of the selection; present for forms derived from a mask. */
   mask?: MaskFacts
+  /** Size and orientation of the photo in which it is; absent where the photo is not known. */
+  frame?: Frame
 }
 
 /** The requested output form of a result. */
@@ -27,10 +32,11 @@ export interface OutputRequest {
   isKept: boolean
 }
 
-export interface ShapeParts {
-  results: Results
-  images: Images
+export interface ShapeParts extends Pick<PipelineParts, 'results' | 'images' | 'checkImage' | 'orientation'> {
   maskForms: MaskForms
+  paidFailures: Pick<PaidFailures, 'failed'>
+  /** Removes a result from the cache of every process. Never throws. */
+  dropResult(key: CacheKey): Promise<void>
   /** Conversions in progress. */
   shaping: Flights<Result, string>
 }
@@ -38,22 +44,60 @@ export interface ShapeParts {
 /**
  * Converts a paid result into the requested output form at no cost, and keeps it under a key of its
  * own, so that one purchase serves every form. `overlay` and `mask` are Segmind's own pictures.
- * Throws `unknown_image` for a cutout of an image the gateway no longer holds, `upstream_failed`
- * when the mask is none, `overloaded`.
+ * Throws `unknown_image` for a cutout of an image the gateway no longer holds, `overloaded`, and
+ * `upstream_failed` when the mask is none. Such a mask is removed from the cache.
  */
 export async function shape(paid: Shaped, request: OutputRequest, parts: ShapeParts): Promise<Shaped> {
+  const frame = await frameOf(paid.result, request, parts)
+  const framed = { ...paid, ...defined({ frame }) }
+  if (request.output === 'overlay') return framed
+  try {
+    return { ...(await derive(framed, request, parts)), ...defined({ frame }) }
+  } catch (error) {
+    if (!isUnfit(error)) throw error
+    parts.paidFailures.failed(paid.key)
+    await parts.dropResult(paid.key)
+    throw error
+  }
+}
+
+/** Returns whether the error says that a paid picture is no mask. */
+function isUnfit(error: unknown): boolean {
+  return error instanceof GatewayError && error.code === 'upstream_failed' && !error.retryable
+}
+
+/** Reads the photo for results that do not tell it: those of earlier versions, and of dead processes. */
+async function frameOf(
+  { size, photo, body }: Result,
+  request: OutputRequest,
+  parts: ShapeParts,
+): Promise<Frame | undefined> {
+  const { orientation } = parts
+  if (photo) return frameOfPicture({ photo, ...defined({ size }) }, orientation)
+  const { image, scope } = request
+  const bytes = image.uploaded ?? (await parts.images.find(scope, image.digest))
+  const checked = bytes && (await parts.checkImage(bytes, { overlayMask: true }).catch(() => undefined))
+  return frameOfPicture({ ...defined({ size: size ?? pictureOf(body)?.size, photo: checked?.photo }) }, orientation)
+}
+
+async function derive(paid: Shaped, request: OutputRequest, parts: ShapeParts): Promise<Shaped> {
   const { output } = request
-  if (output === 'overlay') return paid
-  const rle = findOrMake('rle', paid.result, request, parts, () => parts.maskForms.rle(paid.result.body))
-  // A mask that cannot be measured is returned all the same.
-  if (output === 'mask') return { ...paid, ...(await rle.then(factsOf, () => ({}))) }
+  const { frame } = paid
+  const rle = findOrMake('rle', paid, request, parts, () => parts.maskForms.rle(paid.result.body, frame))
+  // A mask that cannot be measured now is returned all the same.
+  if (output === 'mask') return { ...paid, ...(await rle.then(factsOf, nothingUnlessUnfit)) }
   const measured = await rle
   if (output === 'rle') return { ...measured, ...factsOf(measured) }
-  const cutout = await findOrMake('cutout', paid.result, request, parts, async () => {
+  const cutout = await findOrMake('cutout', paid, request, parts, async () => {
     const body = await parts.maskForms.cutout(paid.result.body, () => bytesOf(request, parts))
     return { body, contentType: 'image/png', ...factsOf(measured) }
   })
   return { ...cutout, ...factsOf(measured) }
+}
+
+function nothingUnlessUnfit(error: unknown): { mask?: MaskFacts } {
+  if (isUnfit(error)) throw error
+  return {}
 }
 
 interface Derived {
@@ -68,12 +112,12 @@ interface Derived {
  */
 async function findOrMake(
   form: 'rle' | 'cutout',
-  mask: Result,
+  { result: mask, frame }: Shaped,
   request: OutputRequest,
   parts: ShapeParts,
   make: () => Promise<Derived>,
 ): Promise<Shaped> {
-  const key = keyOf(form, mask, request)
+  const key = keyOf(form, mask, { ...request, rule: parts.orientation })
   const found = await parts.results.find(key, result => result.storedAt >= mask.storedAt)
   if (found.result && found.result.storedAt >= mask.storedAt) return { key, result: found.result }
   const { outcome } = parts.shaping.join(key, request.team, async () => {
@@ -89,30 +133,34 @@ async function findOrMake(
       ...described,
       ...defined({ boughtBy, scope }),
     }
-    if (request.isKept) await parts.results.keep(key, result)
+    // Without the photo, the form has the size of the mask.
+    if (request.isKept && frame) await parts.results.keep(key, result)
     return result
   })
   return { key, result: await outcome }
 }
 
-/** Another version makes every kept form unreachable: `f1` cutouts carried the whole photo. */
-const FORMS_VERSION = 'f2'
+/** Another version makes every kept form unreachable: `f2` forms had the size of their mask. */
+const FORMS_VERSION = 'f3'
+const RULES: readonly OrientationRule[] = ['applied', 'ignored']
 
 /** The key includes the mask's own digest, because a later purchase may return another mask. */
 function keyOf(
   form: string,
   { etag }: Pick<Result, 'etag'>,
-  { image, scope }: Pick<OutputRequest, 'image' | 'scope'>,
+  { image, scope, rule }: Pick<OutputRequest, 'image' | 'scope'> & { rule: OrientationRule },
 ): CacheKey {
   return createHash('sha256')
-    .update(JSON.stringify([FORMS_VERSION, form, scope, image.digest, etag]))
+    .update(JSON.stringify([FORMS_VERSION, form, scope, image.digest, etag, rule]))
     .digest('hex')
 }
 
 /** Lists the cache keys of the forms derived from a result. */
 export function derivedKeysOf({ etag, image, scope = '' }: Result): CacheKey[] {
   if (image === undefined) return []
-  return ['rle', 'cutout'].map(form => keyOf(form, { etag }, { image: { digest: image }, scope }))
+  return ['rle', 'cutout'].flatMap(form =>
+    RULES.map(rule => keyOf(form, { etag }, { image: { digest: image }, scope, rule })),
+  )
 }
 
 function factsOf({ result }: { result: { mask?: MaskFacts } }): { mask?: MaskFacts } {

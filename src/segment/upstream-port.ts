@@ -1,6 +1,6 @@
 import type { ErrorCode, GatewayError } from '../contracts/errors.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
-import type { ImageBytes, Params } from '../contracts/types.js'
+import type { ImageBytes, Params, Size } from '../contracts/types.js'
 
 /** Segmind's billing facts on one response; each absent where the response has none. */
 export interface Bill {
@@ -10,7 +10,16 @@ export interface Bill {
 }
 
 /** Outcome of a call: a picture as bytes, or a failure. Either may carry a bill. */
-export type UpstreamOutcome = { kind: 'answered'; body: Buffer; contentType: string; bill: Bill } | UpstreamFailure
+export type UpstreamOutcome = UpstreamPicture | UpstreamFailure
+
+export interface UpstreamPicture {
+  kind: 'answered'
+  body: Buffer
+  contentType: string
+  /** Absent where the picture was not measured. */
+  size?: Size
+  bill: Bill
+}
 
 export interface UpstreamFailure {
   kind: 'failed'

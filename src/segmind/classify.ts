@@ -52,8 +52,10 @@ function classifySuccess(exchanged: Exchange, { headers }: Head, context: ErrorC
   const picture = exchanged.end === 'complete' ? readPicture(exchanged.body) : undefined
   if (picture) return { kind: 'answered', ...picture, bill }
   const isCut = exchanged.end === 'timeout' || exchanged.end === 'broken'
-  const billed = isCut && bill.cost === undefined ? 'unknown' : 'yes'
-  return { kind: 'failed', error: noPictureError(exchanged, { billed, ...causeOf(exchanged, context) }), bill }
+  const isUnknown = isCut && bill.cost === undefined
+  // A repeated request would pay again.
+  const paid = isUnknown ? ({ billed: 'unknown' } as const) : ({ billed: 'yes', retryable: false } as const)
+  return { kind: 'failed', error: noPictureError(exchanged, { ...paid, ...causeOf(exchanged, context) }), bill }
 }
 
 function noPictureError({ end }: Exchange, options: ErrorOptions): GatewayError {
@@ -84,15 +86,11 @@ export function classifyError(response: ErrorResponse, context: ErrorContext): C
   const bill = readBill(headers)
   const error = errorFromResponse(response, context)
   const outcome: UpstreamFailure & CallOutcome = { kind: 'failed', error, bill, ...refusalMark(status) }
-  if (bill.cost !== undefined && bill.cost > 0) return { outcome: { ...outcome, error: mayBeBilled(error) } }
+  if (bill.cost !== undefined && bill.cost > 0) return { outcome: { ...outcome, error: error.asBilled('unknown') } }
   if (SERVER_ERRORS.has(status)) return { outcome, retry: { reason: 'server error' } }
   if (status !== 429 && status !== 503) return { outcome }
   const seconds = requestedWaitSeconds(headers, context.now)
   return { outcome: { ...outcome, busy: defined({ waitMs: seconds === undefined ? undefined : seconds * 1000 }) } }
-}
-
-function mayBeBilled({ code, message, retryAfterSeconds, headers }: GatewayError): GatewayError {
-  return new GatewayError(code, message, { billed: 'unknown', headers, ...defined({ retryAfterSeconds }) })
 }
 
 /** Marks a 4xx as a refusal. */

@@ -166,6 +166,7 @@ async function fetchPicture(
   if (picture) return { kind: 'answered', ...picture, bill }
   const error = new GatewayError('upstream_failed', 'Segmind completed the job without a JPEG, PNG or WebP picture.', {
     billed: 'yes',
+    retryable: false,
   })
   return { kind: 'failed', error, bill }
 }

@@ -1,8 +1,8 @@
 import type { AccountBalance } from '../contracts/account.js'
 import { defined } from '../contracts/defined.js'
 import { type Nanocredits, parseCredits } from '../contracts/nanocredits.js'
-import { wholeSize } from '../images/containers/structure.js'
-import { imageTypeOf } from '../images/image-type.js'
+import type { Size } from '../contracts/types.js'
+import { pictureOf } from '../images/containers/structure.js'
 import type { Bill } from '../segment/ports.js'
 
 /** Response headers as undici returns them: names in lower case, repeated headers as a list. */
@@ -67,6 +67,7 @@ export function amountOf(value: unknown): Nanocredits | undefined {
 export interface Picture {
   body: Buffer
   contentType: 'image/jpeg' | 'image/png' | 'image/webp'
+  size: Size
 }
 
 const NOT_BASE64 = /[^A-Za-z0-9+/\-_=\s]/
@@ -99,6 +100,6 @@ function base64Of(text: string): string | undefined {
 }
 
 function sniff(body: Buffer): Picture | undefined {
-  const type = imageTypeOf([body])
-  return type && wholeSize(type, body) && { body, contentType: `image/${type}` }
+  const { type, size } = pictureOf(body) ?? {}
+  return type && size && { body, contentType: `image/${type}`, size }
 }

@@ -82,9 +82,7 @@ function makeCounters(register: Registry) {
       'Flights that this process joined, by role: leader, follower, takeover or unguarded.',
       'role',
     ),
-    contradictedOrientations: counter('contradicted_orientations_total', 'Masks that contradict IMAGE_ORIENTATION.'),
-    damagedBodies: counter('damaged_bodies_total', 'Stored bodies that did not match their digest.', 'kind'),
-    lostResults: counter('lost_results_total', 'Paid results that were not stored, by reason.', 'why'),
+    ...makePictureCounters(counter),
     orphans: counter('orphaned_calls_total', 'Calls left by processes that died, by outcome.', 'fate'),
     implausible: counter('implausible_figures_total', 'Figures of Segmind that were not used, by figure.', 'figure'),
     ledgerMismatches: counter(
@@ -93,5 +91,18 @@ function makeCounters(register: Registry) {
     ),
     rolledUpCalls: counter('ledger_rolled_up_calls_total', 'Calls whose ledger entries were rolled up.'),
     storeFailures: counter('store_failures_total', 'Failed store operations.', 'doing'),
+  }
+}
+
+function makePictureCounters(counter: (name: string, help: string, ...labelNames: string[]) => Counter<string>) {
+  return {
+    contradictedOrientations: counter('contradicted_orientations_total', 'Masks that contradict IMAGE_ORIENTATION.'),
+    unfitPictures: counter(
+      'unfit_pictures_total',
+      'Paid pictures that are not what was bought: overlays of another shape than their photo, and refused masks.',
+      'kind',
+    ),
+    damagedBodies: counter('damaged_bodies_total', 'Stored bodies that did not match their digest.', 'kind'),
+    lostResults: counter('lost_results_total', 'Paid results that were not stored, by reason.', 'why'),
   }
 }

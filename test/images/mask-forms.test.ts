@@ -4,11 +4,9 @@ import type { OrientationRule } from '../../src/images/frame.js'
 import { createMaskForms } from '../../src/images/mask-forms.js'
 
 const SIZE = { width: 40, height: 20 }
-const contradictions: unknown[] = []
-const observer = { orientationContradicted: (...facts: unknown[]) => void contradictions.push(facts) }
 
 function formsOf(maxPixels: number, orientation: OrientationRule = 'applied') {
-  const { rle, cutout } = createMaskForms({ maxPixels, orientation, observer })
+  const { rle, cutout } = createMaskForms({ maxPixels, orientation })
   return { rle, cutout: (mask: Buffer, photo: Buffer) => cutout(mask, async () => photo) }
 }
 
@@ -121,7 +119,6 @@ for (const format of ['jpeg', 'png', 'webp'] as const)
         const { photo, stored, pixels } = await halfRed(seen, orientation, format)
         const inSeen = await maskOfRed(seen, x => x < seen.width / 2)
         const inStored = await maskOfRed(stored, (x, y) => pixels[(y * stored.width + x) * 3] === 255)
-        contradictions.length = 0
         for (const [rule, mask, size] of [
           ['applied', inSeen, seen],
           ['ignored', inStored, stored],
@@ -137,16 +134,13 @@ for (const format of ['jpeg', 'png', 'webp'] as const)
             `${rule}, orientation ${orientation}`,
           )
         }
-        t.strictSame(contradictions, [])
       }
     })
 
-t.test('a mask that contradicts the rule is believed and reported', async t => {
+t.test('a mask that contradicts the rule is believed', async t => {
   const { photo, stored } = await halfRed(WIDE, 6, 'png')
-  contradictions.length = 0
   const frame = await formsOf(10_000, 'applied').cutout(await maskOfRed(stored, () => true), photo)
   t.match(await read(frame), stored)
-  t.strictSame(contradictions, [[stored, { ...WIDE, orientation: 6 }]])
 })
 
 t.test('a photo with EXIF rotation is cut in the orientation of the mask', async t => {
@@ -229,14 +223,14 @@ t.test('bytes that are not a mask, or not a mask of this photo, are refused', as
   })
   await t.rejects(forms.cutout(mask, Buffer.from('no photo')), { code: 'image_unreadable' })
   await t.rejects(
-    createMaskForms({ maxPixels: 100, orientation: 'applied', observer }).rle(mask),
+    createMaskForms({ maxPixels: 100, orientation: 'applied' }).rle(mask),
     { code: 'upstream_failed' },
     'a decompression bomb',
   )
 })
 
 t.test('one form is made at a time, few may wait, and a failure blocks no other', async t => {
-  const few = createMaskForms({ maxPixels: 10_000, orientation: 'applied', observer, maxWaiting: 2 })
+  const few = createMaskForms({ maxPixels: 10_000, orientation: 'applied', maxWaiting: 2 })
   const mask = await maskOf().png().toBuffer()
   const failing = few.rle(Buffer.from('no picture'))
   const waiting = few.rle(mask)

@@ -9,7 +9,10 @@ t.test('a result names the team that paid, and each use of it is recorded', asyn
   const reported: string[] = []
   const { ask, cache } = world({
     journal: { answered: entry => void entries.push(entry) },
-    observer: { resultAnswered: (team, how, cost) => void reported.push(`${team} ${how} ${cost}`) },
+    observer: {
+      ...world().parts.observer,
+      resultAnswered: (team, how, cost) => void reported.push(`${team} ${how} ${cost}`),
+    },
   })
   await ask()
   await ask(request({ caller: aCaller({ id: 'other' }) }))

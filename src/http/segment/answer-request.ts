@@ -85,10 +85,7 @@ export async function segmentAndShape(
 
 /** Marks an error as billed: the picture is paid for and stored; only its conversion failed. */
 function asBilled(error: unknown, charged: Nanocredits): unknown {
-  if (!(error instanceof GatewayError)) return error
-  const { code, message, retryAfterSeconds, headers, cause } = error
-  const billed = new GatewayError(code, message, { billed: 'yes', headers, cause, ...defined({ retryAfterSeconds }) })
-  return withCharge(billed, charged)
+  return error instanceof GatewayError ? withCharge(error.asBilled('yes'), charged) : error
 }
 
 /**

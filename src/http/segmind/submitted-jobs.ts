@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { withDeadline } from '../../contracts/deadline.js'
 import { defined } from '../../contracts/defined.js'
-import { ERRORS, GatewayError } from '../../contracts/errors.js'
+import { GatewayError } from '../../contracts/errors.js'
 import { type Nanocredits, toCredits } from '../../contracts/nanocredits.js'
 import type { JobEnd, NewSubmittedJob, SubmittedJob } from '../../contracts/records.js'
 import type { Result, Team } from '../../contracts/types.js'
@@ -124,9 +124,9 @@ function completion({ charged, timing }: ShapedAnswer, { pipeline }: Mode): JobE
   return { kind: 'completed', at: pipeline.now(), cost: charged, queueMs, upstreamMs }
 }
 
-function failureEnd({ code, message, billed }: GatewayError, { pipeline }: Mode): JobEnd {
+function failureEnd({ code, message, billed, retryable }: GatewayError, { pipeline }: Mode): JobEnd {
   if (code === 'upstream_slow') return { kind: 'unattended', at: pipeline.now() }
-  return { kind: 'failed', at: pipeline.now(), code, message, billed, retryable: ERRORS[code].retryable }
+  return { kind: 'failed', at: pipeline.now(), code, message, billed, retryable }
 }
 
 function asFailure(error: unknown, request: FastifyRequest): GatewayError {
@@ -213,8 +213,8 @@ async function stateOf(
     // Neither a result nor a purchase: the job was just submitted, or another process has not
     // reported it yet.
     if (error.code === 'unknown_result' && end?.kind !== 'completed' && !isLost) return { status: 'PROCESSING' }
-    const { code, message, billed } = error
-    return { status: 'FAILED', failure: { code, message, billed, retryable: ERRORS[code].retryable } }
+    const { code, message, billed, retryable } = error
+    return { status: 'FAILED', failure: { code, message, billed, retryable } }
   }
 }
 

@@ -2,14 +2,18 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { defined } from '../../../src/contracts/defined.js'
 import { formatCredits, type Nanocredits } from '../../../src/contracts/nanocredits.js'
+import type { Size } from '../../../src/contracts/types.js'
+import { pictureOf } from '../../../src/images/containers/structure.js'
+import { fakeMask } from './fake-mask.js'
 
 export interface FakeCall {
   at: number
   headers: IncomingHttpHeaders
   path: string
-  /** The decoded image: its SHA-256 in hex, and its length. */
-  image: { digest: string; byteLength: number }
+  /** The decoded image: its SHA-256 in hex, its length, and its size in pixels if it is whole. */
+  image: { digest: string; byteLength: number; size?: Size }
   /** Every field except the image, as received: points are strings that hold JSON. */
   fields: Record<string, unknown>
   /** Number of its socket, from 1. */
@@ -24,7 +28,7 @@ export interface FakeAnswer {
   status?: number
   /** Override the default headers; `undefined` removes one. */
   headers?: Record<string, string | undefined>
-  /** Default: a tiny JPEG that depends on the input. An object is sent as JSON. */
+  /** Default: `fakePicture` of the call. An object is sent as JSON. */
   body?: Buffer | string | object
   /** Default: 0.0017 credits for status 200, else nothing. */
   cost?: Nanocredits
@@ -351,9 +355,13 @@ export class FakeSegmind {
   }
 }
 
-/** Creates the default picture: a decodable JPEG of 8 × 8 pixels. Equal inputs give equal bytes. */
-export function fakePicture(call: Pick<FakeCall, 'image' | 'fields'>): Buffer {
-  const digest = createHash('sha256').update(call.image.digest).update(JSON.stringify(call.fields)).digest('hex')
+/**
+ * Creates the default picture: for an overlay a JPEG of 8 × 8 pixels, else a mask of the image's
+ * size. Equal inputs give equal bytes.
+ */
+export function fakePicture({ image, fields }: Pick<FakeCall, 'image' | 'fields'>): Buffer {
+  const digest = createHash('sha256').update(image.digest).update(JSON.stringify(fields)).digest('hex')
+  if (image.size && fields.overlay_mask === false) return fakeMask(image.size, digest)
   const comment = Buffer.from([0xff, 0xfe, 0, digest.length + 2])
   return Buffer.concat([TINY_JPEG.subarray(0, 2), comment, Buffer.from(digest), TINY_JPEG.subarray(2)])
 }
@@ -371,7 +379,8 @@ function readCall(request: IncomingMessage, body: Buffer, connection: number): F
   const { image: base64, ...fields } = parsed as Record<string, unknown>
   if (typeof base64 !== 'string' || base64 === '') return 'image is required'
   const bytes = Buffer.from(base64, 'base64')
-  const image = { digest: createHash('sha256').update(bytes).digest('hex'), byteLength: bytes.length }
+  const digest = createHash('sha256').update(bytes).digest('hex')
+  const image = { digest, byteLength: bytes.length, ...defined({ size: pictureOf(bytes)?.size }) }
   return { at: Date.now(), headers, path, image, fields, connection }
 }
 

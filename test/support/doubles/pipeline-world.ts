@@ -113,7 +113,8 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
     leases: flights,
     checkImage: async () => {
       steps.push('check')
-      return { stored: { width: 16, height: 16 }, frame: { width: 16, height: 16, orientation: 1 } }
+      const photo = { width: 16, height: 16, orientation: 1 }
+      return { photo, frame: photo }
     },
     paidFailures: new PaidFailures(() => state.now),
     account: { gate: { admit: () => {}, refused: async error => error }, balance: { latest: undefined } },
@@ -152,7 +153,12 @@ export function world(changes: Partial<PipelineParts> = {}, { cache, leases, cal
         return upstream.segment()
       },
     },
-    observer: { resultAnswered: () => {} },
+    observer: {
+      resultAnswered: () => {},
+      orientationContradicted: () => void steps.push('orientation contradicted'),
+      pictureUnfit: kind => void steps.push(`unfit ${kind}`),
+    },
+    orientation: 'applied',
     journal: { answered: ({ team, how, result }) => void steps.push(`${team.id} ${how} ${result.cost}`) },
     now: () => state.now,
     freshSeconds: 100,
