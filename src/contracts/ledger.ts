@@ -222,11 +222,11 @@ export interface LedgerStore {
    */
   settle(call: CallEntry, settled: SettledCall, witness?: LedgerWitness): Promise<LedgerTotals>
   /**
-   * Removes an entry that is reserved or unknown. Leaves a charged one unchanged. `mayStillArrive`
-   * leaves a mark in place of the entry: a reservation or an unknown end of this call that arrives
-   * later then books nothing.
+   * Removes an entry that is reserved or unknown, and returns whether there was one. Leaves a charged
+   * one unchanged. `mayStillArrive` leaves a mark in place of the entry: a reservation or an unknown
+   * end of this call that arrives later then books nothing.
    */
-  release(call: CallEntry, options?: { mayStillArrive: boolean }): Promise<void>
+  release(call: CallEntry, options?: { mayStillArrive: boolean }): Promise<boolean>
   entry(day: string, callId: string): Promise<LedgerEntry | undefined>
   /**
    * Entries still reserved whose reservation was made at `before` (milliseconds since 1970) or

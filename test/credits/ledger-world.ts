@@ -242,7 +242,7 @@ function modelStore(world: World, pass: () => Promise<void>): LedgerStore {
       reach('release', call.callId, () => {
         const entry = entries.get(call.callId)
         if (entry?.state !== 'charged' && options?.mayStillArrive) world.marks.add(call.callId)
-        if (entry?.state !== 'charged') entries.delete(call.callId)
+        return entry?.state !== 'charged' && entries.delete(call.callId)
       }),
     entry: (day, callId) =>
       reach('entry', callId, () => {

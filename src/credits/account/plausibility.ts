@@ -36,7 +36,12 @@ interface Held {
   reported: ReportedBalance
   expected: Nanocredits
   unexplained: Nanocredits
+  /** Responses so far that state this difference. */
+  responses: number
 }
+
+/** Responses that confirm a difference without an answer of the endpoint: two may be wrong alike. */
+const ENOUGH_HEADERS = 3
 
 /**
  * `plausible`: to be used. `held`: another response must confirm it. `ignored`: it says nothing about the
@@ -46,7 +51,8 @@ export type BalanceVerdict = 'plausible' | 'held' | 'ignored'
 
 /**
  * Weighs balances against the ledger. A balance that the booked calls do not explain is held back
- * until a second response confirms it, so that one wrong figure moves nothing.
+ * until the endpoint, or the headers of two more responses, confirm it. So one wrong figure moves
+ * nothing.
  *
  * Learns which quantity the header carries: it may leave out the free credits, which the endpoint
  * states. Such headers are ignored while there are free credits.
@@ -106,13 +112,18 @@ export class BalancePlausibility {
 
   #hold(reported: ReportedBalance): BalanceVerdict {
     const { remaining: expected, slack } = this.#expectedOf(reported)
-    const held = { reported, expected, unexplained: expected - reported.remaining }
     const before = this.#held
+    const now = { reported, expected, unexplained: expected - reported.remaining, responses: 1 }
+    this.#held = now
+    if (!before) return 'held'
+    if (!this.#agree(before, now, slack)) {
+      this.#refute(before, slack)
+      return 'held'
+    }
+    now.responses += before.responses
+    if (!hasEndpoint(before, now) && now.responses < ENOUGH_HEADERS) return 'held'
     this.#held = undefined
-    if (before && this.#confirms(before, held, slack)) return 'plausible'
-    if (before) this.#refute(before, slack)
-    this.#held = held
-    return 'held'
+    return 'plausible'
   }
 
   /**
@@ -120,10 +131,9 @@ export class BalancePlausibility {
    * them, spending by others may explain up to half. Two headers must state the same difference: each may
    * be wrong by its own amount.
    */
-  #confirms(before: Held, now: Held, slack: Nanocredits): boolean {
+  #agree(before: Held, now: Held, slack: Nanocredits): boolean {
     const [one, other] = [before.unexplained, now.unexplained]
-    const isEndpoint = [before, now].some(({ reported }) => reported.source === 'endpoint')
-    const spentByOthers = isEndpoint ? Math.min(Math.abs(one), Math.abs(other)) : 0
+    const spentByOthers = hasEndpoint(before, now) ? Math.min(Math.abs(one), Math.abs(other)) : 0
     const most = slack + this.#options.price.max + spentByOthers
     return Math.sign(one) === Math.sign(other) && Math.abs(one - other) <= most
   }
@@ -157,6 +167,10 @@ export class BalancePlausibility {
     const slack = slackOf(anchor, totals, { overlap, price })
     return { remaining: anchor.remaining - (totals.spent - anchor.spent), slack }
   }
+}
+
+function hasEndpoint(...held: readonly Held[]): boolean {
+  return held.some(({ reported }) => reported.source === 'endpoint')
 }
 
 export interface CostCheckOptions extends Pick<PlausibilityOptions, 'reconciler' | 'price'> {

@@ -192,10 +192,13 @@ export class Reconciler {
     const settledUnknown = () => {
       if (state === 'unknown') observer.unknownSettled(call.team, settled?.cost ?? 0)
     }
-    if (cost === 0) return ledger.release(call).then(settledUnknown)
+    // Another replica may have ended it at the same time. Only one of them counts it.
+    if (cost === 0) {
+      if (await ledger.release(call)) settledUnknown()
+      return
+    }
     const settledAt = now()
     await ledger.settle(call, { ...settled, outcome: 'charged', cost, costSource: 'balance', settledAt })
-    // Another replica may have settled it at the same time. Only one of them counts it.
     const ended = await ledger.entry(call.day, call.callId)
     if (ended?.settled?.settledAt !== settledAt) return
     settledUnknown()

@@ -235,9 +235,7 @@ export class HistoryReconciler {
     const { ledger, observer } = this.#options
     const { state, settled, ...call } = entry
     if (state === 'unknown' && cost === 0) {
-      await ledger.release(call)
-      const [left, { sequence }] = await Promise.all([ledger.entry(call.day, call.callId), ledger.totals()])
-      return left ? undefined : sequence
+      return (await ledger.release(call)) ? (await ledger.totals()).sequence : undefined
     }
     const end = {
       outcome: 'charged',

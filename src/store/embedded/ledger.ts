@@ -69,15 +69,16 @@ export function createLedger(environment: Environment, now: Clock): EmbeddedLedg
       await environment.write(() => note(tables, call))
     },
     async release(call, options) {
-      await environment.write(() => {
+      return environment.write(() => {
         const known = tables.calls.get([call.day, call.callId])
-        if (known?.state === 'charged') return
-        if (!known && isRolledUp(tables, call.day)) return
+        if (known?.state === 'charged') return false
+        if (!known && isRolledUp(tables, call.day)) return false
         if (options?.mayStillArrive) tables.calls.put([call.day, call.callId], RELEASED)
-        if (!known || known.state === 'released') return
+        if (!known || known.state === 'released') return false
         if (!options?.mayStillArrive) tables.calls.remove([call.day, call.callId])
         takeOut(tables, known)
         commitStep(tables, known, `release ${call.callId}`)
+        return true
       })
     },
     async booked(team, windows) {

@@ -181,7 +181,8 @@ export const RELEASE = `${BASE}
 local callId, team = ARGV[1], ARGV[2]
 local state, amount = stateOf(redis.call('HGET', KEYS[1], callId))
 if state == 'charged' or (state == 'none' and isRolledUp()) then return 0 end
-if state == 'reserved' or state == 'unknown' then
+local isOpen = state == 'reserved' or state == 'unknown'
+if isOpen then
   takeOut(team, state, amount, ARGV[3])
   isLost(${NO_WITNESS}, ARGV[5])
   commit('release ' .. ARGV[3], ARGV[5])
@@ -191,7 +192,7 @@ if ARGV[4] ~= '' then
 elseif state ~= 'released' then
   redis.call('HDEL', KEYS[1], callId)
 end
-return 1
+return isOpen and 1 or 0
 `
 
 /** ARGV: team. */

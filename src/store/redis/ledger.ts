@@ -74,7 +74,7 @@ export function createLedger(connection: RedisConnection, prefix: string): Ledge
     },
     async release(call, options) {
       const mark = options?.mayStillArrive ? RELEASED : ''
-      await scripts.release(...keysOf(call), call.callId, call.team, memberOf(call), mark, randomUUID())
+      return (await scripts.release(...keysOf(call), call.callId, call.team, memberOf(call), mark, randomUUID())) === 1
     },
     share: createSharing(connection, { totals: keys.totals, share: keys.share }),
     async booked(team, windows) {

@@ -91,6 +91,15 @@ t.test('a second response confirms a top-up or the use of the key by others', as
   }
 })
 
+t.test('three headers that state the same difference confirm it without the endpoint', async t => {
+  const { weigh, weights, refuted } = weigher()
+  t.equal(await weigh({ remaining: 15 * CREDIT }), 'held')
+  t.equal(await weigh({ remaining: 15 * CREDIT }), 'held', 'two may be wrong alike')
+  t.equal(await weigh({ remaining: 15 * CREDIT }), 'plausible')
+  t.notOk(weights.isInDoubt)
+  t.same(refuted, [])
+})
+
 t.test('two wrong balances do not confirm each other', async t => {
   for (const [first, second] of [
     [47, 3],
@@ -121,7 +130,7 @@ t.test('a top-up that another replica has had confirmed is not refuted by equal 
   t.equal(await weigh({ remaining: 14 * CREDIT }), 'held')
   shared.anchor = { ...shared.anchor, remaining: 14 * CREDIT }
   t.equal(await weigh({}), 'held', 'others have spent as much')
-  t.equal(await weigh({}), 'plausible')
+  t.equal(await weigh({ source: 'endpoint' }), 'plausible')
   t.same(refuted, [])
 })
 
@@ -175,7 +184,7 @@ t.test('a call that began before the balance moved neither refutes nor repeats t
   const before = { ...late, source: 'header', remaining: 10 * CREDIT } as const
   t.equal(await weights.weigh(before), 'ignored', 'it was billed before the top-up')
   t.ok(weights.isInDoubt)
-  t.equal(await weigh({ remaining: 15 * CREDIT }), 'plausible')
+  t.equal(await weigh({ remaining: 15 * CREDIT, source: 'endpoint' }), 'plausible')
   shared.anchor = { ...shared.anchor, remaining: 15 * CREDIT }
   shared.movedAt = 40
   t.equal(await weigh({ remaining: 15 * CREDIT }), 'plausible')
@@ -188,7 +197,7 @@ t.test('an answer that fits only because calls were in flight does not refute an
   const drained = { remaining: 10 * CREDIT - 10_000_000 }
   t.equal(await weigh(drained), 'held')
   t.equal(await weigh({ ...drained, source: 'endpoint', free: 0, overlap: 1 }), 'plausible')
-  t.equal(await weigh(drained), 'plausible', 'the next call confirms it')
+  t.equal(await weigh({ ...drained, source: 'endpoint' }), 'plausible', 'the next answer confirms it')
   t.same(refuted, [])
 })
 

@@ -48,6 +48,19 @@ t.test('two replicas that observe the same foreign use record it once', async t 
   t.equal(await accountMonth(records, '2026-12'), undefined)
 })
 
+t.test('two replicas that find out at once that an unknown call was not billed count it once', async t => {
+  const { store, reported, clock, start, observe } = open()
+  const replicas = [start(), start()]
+  for (const replica of replicas) await observe(replica, 5_000)
+  clock.now += MINUTE
+  const { state: _reserved, ...call } = anEntry('c1', { at: clock.now })
+  await store.reserve(call, {})
+  await store.settle(call, { outcome: 'unknown', cost: 100, costSource: 'estimate', settledAt: clock.now })
+  clock.now += 4 * MINUTE
+  await Promise.all(replicas.map(replica => observe(replica, 5_000)))
+  t.same(reported, ['vision no longer unknown 100'])
+})
+
 t.test('an unknown call is resolved by the balance once it can no longer be billed', async t => {
   for (const [dropped, outcome] of [
     [0, undefined],

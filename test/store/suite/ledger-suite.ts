@@ -218,6 +218,18 @@ export async function testLedger(t: Test, harness: Harness): Promise<void> {
     })
   }
 
+  t.test('a release returns whether there was an entry that it removed', async t => {
+    const { ledger } = await harness.open(t)
+    t.equal(await ledger.release(call('a')), false)
+    await ledger.reserve(call('a'), {})
+    t.same((await Promise.all([1, 2, 3].map(() => ledger.release(call('a'))))).sort(), [false, false, true])
+    await ledger.settle(call('b'), unknown(90))
+    t.equal(await ledger.release(call('b'), { mayStillArrive: true }), true)
+    t.equal(await ledger.release(call('b'), { mayStillArrive: true }), false, 'only the mark is left')
+    await ledger.settle(call('c'), charged(70))
+    t.equal(await ledger.release(call('c')), false)
+  })
+
   t.test('a note is part of the entry and of its later states', async t => {
     const { ledger } = await harness.open(t)
     await ledger.reserve(call('a', { purchase: 'takeover' }), {})

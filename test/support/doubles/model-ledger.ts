@@ -79,9 +79,11 @@ export function modelLedger() {
     },
     async release(call, options) {
       up()
-      if (calls.get(call.callId)?.state === 'charged') return
-      if (calls.delete(call.callId)) state.sequence++
+      if (calls.get(call.callId)?.state === 'charged') return false
+      const wasOpen = calls.delete(call.callId)
+      if (wasOpen) state.sequence++
       if (options?.mayStillArrive) marks.add(call.callId)
+      return wasOpen
     },
     async entry(day, callId) {
       up()
