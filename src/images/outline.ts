@@ -28,8 +28,8 @@ const STEP_PIXELS = 10
 const RING_PIXELS = 200
 /** Steps between two looks at the work done. */
 const MAX_STEPS = 100_000
-/** An outline of so many corners is noise. As JSON it takes about 12 MB. */
-const MAX_CORNERS = 1_000_000
+/** An outline of more corners is noise. As JSON it takes about 6 MB. */
+const MAX_CORNERS = 500_000
 
 /** A ring as it was followed. `label` is that of the pixel it was started from. */
 interface LabelledRing {
