@@ -32,7 +32,8 @@ export interface CallEntry extends BudgetWindows {
  * - `takeover`: the process that was purchasing the result died
  * - `unguarded`: the store could not tell whether another process was purchasing the result
  * - `uncoalesced`: `COALESCE=off`
- * - `no-cache`, `no-store`: the caller refused a cached result, or refused to have one stored
+ * - `no-cache`, `no-store`: the caller refused a cached result (also with `max-age`), or refused to have
+ *   one stored
  */
 export type PurchaseKind = 'first' | 'takeover' | 'unguarded' | 'uncoalesced' | 'no-cache' | 'no-store'
 

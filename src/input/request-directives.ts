@@ -7,8 +7,8 @@ const DIRECTIVE = /([^\s,;="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g
 
 /**
  * Parses the `Cache-Control` of a request (RFC 9111 §5.2): names in any case, values with or
- * without quotes, several headers joined by commas. Ignores unknown directives. The smallest
- * `max-age` wins; one that is not a number of seconds counts as 0, the cautious reading.
+ * without quotes, several headers joined by commas. Ignores unknown directives, and a `max-age` that
+ * is not a number of seconds: a purchase must not follow from a typo. The smallest `max-age` wins.
  */
 export function parseCacheControl(header: string | readonly string[] | undefined): CacheDirectives {
   const text = typeof header === 'string' ? header : (header ?? []).join(',')
@@ -23,13 +23,9 @@ function applyDirective(directives: CacheDirectives, name: string, value: string
   if (name === 'no-cache') directives.noCache = true
   if (name === 'no-store') directives.noStore = true
   if (name === 'only-if-cached') directives.onlyIfCached = true
-  if (name === 'max-age') {
-    directives.maxAgeSeconds = Math.min(parseSeconds(value), directives.maxAgeSeconds ?? MAX_DELTA_SECONDS)
+  if (name === 'max-age' && /^\d+$/.test(value)) {
+    directives.maxAgeSeconds = Math.min(Number(value), directives.maxAgeSeconds ?? MAX_DELTA_SECONDS)
   }
-}
-
-function parseSeconds(value: string): number {
-  return /^\d+$/.test(value) ? Math.min(Number(value), MAX_DELTA_SECONDS) : 0
 }
 
 const PREFERENCE = /([^\s,;="]+)\s*(?:=\s*(?:"([^"]*)"|([^\s,;"]*)))?([^,]*)/g

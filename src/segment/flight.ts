@@ -14,7 +14,7 @@ import {
   withClientDeadline,
 } from './failures.js'
 import type { KeyedRequest } from './keyed-request.js'
-import { cached, lookUp } from './lookup.js'
+import { cached, isFresh, lookUp } from './lookup.js'
 import type { FlightRole, How, PipelineParts, Purchase } from './ports.js'
 import { buy } from './purchase.js'
 import { timed } from './story.js'
@@ -148,8 +148,9 @@ async function lead(
     ...defined({ earlier }),
   }
   try {
-    const { hit, isSure } = await lookAgain()
-    leader.purchase = kindOf(request, kind, isSure)
+    const { hit, result, isSure } = await lookAgain()
+    const isTooOld = result !== undefined && isFresh(result, parts)
+    leader.purchase = kindOf(request, kind, { isSure, isTooOld })
     const purchase = hit ? cached(hit) : await buy(request, leader, parts)
     void purchase.written.then(() => end({}))
     return purchase
@@ -166,13 +167,17 @@ async function lead(
 
 /**
  * Returns the kind for the ledger. `no-store` comes first: recovery of an orphan must not keep its
- * result.
+ * result. `isTooOld`: the cache has a fresh result, which is older than the `max-age` of the request.
  */
-function kindOf({ cache, mustBuy }: KeyedRequest, led: PurchaseKind, isSure: boolean): PurchaseKind {
+function kindOf(
+  { cache, mustBuy }: KeyedRequest,
+  led: PurchaseKind,
+  { isSure, isTooOld }: { isSure: boolean; isTooOld: boolean },
+): PurchaseKind {
   if (cache.noStore && mustBuy) return 'no-store'
   if (led !== 'first') return led
   if (!isSure) return 'unguarded'
-  return mustBuy ? 'no-cache' : 'first'
+  return mustBuy || isTooOld ? 'no-cache' : 'first'
 }
 
 function recordFlight({ story }: KeyedRequest, { role, leader, outcome }: JoinedFlight): void {

@@ -380,14 +380,17 @@ t.test('Cache-Control directives decide about lookup and storage', async t => {
     ['no-store buys a new result and keeps nothing', { noStore: true }, 'bypass', 1, false],
     ['max-age accepts a younger result', { maxAgeSeconds: 60 }, 'hit', 0, true],
     ['max-age rejects an older result', { maxAgeSeconds: 10 }, 'miss', 1, true],
+    ['max-age=0 rejects every result', { maxAgeSeconds: 0 }, 'miss', 1, true],
     ['only-if-cached accepts a cached result', { onlyIfCached: true, noCache: true }, 'hit', 0, true],
   ]
   for (const [name, directives, how, calls, stored] of rows) {
-    const { ask, state, cache, images } = world()
+    const { ask, state, cache, images, planned } = world()
     cache.set(KEY, kept('old', state.now - 30_000))
     const answer = await ask(request({ cache: { ...NO_DIRECTIVES, ...directives } }))
     t.match(answer, { how, stored }, name)
     t.equal(state.calls, calls, name)
+    const purchase = stored ? 'no-cache' : 'no-store'
+    t.match(planned, calls > 0 ? [{ purchase }] : [], `${name}: the ledger knows that the caller wanted it`)
     t.equal(
       cache.get(KEY)?.body.toString(),
       how === 'bypass' && stored ? 'mask' : how === 'miss' ? 'mask' : 'old',
