@@ -1,5 +1,12 @@
 import type { MaskFacts, Rle } from './api.js'
 
+/** Size of the photo in the frame of points and masks, and the EXIF orientation that leads to it. */
+export interface Frame {
+  width: number
+  height: number
+  orientation: number
+}
+
 /** A response of `POST /segment` or `GET /results/{id}`. */
 export interface SegmentAnswer {
   /** The result image, or JSON with `output: 'rle'`. */
@@ -23,6 +30,8 @@ export interface SegmentAnswer {
   timing: Record<string, number>
   /** The sandbox produced the result. */
   isSandbox: boolean
+  /** Frame of the photo in which the result is. Unknown for old results. */
+  frame: Frame | undefined
   /** Bounding box and area of the selection. Present with `output` mask, cutout and rle. */
   mask: MaskFacts | undefined
   /** The image's bytes were sent for this request. */
@@ -45,20 +54,29 @@ export async function readAnswer(response: Response, isUploaded: boolean): Promi
     imageId: headers.get('x-image-id') ?? undefined,
     cache: (headers.get('x-cache') ?? 'hit').toLowerCase() as SegmentAnswer['cache'],
     cost: Number(headers.get('x-cost') ?? 0),
-    purchaseCost: parseCredits(headers.get('x-purchase-cost')),
-    remainingCredits: parseCredits(headers.get('x-remaining-credits')),
+    purchaseCost: parseNumber(headers.get('x-purchase-cost')),
+    remainingCredits: parseNumber(headers.get('x-remaining-credits')),
     requestId: headers.get('x-request-id') ?? '',
     etag: headers.get('etag') ?? undefined,
     ignoredFields: (headers.get('x-ignored-fields') ?? '').split(', ').filter(name => name !== ''),
     timing: parseTiming(headers.get('server-timing') ?? ''),
     isSandbox: headers.get('x-sandbox') === 'true',
+    frame: toFrame(...FRAME_HEADERS.map(name => parseNumber(headers.get(name)))),
     mask: parseMask(headers),
     blob: () => new Blob([bytes], { type: contentType }),
     json: () => JSON.parse(new TextDecoder().decode(bytes)) as Rle,
   }
 }
 
-function parseCredits(header: string | null): number | undefined {
+const FRAME_HEADERS = ['x-image-width', 'x-image-height', 'x-image-orientation']
+
+/** Builds a frame of its numbers, if they are known. */
+export function toFrame(width?: number, height?: number, orientation?: number): Frame | undefined {
+  if (width === undefined || height === undefined || orientation === undefined) return undefined
+  return { width, height, orientation }
+}
+
+function parseNumber(header: string | null): number | undefined {
   return header === null ? undefined : Number(header)
 }
 

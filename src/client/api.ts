@@ -24,6 +24,9 @@ export interface Problem {
 export interface Quote {
   resultId: string
   imageId: string
+  width?: FrameWidth
+  height?: FrameHeight
+  orientation?: FrameOrientation
   /**
    * `hit`: a result is cached. `coalesced`: an identical request is buying it. `stale`: an expired
    * result is cached, and no newer one can be bought now. `miss`, `bypass`: the result would be
@@ -93,14 +96,9 @@ export interface Usage {
 export interface HeldImage {
   /** The image's id. */
   image: string
-  /** Pixels in the frame of points, masks and cutouts, after `orientation` was applied. */
-  width: number
-  height: number
-  /**
-   * The EXIF orientation that was applied to the stored pixels. 1 for none. Always 1 with
-   * `IMAGE_ORIENTATION=ignored`.
-   */
-  orientation: number
+  width: FrameWidth
+  height: FrameHeight
+  orientation: FrameOrientation
   type: 'image/jpeg' | 'image/png' | 'image/webp'
   bytes: number
   expires: string
@@ -118,6 +116,9 @@ export interface BatchItem {
   costCredits: number
   resultId?: string
   contentType?: string
+  width?: FrameWidth
+  height?: FrameHeight
+  orientation?: FrameOrientation
   mask?: MaskFacts
   /** The result image in base64. */
   image?: string
@@ -171,6 +172,17 @@ export type ErrorCode =
   | 'upstream_slow'
   | 'upstream_timeout'
   | 'not_cached'
+
+/** Pixels of the photo in the frame of points, masks and cutouts, after `orientation` was applied. */
+export type FrameWidth = number
+
+export type FrameHeight = number
+
+/**
+ * The EXIF orientation that was applied to the stored pixels. 1 for none. Always 1 with
+ * `IMAGE_ORIENTATION=ignored`, unless the shape of a mask shows otherwise.
+ */
+export type FrameOrientation = number
 
 /**
  * Policy for a result that several teams use (`CHARGEBACK`). `first-payer`: the team that bought

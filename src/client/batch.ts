@@ -1,3 +1,4 @@
+import { type Frame, toFrame } from './answer.js'
 import type { MaskFacts, Rle, BatchItem as WireItem } from './api.js'
 import { defined } from './defined.js'
 import { GatewayProblem, toGatewayProblem } from './problem.js'
@@ -16,6 +17,7 @@ export interface BatchItem {
   /** Credits charged for this selection. */
   cost: number
   resultId?: string
+  frame?: Frame
   mask?: MaskFacts
   problem?: GatewayProblem
 }
@@ -76,13 +78,13 @@ async function* linesOf({ body }: Response): AsyncGenerator<string> {
 }
 
 function toItem({ index, id, status, image, rle, cache, costCredits, resultId, ...rest }: WireItem): BatchItem {
-  const { contentType, mask, problem } = rest
+  const { contentType, mask, problem, width, height, orientation } = rest
   const bytes = image === undefined ? undefined : Uint8Array.from(atob(image), character => character.charCodeAt(0))
   return {
     index,
     status,
     cost: costCredits,
-    ...defined({ id, bytes, rle, cache, resultId, contentType, mask }),
+    ...defined({ id, bytes, rle, cache, resultId, contentType, mask, frame: toFrame(width, height, orientation) }),
     ...(problem !== undefined && { problem: toGatewayProblem(problem) }),
   }
 }

@@ -1,4 +1,4 @@
-export type { SegmentAnswer } from './answer.js'
+export type { Frame, SegmentAnswer } from './answer.js'
 export type * from './api.js'
 export type { BatchItem } from './batch.js'
 export { type Client, type ClientOptions, createClient, type ResultOptions } from './client.js'

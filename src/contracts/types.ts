@@ -85,7 +85,7 @@ export interface Result {
   boughtBy?: string
   /** Segmind's id of the call, where it sent one. */
   upstreamRequestId?: string
-  /** Size of the picture. Absent on forms derived from a mask. */
+  /** Size of the picture; on forms derived from a mask, that of the mask. */
   size?: Size
   /** The segmented image, where known. */
   image?: Digest

@@ -1,9 +1,11 @@
+import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
-import type { CacheKey, Team } from '../contracts/types.js'
+import type { CacheKey, Frame, Team } from '../contracts/types.js'
 import { bytesOf, checkReplay, type KeyedRequest, keyRequest, type SegmentRequest } from './keyed-request.js'
 import { isServableStale, lookUp } from './lookup.js'
 import type { ForecastQueue, How, PipelineParts, QueueForecast } from './ports.js'
+import { frameOf } from './shape.js'
 
 /** The pipeline's parts, and what only a quote needs. */
 export interface QuoteParts extends PipelineParts {
@@ -24,6 +26,8 @@ export interface Quote {
   wouldBe: How
   /** Expected charge: 0 unless it buys. */
   cost: Nanocredits
+  /** Size and orientation of the photo in which points and masks are; absent where neither is at hand. */
+  frame?: Frame
   /** The error it would fail with, if any. */
   refusal?: GatewayError
   queue: QueueForecast
@@ -48,17 +52,20 @@ async function forecast(
   const { hit, result: known } = mustBuy && !isIdempotent ? {} : await lookUp('first', keyed, parts.results)
   if (hit) {
     if (isIdempotent) checkReplay(keyed, hit)
-    return { key, wouldBe: 'hit', cost: 0 }
+    return { key, wouldBe: 'hit', cost: 0, ...defined({ frame: await frameOf(hit, keyed.image.uploaded, parts) }) }
   }
   if (request.cache.onlyIfCached) {
     const refusal = new GatewayError('not_cached', 'The result is not cached, and only-if-cached forbids a purchase.')
     return { key, wouldBe: 'miss', cost: 0, refusal }
   }
-  if (await isInFlight(keyed, parts)) return { key, wouldBe: 'coalesced', cost: 0 }
-  const refusal = await refusalOf(keyed, queue, parts)
-  if (refusal && known && !mustBuy && isServableStale(known, refusal, parts)) return { key, wouldBe: 'stale', cost: 0 }
+  const image = await readImage(keyed, parts)
+  const framed = { key, ...defined({ frame: image.frame }) }
+  if (await isInFlight(keyed, parts)) return { ...framed, wouldBe: 'coalesced', cost: 0 }
+  const refusal = image.refusal ?? (await refusalOf(keyed, image.byteLength, queue, parts))
+  if (refusal && known && !mustBuy && isServableStale(known, refusal, parts))
+    return { ...framed, wouldBe: 'stale', cost: 0 }
   const cost = refusal ? 0 : parts.estimate()
-  return { key, wouldBe: mustBuy ? 'bypass' : 'miss', cost, ...(refusal && { refusal }) }
+  return { ...framed, wouldBe: mustBuy ? 'bypass' : 'miss', cost, ...defined({ refusal }) }
 }
 
 /** Tells whether an identical request is in flight, here or in another process. */
@@ -69,18 +76,27 @@ async function isInFlight({ name, mustBuy, isIdempotent }: KeyedRequest, parts: 
   return flight !== undefined && !flight.outcome && !flight.isDead
 }
 
-/** Returns the first refusal, in the order of `buy`. Throws the errors of the image. */
+/** Reads the image's header. Throws the errors of the image; one that is missing is a refusal. */
+async function readImage(
+  request: KeyedRequest,
+  parts: QuoteParts,
+): Promise<{ byteLength: number; frame?: Frame; refusal?: GatewayError }> {
+  const bytes = await bytesOf(request, parts).catch(asUnknownImage)
+  if (bytes instanceof GatewayError) return { byteLength: 0, refusal: bytes }
+  const { frame } = await parts.checkImage(bytes, request.params)
+  return { byteLength: bytes.byteLength, frame }
+}
+
+/** Returns the first refusal, in the order of `buy`. */
 async function refusalOf(
   request: KeyedRequest,
+  imageBytes: number,
   queue: QueueForecast,
   parts: QuoteParts,
 ): Promise<GatewayError | undefined> {
-  const bytes = await bytesOf(request, parts).catch(asUnknownImage)
-  if (bytes instanceof GatewayError) return bytes
-  await parts.checkImage(bytes, request.params)
   return (
     refusalBy(() => request.mustBuy || parts.paidFailures.admit(request.key)) ??
-    (await parts.wouldRefuse(request.caller.team, bytes.byteLength)) ??
+    (await parts.wouldRefuse(request.caller.team, imageBytes)) ??
     refusalBy(() => parts.upstream.admit()) ??
     queue.refusal
   )

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import { etagOf } from '../contracts/etag.js'
-import type { CacheKey, Frame, MaskFacts, Result } from '../contracts/types.js'
+import type { CacheKey, Frame, ImageBytes, MaskFacts, Result } from '../contracts/types.js'
 import { joinChunks } from '../images/byte-collector.js'
 import { pictureOf } from '../images/containers/structure.js'
 import { frameOfPicture, type OrientationRule } from '../images/frame.js'
@@ -32,7 +32,9 @@ export interface OutputRequest {
   isKept: boolean
 }
 
-export interface ShapeParts extends Pick<PipelineParts, 'results' | 'images' | 'checkImage' | 'orientation'> {
+type PhotoParts = Pick<PipelineParts, 'results' | 'images' | 'checkImage' | 'orientation' | 'observer'>
+
+export interface ShapeParts extends PhotoParts {
   maskForms: MaskForms
   paidFailures: Pick<PaidFailures, 'failed'>
   /** Removes a result from the cache of every process. Never throws. */
@@ -48,13 +50,16 @@ export interface ShapeParts extends Pick<PipelineParts, 'results' | 'images' | '
  * `upstream_failed` when the mask is none. Such a mask is removed from the cache.
  */
 export async function shape(paid: Shaped, request: OutputRequest, parts: ShapeParts): Promise<Shaped> {
-  const frame = await frameOf(paid.result, request, parts)
+  const { image, scope } = request
+  const bytes = paid.result.photo ? undefined : (image.uploaded ?? (await parts.images.find(scope, image.digest)))
+  const frame = await frameOf(paid.result, bytes, parts)
   const framed = { ...paid, ...defined({ frame }) }
   if (request.output === 'overlay') return framed
   try {
     return { ...(await derive(framed, request, parts)), ...defined({ frame }) }
   } catch (error) {
     if (!isUnfit(error)) throw error
+    parts.observer.pictureUnfit('mask', { picture: paid.result.size, photo: frame })
     parts.paidFailures.failed(paid.key)
     await parts.dropResult(paid.key)
     throw error
@@ -66,17 +71,17 @@ function isUnfit(error: unknown): boolean {
   return error instanceof GatewayError && error.code === 'upstream_failed' && !error.retryable
 }
 
-/** Reads the photo for results that do not tell it: those of earlier versions, and of dead processes. */
-async function frameOf(
+/**
+ * Returns the size and orientation of the photo in which a result is. Results of earlier versions and
+ * of dead processes do not tell the photo, so it is read from `image`, if there is one.
+ */
+export async function frameOf(
   { size, photo, body }: Result,
-  request: OutputRequest,
-  parts: ShapeParts,
+  image: ImageBytes | undefined,
+  { checkImage, orientation }: Pick<PipelineParts, 'checkImage' | 'orientation'>,
 ): Promise<Frame | undefined> {
-  const { orientation } = parts
   if (photo) return frameOfPicture({ photo, ...defined({ size }) }, orientation)
-  const { image, scope } = request
-  const bytes = image.uploaded ?? (await parts.images.find(scope, image.digest))
-  const checked = bytes && (await parts.checkImage(bytes, { overlayMask: true }).catch(() => undefined))
+  const checked = image && (await checkImage(image, { overlayMask: true }).catch(() => undefined))
   return frameOfPicture({ ...defined({ size: size ?? pictureOf(body)?.size, photo: checked?.photo }) }, orientation)
 }
 
@@ -123,7 +128,7 @@ async function findOrMake(
   const { outcome } = parts.shaping.join(key, request.team, async () => {
     const { body, ...described } = await make()
     const etag = etagOf(body)
-    const { storedAt, cost, boughtBy, scope } = mask
+    const { storedAt, cost, boughtBy, scope, size, photo } = mask
     const result: Result = {
       body,
       etag,
@@ -131,7 +136,7 @@ async function findOrMake(
       cost,
       image: request.image.digest,
       ...described,
-      ...defined({ boughtBy, scope }),
+      ...defined({ boughtBy, scope, size, photo }),
     }
     // Without the photo, the form has the size of the mask.
     if (request.isKept && frame) await parts.results.keep(key, result)

@@ -2,6 +2,7 @@ import sharp from 'sharp'
 import t from 'tap'
 import type { OrientationRule } from '../../src/images/frame.js'
 import { createMaskForms } from '../../src/images/mask-forms.js'
+import { halfRed, maskOfRed } from '../fixtures/half-red.js'
 
 const SIZE = { width: 40, height: 20 }
 
@@ -72,45 +73,6 @@ t.test('the noise of a JPEG is dropped, and its edges are soft', async t => {
 
 const WIDE = { width: 24, height: 10 }
 const SQUARE = { width: 16, height: 16 }
-
-/** Maps a pixel of the displayed photo to its stored position, by the definition of each EXIF orientation. */
-const STORED_AT: ((x: number, y: number, stored: typeof SIZE) => [number, number])[] = [
-  (x, y) => [x, y],
-  (x, y, { width }) => [width - 1 - x, y],
-  (x, y, { width, height }) => [width - 1 - x, height - 1 - y],
-  (x, y, { height }) => [x, height - 1 - y],
-  (x, y) => [y, x],
-  (x, y, { height }) => [y, height - 1 - x],
-  (x, y, { width, height }) => [width - 1 - y, height - 1 - x],
-  (x, y, { width }) => [width - 1 - y, x],
-]
-
-/** Makes a photo whose left half is red and whose right half is blue, as seen. */
-async function halfRed(seen: typeof SIZE, orientation: number, format: 'jpeg' | 'png' | 'webp') {
-  const stored = orientation >= 5 ? { width: seen.height, height: seen.width } : seen
-  const pixels = Buffer.alloc(stored.width * stored.height * 3)
-  for (let y = 0; y < seen.height; y++)
-    for (let x = 0; x < seen.width; x++) {
-      const [atX, atY] = STORED_AT[orientation - 1]?.(x, y, stored) ?? [0, 0]
-      pixels[(atY * stored.width + atX) * 3 + (x < seen.width / 2 ? 0 : 2)] = 255
-    }
-  const raw = sharp(pixels, { raw: { ...stored, channels: 3 } })
-  const exact =
-    format === 'jpeg'
-      ? raw.jpeg({ quality: 100, chromaSubsampling: '4:4:4' })
-      : raw.toFormat(format, { lossless: true })
-  return { photo: await exact.withMetadata({ orientation }).toBuffer(), stored, pixels }
-}
-
-/** Makes the mask of the red pixels. */
-function maskOfRed(size: typeof SIZE, isRed: (x: number, y: number) => boolean): Promise<Buffer> {
-  const grey = Buffer.alloc(size.width * size.height)
-  for (let y = 0; y < size.height; y++)
-    for (let x = 0; x < size.width; x++) grey[y * size.width + x] = isRed(x, y) ? 255 : 0
-  return sharp(grey, { raw: { ...size, channels: 1 } })
-    .png()
-    .toBuffer()
-}
 
 for (const format of ['jpeg', 'png', 'webp'] as const)
   for (const seen of [WIDE, SQUARE])

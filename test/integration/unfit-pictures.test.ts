@@ -73,6 +73,7 @@ t.test('a picture that turns out to be no mask is refused in every form, and rem
       bought++
     }
   t.equal(await spentOf(gateway), (bought * FAKE_COST) / 1e9)
+  t.match(await gateway.metrics(), new RegExp(`segmind_gateway_unfit_pictures_total\\{kind="mask"\\} ${bought}`))
 })
 
 t.test('a mask of any certain encoding is measured in pixels of the photo', async t => {

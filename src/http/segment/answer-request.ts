@@ -6,7 +6,7 @@ import type { Output } from '../../input/params.js'
 import { withCharge } from '../../segment/failures.js'
 import { type SegmentRequest, unknownImage } from '../../segment/keyed-request.js'
 import { type Accepted, type SegmentAnswer, segment } from '../../segment/pipeline.js'
-import { type Shaped, shape } from '../../segment/shape.js'
+import { frameOf, type Shaped, shape } from '../../segment/shape.js'
 import { timed } from '../../segment/story.js'
 import type { ReceivedRequest } from '../receive/segment-request.js'
 import type { TransferMemory } from '../receive/transfer-memory.js'
@@ -40,7 +40,7 @@ export async function answerRequest(
     return sendAccepted(reply, answer.key, { base64, output, imageDigest: image.digest, queue: answer.queue })
   }
   recordAnswer(facts, answer)
-  const { key, result, mask } = answer.shaped
+  const { key, result, mask, frame } = answer.shaped
   lifetime.onEnd(memory.holdBuffer(caller.team, result.body, { isForced: answer.charged > 0 }))
   return sendAnswer(
     reply,
@@ -49,6 +49,7 @@ export async function answerRequest(
       base64,
       ignoredFields,
       imageDigest: image.digest,
+      frame,
       mask,
       uploadMs: facts.uploadMs ?? 0,
       directives: cache,
@@ -74,7 +75,10 @@ export async function segmentAndShape(
   facts.charged = answer.charged
   const { caller, image, cache, story } = request
   const { key, result } = answer
-  if (output === undefined) return { ...answer, shaped: { key, result } }
+  if (output === undefined) {
+    const frame = await frameOf(result, image.uploaded, mode.pipeline)
+    return { ...answer, shaped: { key, result, ...defined({ frame }) } }
+  }
   const form = { output, image, scope: result.scope ?? '', team: caller.team.id, isKept: !cache.noStore }
   try {
     return { ...answer, shaped: await timed(story, 'shape', shape({ key, result }, form, mode.pipeline)) }

@@ -7,6 +7,7 @@ import { chargeOf } from '../../segment/failures.js'
 import { toGatewayError } from '../server/error-handler.js'
 import type { ShapedAnswer } from './answer-request.js'
 import { base64Slices } from './base64-body.js'
+import { frameHeaders } from './result-response.js'
 
 type Item = BatchItem<ShapedAnswer>
 
@@ -47,7 +48,7 @@ function toJson({ selection, answer, error }: Item, requestId: string): object {
     const problem = toProblem(toGatewayError(error), requestId)
     return { ...named, status: problem.status, costCredits: toCredits(chargeOf(error)), problem }
   }
-  const { key, result, mask } = answer.shaped
+  const { key, result, mask, frame } = answer.shaped
   const isJson = !result.contentType.startsWith('image/')
   return {
     ...named,
@@ -56,6 +57,7 @@ function toJson({ selection, answer, error }: Item, requestId: string): object {
     costCredits: toCredits(answer.charged),
     resultId: key,
     contentType: result.contentType,
+    ...frame,
     ...defined({ mask }),
     ...(isJson && { rle: JSON.parse(result.body.toString()) }),
   }
@@ -98,7 +100,7 @@ function toPart({ selection, answer, error }: Item, requestId: string): Part {
     }
     return { headers, body }
   }
-  const { key, result, mask } = answer.shaped
+  const { key, result, mask, frame } = answer.shaped
   const headers = {
     'Content-Type': result.contentType,
     'Content-Length': String(result.body.length),
@@ -107,6 +109,7 @@ function toPart({ selection, answer, error }: Item, requestId: string): Part {
     'X-Cache': answer.how.toUpperCase(),
     'X-Cost': formatCredits(answer.charged),
     'X-Result-Id': key,
+    ...frameHeaders(frame),
     ...(mask && { 'X-Mask-Bbox': mask.bbox.join(','), 'X-Mask-Area': String(mask.area) }),
   }
   return { headers, body: result.body }

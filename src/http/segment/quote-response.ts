@@ -17,7 +17,7 @@ export interface QuoteContext {
 
 export function sendQuote(
   reply: FastifyReply,
-  { key, wouldBe, cost, refusal, queue }: Quote,
+  { key, wouldBe, cost, frame, refusal, queue }: Quote,
   { imageDigest, ignoredFields, remaining, creditState }: QuoteContext,
 ): FastifyReply {
   const imageId = `sha256:${imageDigest}`
@@ -31,6 +31,7 @@ export function sendQuote(
     .send({
       resultId: key,
       imageId,
+      ...frame,
       wouldBe,
       costCredits: toCredits(cost),
       allowed: refusal === undefined,

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { defined } from '../../contracts/defined.js'
 import { formatCredits, type Nanocredits } from '../../contracts/nanocredits.js'
-import type { CacheDirectives, CacheKey, MaskFacts } from '../../contracts/types.js'
+import type { CacheDirectives, CacheKey, Frame, MaskFacts } from '../../contracts/types.js'
 import type { Output } from '../../input/params.js'
 import type { SegmentAnswer } from '../../segment/pipeline.js'
 import type { QueuePlace } from '../../segment/ports.js'
@@ -17,6 +17,8 @@ export interface Rendering {
   /** Absent while unknown. */
   imageDigest: string | undefined
   ignoredFields: readonly string[]
+  /** Size and orientation of the photo in which the result is; absent while unknown. */
+  frame?: Frame | undefined
   /** Position of the selection, where the output form has one. */
   mask?: MaskFacts | undefined
   directives: CacheDirectives
@@ -105,7 +107,7 @@ export function sendAccepted(
 
 function headersOf(answer: SegmentAnswer, etag: string, rendering: Rendering): Record<string, string> {
   const { how, key, charged, result, isReplay, timing } = answer
-  const { imageDigest, purchaseCost, remaining, mask, ignoredFields, uploadMs, now, freshSeconds } = rendering
+  const { imageDigest, purchaseCost, remaining, frame, mask, ignoredFields, uploadMs, now, freshSeconds } = rendering
   const ageSeconds = Math.max(0, (now - result.storedAt) / 1000)
   return {
     'cache-status': cacheStatus(answer, rendering.directives, Math.floor(freshSeconds - ageSeconds)),
@@ -120,6 +122,7 @@ function headersOf(answer: SegmentAnswer, etag: string, rendering: Rendering): R
     'server-timing':
       `upload;dur=${uploadMs.toFixed(1)}, cache;dur=${timing.cacheMs.toFixed(1)}, ` +
       `queue;dur=${timing.queueMs.toFixed(1)}, upstream;dur=${timing.upstreamMs.toFixed(1)}`,
+    ...frameHeaders(frame),
     ...defined({
       'x-image-id': imageDigest === undefined ? undefined : `sha256:${imageDigest}`,
       'x-purchase-cost': purchaseCost === undefined ? undefined : formatCredits(purchaseCost),
@@ -129,6 +132,17 @@ function headersOf(answer: SegmentAnswer, etag: string, rendering: Rendering): R
       'x-ignored-fields': ignoredFields.length > 0 ? ignoredFields.join(', ') : undefined,
       'idempotent-replayed': isReplay ? 'true' : undefined,
     }),
+  }
+}
+
+/** Names size and orientation as `POST /images` does. */
+export function frameHeaders(frame: Frame | undefined): Record<string, string> {
+  if (!frame) return {}
+  const { width, height, orientation } = frame
+  return {
+    'x-image-width': String(width),
+    'x-image-height': String(height),
+    'x-image-orientation': String(orientation),
   }
 }
 

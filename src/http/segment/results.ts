@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { defined } from '../../contracts/defined.js'
 import { GatewayError } from '../../contracts/errors.js'
 import type { CacheKey, Result } from '../../contracts/types.js'
 import { type Output, parseBoolean, parseOutput } from '../../input/params.js'
 import { lookUpResult, purchaseCostFor, unknownResult } from '../../segment/result-lookup.js'
-import { type Shaped, shape } from '../../segment/shape.js'
+import { frameOf, type Shaped, shape } from '../../segment/shape.js'
 import { callerOf } from '../server/request-facts.js'
 import { sendAnswer, sendRunning } from './result-response.js'
 import { type Mode, modeOf, type TeamRouteParts } from './route-parts.js'
@@ -36,13 +37,19 @@ export function addResultsRoute(app: FastifyInstance, parts: Pick<TeamRouteParts
       if (state.how === 'running') return sendRunning(reply, params.id, state.queue)
       const { how } = state
       facts.cache = how
-      const { key, result, mask = result.mask } = await shapeFound(params.id, state.result, { output, request, mode })
+      const {
+        key,
+        result,
+        frame,
+        mask = result.mask,
+      } = await shapeFound(params.id, state.result, { output, request, mode })
       request.lifetime.onEnd(parts.memory.holdBuffer(caller.team, result.body, { isForced: false }))
       const timing = { cacheMs: performance.now() - facts.startedAt, queueMs: 0, upstreamMs: 0 }
       const answer = { how, key, result, charged: 0, stored: true, isReplay: false, timing }
       return sendAnswer(reply, answer, {
         base64,
         ifNoneMatch: request.headers['if-none-match'],
+        frame,
         mask,
         ignoredFields: [],
         directives: ONLY_IF_CACHED,
@@ -65,7 +72,10 @@ async function shapeFound(
   result: Result,
   { output, request, mode }: { output: Output | undefined; request: FastifyRequest; mode: Mode },
 ): Promise<Shaped> {
-  if (output === undefined) return { key, result }
+  if (output === undefined) {
+    const frame = await frameOf(result, undefined, mode.pipeline)
+    return { key, result, ...defined({ frame }) }
+  }
   const { image, overlayMask, scope = '' } = result
   if (image === undefined || overlayMask !== (output === 'overlay'))
     throw new GatewayError('invalid_parameter', `output: this result cannot be converted to ${output}.`)
