@@ -72,9 +72,9 @@ function expiryIn(text: string | undefined, nowMs: number): string | undefined {
   throw new GatewayError('invalid_parameter', detail)
 }
 
-/** Reports the reason in full: the operator who reads it can correct the file. */
+/** Reports the reason in full: the operator who reads it can correct the file, and nothing else helps. */
 function rejectFileError(cause: unknown): never {
   if (cause instanceof GatewayError) throw cause
   const detail = `The teams file was not changed: ${cause instanceof Error ? cause.message : 'unknown reason'}`
-  throw new GatewayError('store_unavailable', detail, { retryAfterSeconds: 5, cause })
+  throw new GatewayError('store_unavailable', detail, { retryable: false, cause })
 }

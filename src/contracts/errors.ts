@@ -39,7 +39,7 @@ export const ERRORS = {
   internal_error: kind(500, 'Internal error'),
   upstream_failed: kind(502, 'Segmind failed', true),
   upstream_unauthorized: kind(502, 'Segmind refused the shared key'),
-  credits_exhausted: kind(503, 'Shared account out of credits', true),
+  credits_exhausted: kind(503, 'Shared credits insufficient', true),
   credits_reserved: kind(503, 'Remaining credits reserved for protected teams', true),
   overloaded: kind(503, 'Gateway overloaded', true),
   upstream_unavailable: kind(503, 'Segmind unavailable', true),

@@ -95,7 +95,7 @@ export class CreditLedger {
       const window = (['daily', 'monthly'] as const).find(
         each => booked[each] + estimate > (team.budget?.[each] ?? Number.POSITIVE_INFINITY),
       )
-      if (window) return this.#budgetExhausted(team, window, booked, at)
+      if (window) return this.#budgetExhausted(team, window, booked, { at, estimate })
       const remaining = account.balance.latest?.remaining
       if (reserve === 0 || team.protected || remaining === undefined) return undefined
       const { reserved } = await store.totals()
@@ -174,7 +174,7 @@ export class CreditLedger {
         throw creditsReserved()
       }
       if (outcome.window === 'lost') throw ledgerDoubtful(team, 'lost')
-      throw this.#budgetExhausted(team, outcome.window, outcome.booked, call.at)
+      throw this.#budgetExhausted(team, outcome.window, outcome.booked, call)
     } catch (error) {
       if (!(error instanceof StoreError)) throw error
       observer.storeFailed(error, 'ledger: reserve')
@@ -215,10 +215,17 @@ export class CreditLedger {
     return hasBudget && this.#options.whenStoreIsDown === 'closed'
   }
 
-  #budgetExhausted(team: Team, window: BudgetWindow, booked: Booked, at: number): GatewayError {
+  #budgetExhausted(
+    team: Team,
+    window: BudgetWindow,
+    booked: Booked,
+    { at, estimate }: Pick<CallEntry, 'at' | 'estimate'>,
+  ): GatewayError {
     const limit = formatCredits(team.budget?.[window] ?? 0)
     const used = formatCredits(booked[window])
-    const detail = `Team ${team.id} has booked ${used} of its ${window} budget of ${limit} credits.`
+    const detail =
+      `Team ${team.id} has booked ${used} of its ${window} budget of ${limit} credits, ` +
+      `and a call is estimated at ${formatCredits(estimate)}.`
     return new GatewayError('budget_exhausted', detail, {
       retryAfterSeconds: this.#options.calendar.secondsLeft(at, window),
     })

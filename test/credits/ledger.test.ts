@@ -104,7 +104,9 @@ t.test('an exhausted budget is refused with the window and the seconds until it 
   await t.rejects(ledger.reserve(aPlan('c2', daily)), {
     code: 'budget_exhausted',
     retryAfterSeconds: 12 * 3600,
-    message: 'Team vision has booked 0.0000001 of its daily budget of 0.0000001 credits.',
+    message:
+      'Team vision has booked 0.0000001 of its daily budget of 0.0000001 credits, ' +
+      'and a call is estimated at 0.0000001.',
   })
   const monthly = aCaller({ id: 'other', budget: { monthly: 1 } })
   await t.rejects(ledger.reserve(aPlan('c3', monthly)), { code: 'budget_exhausted', retryAfterSeconds: 8.5 * 86_400 })

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import { eventually } from '../support/eventually.js'
 import { startTestGateway, type TestGateway, type TestGatewayOptions } from '../support/gateway/gateway.js'
@@ -143,6 +143,15 @@ t.test('a rejected operation reports why, changes nothing and is not audited', a
   for (const path of ['/overview', '/history', '/events', '/teams', '/cache', '/audit'])
     t.equal((await gateway.fetch(`/admin${path}`)).status, 403, `${path} refuses team keys`)
   t.equal(await readFile(gateway.teamsFile, 'utf8'), before)
+  const mistaken = `${before}\nteam: []\n`
+  await writeFile(gateway.teamsFile, mistaken)
+  const refused = await operate(gateway, 'POST', '/teams/blue/keys', {})
+  t.match(refused.body, {
+    code: 'store_unavailable',
+    retryable: false,
+    detail: /teams file was not changed: .*\bteam\b/s,
+  })
+  t.equal(await readFile(gateway.teamsFile, 'utf8'), mistaken)
   t.strictSame(await audited(gateway), [])
 })
 
