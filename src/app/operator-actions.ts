@@ -18,11 +18,10 @@ export function createAuditRecorder(audit: AuditLog, log: FastifyBaseLogger) {
 /** Purges a result and the forms derived from it, in every process. Rejects with `StoreError`. */
 export async function purgeResult(resultId: string, results: ResultCache, purges: PurgeLog): Promise<boolean> {
   const { result } = await results.find(resultId, () => true)
+  const keys = [resultId, ...(result ? derivedKeysOf(result) : [])]
   let isPurged = false
-  for (const key of [resultId, ...(result ? derivedKeysOf(result) : [])]) {
-    isPurged = (await results.purge(key)) || isPurged
-    await purges.append(key)
-  }
+  for (const key of keys) isPurged = (await results.purge(key)) || isPurged
+  await purges.append(...keys)
   return isPurged
 }
 

@@ -53,12 +53,12 @@ export class PurgeLog {
     clearInterval(this.#timer)
   }
 
-  /** Appends the purge of a result, or of all (`*`). Rejects with `StoreError`. */
-  async append(key: CacheKey | typeof ALL): Promise<void> {
+  /** Appends the purge of results, or of all (`*`). Rejects with `StoreError`. */
+  async append(...keys: (CacheKey | typeof ALL)[]): Promise<void> {
     const { records } = this.#options
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const { log, version } = await this.#read()
-      const next: StoredLog = { count: log.count + 1, latest: [...log.latest, key].slice(-MAX_LATEST) }
+      const next: StoredLog = { count: log.count + keys.length, latest: [...log.latest, ...keys].slice(-MAX_LATEST) }
       if (await records.put(RECORD_KEY, JSON.stringify(next), version)) return
     }
     throw new StoreError(`too many purges at once: the purge log changed during each of ${MAX_ATTEMPTS} attempts`)

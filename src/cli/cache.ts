@@ -62,12 +62,11 @@ function purgeOf(args: string[]): Act {
 async function purgeOne(id: string, store: Store, io: CliIo, now: Clock): Promise<number> {
   const blob = await store.results.get(id)
   const made = blob ? derivedKeysOf({ ...(JSON.parse(blob.meta) as Omit<Result, 'body'>), body: blob.body }) : []
+  const keys = [id, ...made]
   let purged = 0
-  for (const key of [id, ...made]) {
-    if (await store.results.delete(key)) purged++
-    // A result that is no longer in the store may still be in the memory of a gateway.
-    await announcePurge(store, key)
-  }
+  for (const key of keys) if (await store.results.delete(key)) purged++
+  // A result that is no longer in the store may still be in the memory of a gateway.
+  await announcePurge(store, ...keys)
   if (purged > 0) await recordAudit({ action: 'result.purged', subject: id }, store, io, now)
   io.stderr(purged > 0 ? `Result ${id} was purged.` : `There is no result ${id} in the store.`)
   return purged > 0 ? 0 : 1
@@ -81,8 +80,7 @@ async function purgeAll(store: Store, io: CliIo, now: Clock): Promise<number> {
   return 0
 }
 
-function announcePurge({ records }: Store, key: string): Promise<void> {
-  return new PurgeLog({ records, forget: () => {}, forgetAll: () => {}, observer: { storeFailed: () => {} } }).append(
-    key,
-  )
+function announcePurge({ records }: Store, ...keys: string[]): Promise<void> {
+  const observer = { storeFailed: () => {} }
+  return new PurgeLog({ records, forget: () => {}, forgetAll: () => {}, observer }).append(...keys)
 }

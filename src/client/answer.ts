@@ -1,4 +1,4 @@
-import type { MaskFacts, Rle } from './api.js'
+import type { MaskFacts, Outline, OutlineFeature, Rle } from './api.js'
 
 /** Size of the photo in the frame of points and masks, and the EXIF orientation that leads to it. */
 export interface Frame {
@@ -9,7 +9,7 @@ export interface Frame {
 
 /** A response of `POST /segment` or `GET /results/{id}`. */
 export interface SegmentAnswer {
-  /** The result image, or JSON with `output: 'rle'`. */
+  /** The result image, JSON with `output` rle, polygon and geojson, or text with `yolo`. */
   bytes: Uint8Array<ArrayBuffer>
   contentType: string
   resultId: string
@@ -32,19 +32,25 @@ export interface SegmentAnswer {
   isSandbox: boolean
   /** Frame of the photo in which the result is. Unknown for old results. */
   frame: Frame | undefined
-  /** Bounding box and area of the selection. Present with `output` mask, cutout and rle. */
+  /** Bounding box and area of the selection. Present with every `output` but overlay. */
   mask: MaskFacts | undefined
   /** The image's bytes were sent for this request. */
   isUploaded: boolean
   blob(): Blob
-  /** Parses the body of `output: 'rle'`. Throws `SyntaxError` if the body is an image. */
-  json(): Rle
+  /**
+   * Parses the body of `output` rle, polygon (`json<Outline>()`) or geojson (`json<OutlineFeature>()`).
+   * Throws `SyntaxError` for any other.
+   */
+  json<T extends Rle | Outline | OutlineFeature = Rle>(): T
+  /** Decodes the body of `output: 'yolo'`. */
+  text(): string
 }
 
 /** Reads a response with a result. Rejects if the connection is lost. */
 export async function readAnswer(response: Response, isUploaded: boolean): Promise<SegmentAnswer> {
   const { headers } = response
   const bytes = new Uint8Array(await response.arrayBuffer())
+  const text = () => new TextDecoder().decode(bytes)
   const contentType = (headers.get('content-type') ?? '').split(';', 1)[0] ?? ''
   return {
     bytes,
@@ -64,7 +70,8 @@ export async function readAnswer(response: Response, isUploaded: boolean): Promi
     frame: toFrame(...FRAME_HEADERS.map(name => parseNumber(headers.get(name)))),
     mask: parseMask(headers),
     blob: () => new Blob([bytes], { type: contentType }),
-    json: () => JSON.parse(new TextDecoder().decode(bytes)) as Rle,
+    json: <T>() => JSON.parse(text()) as T,
+    text,
   }
 }
 

@@ -104,7 +104,7 @@ export interface HeldImage {
   expires: string
 }
 
-/** The outcome of one selection. Has `image` or `rle` if `status` is 200, otherwise `problem`. */
+/** The outcome of one selection. Has its result if `status` is 200, otherwise `problem`. */
 export interface BatchItem {
   /** Position in the request, from 0. */
   index: number
@@ -123,6 +123,9 @@ export interface BatchItem {
   /** The result image in base64. */
   image?: string
   rle?: Rle
+  polygon?: Outline
+  geojson?: OutlineFeature
+  yolo?: YoloText
   problem?: Problem
 }
 
@@ -133,6 +136,41 @@ export interface Rle {
   counts: string
   bbox: Bbox
   area: number
+}
+
+/**
+ * The outline of a mask along the corners of its pixels, in pixels of the photo. Filling all
+ * rings even-odd gives the mask, exactly with `simplify=0`. Box and area are those of the
+ * selected pixels.
+ */
+export interface Outline {
+  /** Of the photo. */
+  width: number
+  height: number
+  bbox: Bbox
+  area: number
+  polygons: OutlinePolygon[]
+}
+
+/**
+ * The outline as a GeoJSON Feature (RFC 7946) in pixels, with a polygon for each instance. Rings
+ * are closed: the last corner repeats the first. As the numbers stand, exteriors run
+ * counterclockwise and holes clockwise.
+ */
+export interface OutlineFeature {
+  type: 'Feature'
+  geometry: {
+    type: 'MultiPolygon'
+    coordinates: Corner[][][]
+  }
+  /** Facts of the outline, and of its polygons in their order. */
+  properties: {
+    width: number
+    height: number
+    bbox: Bbox
+    area: number
+    polygons: MaskFacts[]
+  }
 }
 
 /** Stable code of an error. Base decisions on it. */
@@ -173,7 +211,10 @@ export type ErrorCode =
   | 'upstream_timeout'
   | 'not_cached'
 
-/** Pixels of the photo in the frame of points, masks and cutouts, after `orientation` was applied. */
+/**
+ * Pixels of the photo in the frame of points, masks, outlines and cutouts, after `orientation`
+ * was applied.
+ */
 export type FrameWidth = number
 
 export type FrameHeight = number
@@ -240,5 +281,25 @@ export interface MaskFacts {
   area: number
 }
 
+/**
+ * A line for each instance: the class 0, then the corners as `x y` in shares of the width and
+ * height. Without holes. Empty if nothing is selected.
+ */
+export type YoloText = string
+
 /** `[x, y, width, height]` */
 export type Bbox = [number, number, number, number]
+
+/** An instance. Pixels that touch only at a corner are separate instances. */
+export interface OutlinePolygon {
+  exterior: Ring
+  holes: Ring[]
+  bbox: Bbox
+  area: number
+}
+
+/** `[x, y]`, from 0 to the width and height */
+export type Corner = [number, number]
+
+/** A closed ring. The first corner is not repeated. */
+export type Ring = Corner[]

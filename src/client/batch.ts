@@ -1,9 +1,9 @@
 import { type Frame, toFrame } from './answer.js'
-import type { MaskFacts, Rle, BatchItem as WireItem } from './api.js'
+import type { MaskFacts, Outline, OutlineFeature, Rle, BatchItem as WireItem } from './api.js'
 import { defined } from './defined.js'
 import { GatewayProblem, toGatewayProblem } from './problem.js'
 
-/** The outcome of one selection of a batch: `bytes`, `rle` or `problem`. */
+/** The outcome of one selection of a batch: `bytes`, the `output` that was asked for, or `problem`. */
 export interface BatchItem {
   /** Position among the selections, from 0. */
   index: number
@@ -13,6 +13,9 @@ export interface BatchItem {
   bytes?: Uint8Array<ArrayBuffer>
   contentType?: string
   rle?: Rle
+  polygon?: Outline
+  geojson?: OutlineFeature
+  yolo?: string
   cache?: NonNullable<WireItem['cache']>
   /** Credits charged for this selection. */
   cost: number
@@ -77,14 +80,16 @@ async function* linesOf({ body }: Response): AsyncGenerator<string> {
   }
 }
 
-function toItem({ index, id, status, image, rle, cache, costCredits, resultId, ...rest }: WireItem): BatchItem {
-  const { contentType, mask, problem, width, height, orientation } = rest
+function toItem(item: WireItem): BatchItem {
+  const { index, id, status, image, cache, costCredits, resultId, contentType, mask, problem } = item
+  const { rle, polygon, geojson, yolo, width, height, orientation } = item
+  const frame = toFrame(width, height, orientation)
   const bytes = image === undefined ? undefined : Uint8Array.from(atob(image), character => character.charCodeAt(0))
   return {
     index,
     status,
     cost: costCredits,
-    ...defined({ id, bytes, rle, cache, resultId, contentType, mask, frame: toFrame(width, height, orientation) }),
+    ...defined({ id, bytes, rle, polygon, geojson, yolo, cache, resultId, contentType, mask, frame }),
     ...(problem !== undefined && { problem: toGatewayProblem(problem) }),
   }
 }

@@ -10,14 +10,20 @@ export interface Selection {
   removeCoordinates?: readonly Point[]
   /** True (default) returns the photo with the selection drawn on it, false the bare mask. */
   overlayMask?: boolean
-  /** `cutout` is a PNG, `rle` is COCO's encoding. Must not contradict `overlayMask`. */
-  output?: 'overlay' | 'mask' | 'cutout' | 'rle'
+  /**
+   * `cutout` is a PNG, `rle` is COCO's encoding; `polygon`, `geojson` and `yolo` are outlines. Must not
+   * contradict `overlayMask`.
+   */
+  output?: 'overlay' | 'mask' | 'cutout' | 'rle' | 'polygon' | 'geojson' | 'yolo'
+  /** Tolerance of an outline in pixels, default 1. 0 is exact. */
+  simplify?: number
 }
 
 /** Returns the JSON fields of a request. */
 export function toFields(selection: Selection): Record<string, unknown> {
-  const { prompt, coordinates, removeCoordinates, overlayMask, output } = selection
-  return defined({ prompt, coordinates, remove_coordinates: removeCoordinates, overlay_mask: overlayMask, output })
+  const { removeCoordinates, overlayMask, prompt, coordinates, output, simplify } = selection
+  const renamed = { remove_coordinates: removeCoordinates, overlay_mask: overlayMask }
+  return defined({ prompt, coordinates, ...renamed, output, simplify })
 }
 
 /** Returns the same fields as text for a form. */

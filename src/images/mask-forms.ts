@@ -4,7 +4,10 @@ import { GatewayError } from '../contracts/errors.js'
 import type { MaskFacts, Size } from '../contracts/types.js'
 import { frameOfMask, framesOf, type OrientationRule } from './frame.js'
 import { notAMask, otherShape, readMask } from './mask-pixels.js'
+import { traceOutline } from './outline.js'
+import { type OutlineForm, writeOutline } from './outline-forms.js'
 import { encodeRle } from './rle.js'
+import { simplifyOutline } from './simplify.js'
 
 export interface MaskFormsOptions {
   /** `MAX_IMAGE_PIXELS`, for photos and masks. */
@@ -13,6 +16,12 @@ export interface MaskFormsOptions {
   orientation: OrientationRule
   /** Forms that may wait. Only one is made at a time, because decoded pictures are large. */
   maxWaiting?: number
+}
+
+interface OutlineOptions {
+  form: OutlineForm
+  simplify: number
+  size?: Size | undefined
 }
 
 const MAX_WAITING = 32
@@ -26,10 +35,10 @@ const PIXELS_PER_SLICE = 2_000_000
 const EDGE = { from: 64, factor: 2 }
 
 /**
- * Creates the forms made of a paid mask: its run-length encoding, and the photo cut out along it.
- * Both are of the photo's size: `size`, or that of the frame that the mask is in. Both throw
+ * Creates the forms made of a paid mask: its run-length encoding, its outline, and the photo cut out
+ * along it. They are of the photo's size: `size`, or that of the frame that the mask is in. They throw
  * `upstream_failed` for a picture that is no mask (`readMask`), and `overloaded` when too many wait.
- * The cutout reads the photo only when it starts, so that those that wait hold none.
+ * The outline also throws `invalid_parameter` for one with too many corners. The cutout reads the photo only when it starts, so that those that wait hold none.
  */
 export function createMaskForms({ maxWaiting = MAX_WAITING, ...options }: MaskFormsOptions) {
   let last: Promise<unknown> = Promise.resolve()
@@ -43,6 +52,11 @@ export function createMaskForms({ maxWaiting = MAX_WAITING, ...options }: MaskFo
   }
   return {
     rle: async (mask: Buffer, size?: Size) => enqueue(() => encode(mask, { maxPixels: options.maxPixels, size })),
+    outline: async (mask: Buffer, { form, simplify, size }: OutlineOptions) =>
+      enqueue(async () => {
+        const outline = await traceOutline(await readMask(mask, { maxPixels: options.maxPixels, size }))
+        return writeOutline(await simplifyOutline(outline, simplify), form)
+      }),
     cutout: async (mask: Buffer, readImage: () => Promise<Buffer>) =>
       enqueue(async () => cutOut(mask, await readImage(), options)),
   }

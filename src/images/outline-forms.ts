@@ -11,7 +11,7 @@ const YOLO_CLASS = 0
 /** Exact to a hundredth of a pixel in pictures of up to 10,000 pixels. */
 const YOLO_DIGITS = 6
 
-interface OutlineForm {
+interface Writer {
   contentType: string
   /** Writes the text in pieces. */
   write(outline: Outline): Iterable<string>
@@ -22,14 +22,16 @@ const FORMS = {
   polygon: { contentType: 'application/json; charset=utf-8', write: writePolygons },
   geojson: { contentType: 'application/geo+json', write: writeFeature },
   yolo: { contentType: 'text/plain; charset=utf-8', write: writeYolo },
-} satisfies Record<string, OutlineForm>
+} satisfies Record<string, Writer>
 
-export type OutlineFormName = keyof typeof FORMS
+export type OutlineForm = keyof typeof FORMS
+
+export const OUTLINE_FORMS = Object.keys(FORMS) as OutlineForm[]
 
 /** Writes an outline in one of its forms. */
 export async function writeOutline(
   outline: Outline,
-  form: OutlineFormName,
+  form: OutlineForm,
 ): Promise<{ body: Buffer; contentType: string; mask: MaskFacts }> {
   const { contentType, write } = FORMS[form]
   const slices = createSlices()

@@ -5,7 +5,7 @@ import { type ImageSource, missingImage } from './image-source.js'
 /** Segmind's fields beside `image` (docs/segmind.md). */
 const SEGMIND_FIELDS = ['prompt', 'coordinates', 'remove_coordinates', 'overlay_mask', 'base64'] as const
 /** Segmind's fields, and those that only the gateway knows. */
-export const FIELD_NAMES = [...SEGMIND_FIELDS, 'output'] as const
+export const FIELD_NAMES = [...SEGMIND_FIELDS, 'output', 'simplify'] as const
 
 export type FieldName = (typeof FIELD_NAMES)[number] | 'selections'
 
@@ -41,7 +41,7 @@ export const SEGMIND_FORM: UploadForm = { fields: SEGMIND_FIELDS, ...ONE_SELECTI
 export const IMAGE_FORM: UploadForm = { fields: [], ...ONE_SELECTION }
 /** `POST /segment/batch`: a hundred selections, nested two levels deeper. */
 export const BATCH_FORM: UploadForm = {
-  fields: ['selections', 'overlay_mask', 'output'],
+  fields: ['selections', 'overlay_mask', 'output', 'simplify'],
   fieldsBytes: 2048 * KIB,
   fieldBytes: 1024 * KIB,
   maxDepth: 6,

@@ -3,20 +3,12 @@ import { GatewayError } from '../contracts/errors.js'
 import type { Params, Point } from '../contracts/types.js'
 import { BROKEN_TEXT, describeValue } from './describe.js'
 import type { FieldName, FormFields } from './form.js'
+import { type Output, type OutputForm, parseOutputForm } from './output-form.js'
 
-/**
- * Forms of a result: `overlay` and `mask` come from Segmind, the others are made of the mask here.
- */
-const OUTPUTS = ['overlay', 'mask', 'cutout', 'rle'] as const
-
-export type Output = (typeof OUTPUTS)[number]
-
-export interface ParsedFields {
+export interface ParsedFields extends OutputForm {
   params: Params
   /** Return `{"image":"<base64>"}`. Affects only the response, not the cache key. */
   base64: boolean
-  /** Form of the result, if the request named one. */
-  output?: Output
   /** Fields that were sent and have no effect, for `X-Ignored-Fields`. */
   ignoredFields: FieldName[]
 }
@@ -40,15 +32,15 @@ export function parseParams(fields: FormFields, rules: ParamRules): ParsedFields
   const isIgnoringPoints = prompt !== undefined && !isBlank(fields.coordinates)
   const coordinates = isIgnoringPoints ? undefined : parsePoints('coordinates', fields.coordinates)
   const removeCoordinates = parsePoints('remove_coordinates', fields.remove_coordinates)
-  const output = parseOutput(fields.output)
-  const overlayMask = resolveOverlayMask(output, parseBoolean('overlay_mask', fields.overlay_mask))
+  const form = parseOutputForm(fields)
+  const overlayMask = resolveOverlayMask(form.output, parseBoolean('overlay_mask', fields.overlay_mask))
   const base64 = parseBoolean('base64', fields.base64) ?? rules.base64Default
   if (prompt === undefined && coordinates === undefined && !rules.allowNoSelection) throw missingSelection()
   const params: Params = {
     ...defined({ prompt, coordinates, removeCoordinates }),
     overlayMask,
   }
-  return { params, base64, ignoredFields: isIgnoringPoints ? ['coordinates'] : [], ...defined({ output }) }
+  return { params, base64, ignoredFields: isIgnoringPoints ? ['coordinates'] : [], ...form }
 }
 
 function parsePrompt(value: unknown): string | undefined {
@@ -147,16 +139,6 @@ export function parseBoolean(field: string, value: unknown): boolean | undefined
     throw new GatewayError('invalid_parameter', `${field} takes a boolean (${accepted}); it was ${was}.`)
   }
   return parsed
-}
-
-/** Parses `output`. Blank text counts as not given. Throws `invalid_parameter`. */
-export function parseOutput(value: unknown): Output | undefined {
-  if (value === undefined) return undefined
-  const word = typeof value === 'string' ? value.trim().toLowerCase() : undefined
-  if (word === '') return undefined
-  const output = OUTPUTS.find(each => each === word)
-  if (output) return output
-  throw new GatewayError('invalid_parameter', `output takes ${OUTPUTS.join(', ')}; it was ${describeValue(value)}.`)
 }
 
 /**

@@ -2,6 +2,7 @@ import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import { BROKEN_TEXT, describeKind, describeNames, describeValue } from '../input/describe.js'
 import type { FormFields } from '../input/form.js'
+import { isOutline, parseOutput } from '../input/output-form.js'
 import { type ParsedFields, parseParams } from '../input/params.js'
 import { canonicalParams } from './cache-key.js'
 import type { SegmentRequest } from './keyed-request.js'
@@ -26,12 +27,12 @@ export interface BatchItem<T> {
 
 const MAX_SELECTIONS = 100
 const MAX_ID_CHARACTERS = 100
-const FIELDS = ['id', 'prompt', 'coordinates', 'remove_coordinates', 'overlay_mask', 'output'] as const
+const FIELDS = ['id', 'prompt', 'coordinates', 'remove_coordinates', 'overlay_mask', 'output', 'simplify'] as const
 
 /**
  * Parses the selections of a batch: a list, or JSON text of a list. An invalid selection fails
  * alone. Throws `missing_selection`, or `invalid_parameter` for anything but a list of 1–100
- * objects. `overlay_mask` and `output` of the request are the defaults of all selections.
+ * objects. `overlay_mask`, `output` and `simplify` of the request are the defaults of all selections.
  */
 export function parseSelections({ selections, ...defaults }: FormFields): Selection[] {
   const list = typeof selections === 'string' ? parseText(selections) : selections
@@ -87,12 +88,14 @@ function isSelectionId(id: unknown): id is string {
 }
 
 /**
- * Treats `null` as absent. A selection that sets `output` or `overlay_mask` takes neither default.
+ * Treats `null` as absent. A selection that sets `output` or `overlay_mask` takes neither default, and
+ * that of `simplify` only for an outline.
  */
 function withDefaults(fields: FormFields, defaults: FormFields): FormFields {
   const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) as FormFields
   const setsForm = given.output !== undefined || given.overlay_mask !== undefined
-  return setsForm ? given : { ...defaults, ...given }
+  if (!setsForm) return { ...defaults, ...given }
+  return isOutline(parseOutput(given.output)) ? { simplify: defaults.simplify, ...given } : given
 }
 
 function refuse(was: string): GatewayError {

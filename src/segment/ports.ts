@@ -15,6 +15,7 @@ import type {
   Team,
 } from '../contracts/types.js'
 import type { OrientationRule } from '../images/frame.js'
+import type { OutlineForm } from '../images/outline-forms.js'
 import type { Audience } from './audience.js'
 import type { Ledger, SharedAccount } from './ledger-port.js'
 import type { PaidFailures } from './paid-failures.js'
@@ -182,6 +183,11 @@ type DigestPixels = (image: ImageBytes) => Promise<PixelDigest | undefined>
 export interface MaskForms {
   /** Encodes the mask, scaled to `size`, as COCO run-length encoding: JSON with bounding box and area. */
   rle(mask: Buffer, size?: Size): Promise<{ body: Buffer; contentType: string; mask: MaskFacts }>
+  /** Writes the outline of the mask, scaled to `size`, with a tolerance of `simplify` pixels. */
+  outline(
+    mask: Buffer,
+    options: { form: OutlineForm; simplify: number; size?: Size | undefined },
+  ): Promise<{ body: Buffer; contentType: string; mask: MaskFacts }>
   /** Cuts the selection out of the photo: a PNG, transparent outside of it. */
   cutout(mask: Buffer, readImage: () => Promise<Buffer>): Promise<Buffer>
 }

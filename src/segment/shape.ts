@@ -6,7 +6,8 @@ import type { CacheKey, Frame, ImageBytes, MaskFacts, Result } from '../contract
 import { joinChunks } from '../images/byte-collector.js'
 import { pictureOf } from '../images/containers/structure.js'
 import { frameOfPicture, type OrientationRule } from '../images/frame.js'
-import type { Output } from '../input/params.js'
+import { OUTLINE_FORMS, type OutlineForm } from '../images/outline-forms.js'
+import { isOutline, type Output, type OutputForm } from '../input/output-form.js'
 import type { RequestedImage } from './keyed-request.js'
 import type { PaidFailures } from './paid-failures.js'
 import type { Flights, MaskForms, PipelineParts } from './ports.js'
@@ -22,7 +23,7 @@ export interface Shaped {
 }
 
 /** The requested output form of a result. */
-export interface OutputRequest {
+export interface OutputRequest extends OutputForm {
   output: Output
   image: RequestedImage
   /** The team under `CACHE_SCOPE=team`, else empty. */
@@ -86,8 +87,14 @@ export async function frameOf(
 }
 
 async function derive(paid: Shaped, request: OutputRequest, parts: ShapeParts): Promise<Shaped> {
-  const { output } = request
+  const { output, simplify = 0 } = request
   const { frame } = paid
+  if (isOutline(output)) {
+    const outline = await findOrMake(outlineName(output, simplify), paid, request, parts, () =>
+      parts.maskForms.outline(paid.result.body, { form: output, simplify, size: frame }),
+    )
+    return { ...outline, ...factsOf(outline) }
+  }
   const rle = findOrMake('rle', paid, request, parts, () => parts.maskForms.rle(paid.result.body, frame))
   // A mask that cannot be measured now is returned all the same.
   if (output === 'mask') return { ...paid, ...(await rle.then(factsOf, nothingUnlessUnfit)) }
@@ -113,11 +120,11 @@ interface Derived {
 
 /**
  * Finds a derived form in the cache, or makes it. Concurrent requests for the same form share the
- * work.
+ * work. A form that is never kept has the key of its mask.
  */
 async function findOrMake(
-  form: 'rle' | 'cutout',
-  { result: mask, frame }: Shaped,
+  form: string,
+  { key: maskKey, result: mask, frame }: Shaped,
   request: OutputRequest,
   parts: ShapeParts,
   make: () => Promise<Derived>,
@@ -125,6 +132,7 @@ async function findOrMake(
   const key = keyOf(form, mask, { ...request, rule: parts.orientation })
   const found = await parts.results.find(key, result => result.storedAt >= mask.storedAt)
   if (found.result && found.result.storedAt >= mask.storedAt) return { key, result: found.result }
+  const isKeepable = KEEPABLE_FORMS.includes(form)
   const { outcome } = parts.shaping.join(key, request.team, async () => {
     const { body, ...described } = await make()
     const etag = etagOf(body)
@@ -139,14 +147,21 @@ async function findOrMake(
       ...defined({ boughtBy, scope, size, photo }),
     }
     // Without the photo, the form has the size of the mask.
-    if (request.isKept && frame) await parts.results.keep(key, result)
+    if (request.isKept && frame && isKeepable) await parts.results.keep(key, result)
     return result
   })
-  return { key, result: await outcome }
+  return { key: isKeepable ? key : maskKey, result: await outcome }
 }
 
 /** Another version makes every kept form unreachable: `f2` forms had the size of their mask. */
 const FORMS_VERSION = 'f3'
+/** Outlines of other tolerances are made each time. So a purge can name every form, and storage is bounded. */
+const KEPT_TOLERANCES = [0, 1, 2, 3, 4, 5]
+const KEEPABLE_FORMS = [
+  'rle',
+  'cutout',
+  ...OUTLINE_FORMS.flatMap(form => KEPT_TOLERANCES.map(simplify => outlineName(form, simplify))),
+]
 const RULES: readonly OrientationRule[] = ['applied', 'ignored']
 
 /** The key includes the mask's own digest, because a later purchase may return another mask. */
@@ -160,10 +175,14 @@ function keyOf(
     .digest('hex')
 }
 
+function outlineName(form: OutlineForm, simplify: number): string {
+  return `${form}-${simplify}`
+}
+
 /** Lists the cache keys of the forms derived from a result. */
 export function derivedKeysOf({ etag, image, scope = '' }: Result): CacheKey[] {
   if (image === undefined) return []
-  return ['rle', 'cutout'].flatMap(form =>
+  return KEEPABLE_FORMS.flatMap(form =>
     RULES.map(rule => keyOf(form, { etag }, { image: { digest: image }, scope, rule })),
   )
 }

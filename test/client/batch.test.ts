@@ -48,6 +48,8 @@ t.test('a batch is read as it arrives', async t => {
 t.test('an item has all members of its line', async t => {
   const mask = { bbox: [1, 2, 3, 4], area: 5 }
   const rle = { size: [8, 16], counts: 'abc', bbox: [1, 2, 3, 4], area: 5 }
+  const facts = { width: 9, height: 9, ...mask, polygons: [] }
+  const [polygon, geojson] = [facts, { type: 'Feature', properties: facts }]
   const common = { requestId: 'r.0', status: 200, cache: 'hit', costCredits: 0.5, resultId: 'r1' }
   const detail = { code: 'rate_limited', status: 429, detail: 'later', requestId: 'r.2' }
   const { url } = await fakeGateway(
@@ -56,11 +58,14 @@ t.test('an item has all members of its line', async t => {
       lines(
         { index: 0, id: 'a', ...common, contentType: 'image/png', image: '/wD+', mask },
         { index: 1, ...common, contentType: 'application/json', rle },
+        { index: 3, ...common, contentType: 'application/json', polygon },
+        { index: 4, ...common, contentType: 'application/geo+json', geojson },
+        { index: 5, ...common, contentType: 'text/plain', yolo: '' },
         { index: 2, id: 'c', status: 429, costCredits: 0, problem: { ...detail, retryable: true, billed: 'no' } },
       ),
     ),
   )
-  const { items } = await read(url, 3)
+  const { items } = await read(url, 6)
   const shared = { status: 200, cost: 0.5, cache: 'hit', resultId: 'r1' }
   t.strictSame(items[0], {
     index: 0,
@@ -71,8 +76,11 @@ t.test('an item has all members of its line', async t => {
     mask,
   })
   t.strictSame(items[1], { index: 1, ...shared, contentType: 'application/json', rle })
-  t.match(items[2], { index: 2, id: 'c', status: 429, problem: { code: 'rate_limited', message: 'later' } })
-  t.ok(items[2]?.problem instanceof GatewayProblem)
+  t.strictSame(items[2], { index: 3, ...shared, contentType: 'application/json', polygon })
+  t.strictSame(items[3], { index: 4, ...shared, contentType: 'application/geo+json', geojson })
+  t.strictSame(items[4], { index: 5, ...shared, contentType: 'text/plain', yolo: '' })
+  t.match(items[5], { index: 2, id: 'c', status: 429, problem: { code: 'rate_limited', message: 'later' } })
+  t.ok(items[5]?.problem instanceof GatewayProblem)
 })
 
 t.test('a batch sends the image id first and its bytes if the gateway does not hold it', async t => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createClient, type Progress } from '../../src/client/index.js'
+import { createClient, type Outline, type OutlineFeature, type Progress } from '../../src/client/index.js'
 import { otherJpeg } from '../fixtures/jpeg.js'
 import { startTestGateway } from '../support/gateway/gateway.js'
 import { clientOf, fakeGateway, ID, json, picture, problem, RESULT } from './fake-gateway.js'
@@ -92,6 +92,11 @@ t.test('outputs, quotes, images and statements', async t => {
   t.match(rle.json(), { size: [8, 16], area: Number })
   t.match(rle.mask, { bbox: [0, 0, Number, Number], area: Number })
   t.match(await client.quote(photo, { prompt: 'dog', output: 'cutout' }), { wouldBe: 'hit' })
+  const polygon = await client.segment(photo, { prompt: 'dog', output: 'polygon', simplify: 0 })
+  t.strictSame(polygon.json<Outline>().area, rle.mask?.area)
+  const feature = await client.segment(photo, { prompt: 'dog', output: 'geojson' })
+  t.strictSame(feature.json<OutlineFeature>().properties.bbox, rle.mask?.bbox)
+  t.match((await client.segment(photo, { prompt: 'dog', output: 'yolo' })).text(), /^0 /)
   t.equal((await client.segment(photo, { prompt: 'dog', output: 'cutout' })).contentType, 'image/png')
   const { image, width, type } = await client.upload(photo)
   t.match({ width, type }, { width: 16, type: 'image/jpeg' })

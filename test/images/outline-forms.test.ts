@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { doubleArea, traceOutline } from '../../src/images/outline.js'
-import { type OutlineFormName, writeOutline } from '../../src/images/outline-forms.js'
+import { type OutlineForm, writeOutline } from '../../src/images/outline-forms.js'
 import type { GreyPixels } from '../../src/images/rle.js'
 import { type Corner, drawn, filled, MASKS } from '../support/masks.js'
 
-async function write(mask: GreyPixels, form: OutlineFormName): Promise<string> {
+async function write(mask: GreyPixels, form: OutlineForm): Promise<string> {
   return (await writeOutline(await traceOutline(mask), form)).body.toString()
 }
 

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { defined } from '../../contracts/defined.js'
 import { GatewayError } from '../../contracts/errors.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
-import type { Output } from '../../input/params.js'
+import type { OutputForm } from '../../input/output-form.js'
 import { withCharge } from '../../segment/failures.js'
 import { type SegmentRequest, unknownImage } from '../../segment/keyed-request.js'
 import { type Accepted, type SegmentAnswer, segment } from '../../segment/pipeline.js'
@@ -26,18 +26,19 @@ export interface ShapedAnswer extends SegmentAnswer {
 export async function answerRequest(
   request: FastifyRequest,
   reply: FastifyReply,
-  { segmentRequest, base64, output, ignoredFields }: ReceivedRequest,
+  received: ReceivedRequest,
   { mode, memory }: { mode: Mode; memory: TransferMemory },
 ): Promise<FastifyReply> {
   const { facts, hold, lifetime } = request
+  const { segmentRequest, base64, ignoredFields } = received
   const { caller, cache, image } = segmentRequest
   const held = { holdUntil: hold.until, holdBuffer: hold.addBuffer, onGone: lifetime.onEnd }
   const recorded = { ...segmentRequest, ...held, ...defined({ story: facts.story }) }
-  const answer = await segmentAndShape(recorded, output, mode, facts)
+  const answer = await segmentAndShape(recorded, received, mode, facts)
   facts.resultId = answer.key
   if (answer.how === 'accepted') {
     await requireImage(segmentRequest, mode)
-    return sendAccepted(reply, answer.key, { base64, output, imageDigest: image.digest, queue: answer.queue })
+    return sendAccepted(reply, answer.key, { base64, form: received, imageDigest: image.digest, queue: answer.queue })
   }
   recordAnswer(facts, answer)
   const { key, result, mask, frame } = answer.shaped
@@ -66,7 +67,7 @@ export async function answerRequest(
  */
 export async function segmentAndShape(
   request: SegmentRequest,
-  output: Output | undefined,
+  { output, simplify }: OutputForm,
   mode: Mode,
   facts: Pick<RequestFacts, 'charged'>,
 ): Promise<Accepted | (ShapedAnswer & { how: SegmentAnswer['how'] })> {
@@ -79,7 +80,14 @@ export async function segmentAndShape(
     const frame = await frameOf(result, image.uploaded, mode.pipeline)
     return { ...answer, shaped: { key, result, ...defined({ frame }) } }
   }
-  const form = { output, image, scope: result.scope ?? '', team: caller.team.id, isKept: !cache.noStore }
+  const form = {
+    output,
+    ...defined({ simplify }),
+    image,
+    scope: result.scope ?? '',
+    team: caller.team.id,
+    isKept: !cache.noStore,
+  }
   try {
     return { ...answer, shaped: await timed(story, 'shape', shape({ key, result }, form, mode.pipeline)) }
   } catch (error) {

@@ -30,17 +30,21 @@ const NDJSON: BatchFormat = {
   async *item(item, requestId) {
     const json = JSON.stringify(toJson(item, requestId))
     const { contentType = '', body } = item.answer?.shaped.result ?? {}
-    if (body === undefined || !contentType.startsWith('image/')) yield Buffer.from(`${json}\n`)
-    else {
-      yield Buffer.from(`${json.slice(0, -1)},"image":"`)
+    if (body === undefined) return yield Buffer.from(`${json}\n`)
+    const isPicture = contentType.startsWith('image/')
+    const { output = '' } = item.selection.parsed ?? {}
+    yield Buffer.from(`${json.slice(0, -1)},"${isPicture ? 'image' : output}":`)
+    if (isPicture) {
+      yield Buffer.from('"')
       yield* base64Slices(body)
-      yield Buffer.from('"}\n')
-    }
+      yield Buffer.from('"')
+    } else yield contentType.startsWith('text/') ? Buffer.from(JSON.stringify(body.toString())) : body
+    yield Buffer.from('}\n')
   },
   end: () => Buffer.alloc(0),
 }
 
-/** Builds the line of an item, without its picture. */
+/** Builds the line of an item, without its result. */
 function toJson({ selection, answer, error }: Item, requestId: string): object {
   const { index, id } = selection
   const named = { index, ...defined({ id }), requestId }
@@ -49,7 +53,6 @@ function toJson({ selection, answer, error }: Item, requestId: string): object {
     return { ...named, status: problem.status, costCredits: toCredits(chargeOf(error)), problem }
   }
   const { key, result, mask, frame } = answer.shaped
-  const isJson = !result.contentType.startsWith('image/')
   return {
     ...named,
     status: 200,
@@ -59,7 +62,6 @@ function toJson({ selection, answer, error }: Item, requestId: string): object {
     contentType: result.contentType,
     ...frame,
     ...defined({ mask }),
-    ...(isJson && { rle: JSON.parse(result.body.toString()) }),
   }
 }
 

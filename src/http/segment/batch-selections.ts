@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { defined } from '../../contracts/defined.js'
 import { ERRORS, GatewayError } from '../../contracts/errors.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
-import type { Output } from '../../input/params.js'
+import type { OutputForm } from '../../input/output-form.js'
 import { type Selection, selectionId } from '../../segment/batch.js'
 import type { SegmentRequest } from '../../segment/keyed-request.js'
 import { Story } from '../../segment/story.js'
@@ -16,7 +16,7 @@ export interface SelectionParts {
 }
 
 interface SelectionOptions {
-  output: Output | undefined
+  form: OutputForm
   isCacheOnly: boolean
   book(index: number, body: Buffer, isForced: boolean): void
 }
@@ -49,12 +49,12 @@ export class BatchSelections {
   async answer(
     { index }: Selection,
     request: SegmentRequest,
-    { output, isCacheOnly, book }: SelectionOptions,
+    { form, isCacheOnly, book }: SelectionOptions,
   ): Promise<ShapedAnswer> {
     const facts = this.#open.get(index) ?? this.#begin()
     try {
       const recorded = { ...request, ...defined({ story: facts.story }) }
-      const answer = (await segmentAndShape(recorded, output, this.#mode, facts)) as ShapedAnswer
+      const answer = (await segmentAndShape(recorded, form, this.#mode, facts)) as ShapedAnswer
       book(index, answer.shaped.result.body, answer.charged > 0)
       recordAnswer(facts, answer)
       facts.resultId = answer.shaped.key

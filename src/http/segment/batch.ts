@@ -109,9 +109,9 @@ async function* encodeItems(
   const items = answerBatch<ShapedAnswer>(template, selections, {
     parallel: parts.batchParallel,
     isOver: () => lifetime.hasEnded,
-    ask: (one, { output }, selection) => {
+    ask: (one, form, selection) => {
       const isCacheOnly = one.cache.onlyIfCached && !batch.cache.onlyIfCached
-      return answered.answer(selection, one, { output, isCacheOnly, book })
+      return answered.answer(selection, one, { form, isCacheOnly, book })
     },
   })
   for await (const item of items) {

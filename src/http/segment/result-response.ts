@@ -3,7 +3,7 @@ import type { FastifyReply } from 'fastify'
 import { defined } from '../../contracts/defined.js'
 import { formatCredits, type Nanocredits } from '../../contracts/nanocredits.js'
 import type { CacheDirectives, CacheKey, Frame, MaskFacts } from '../../contracts/types.js'
-import type { Output } from '../../input/params.js'
+import type { OutputForm } from '../../input/output-form.js'
 import type { SegmentAnswer } from '../../segment/pipeline.js'
 import type { QueuePlace } from '../../segment/ports.js'
 import { matchesTag } from '../server/entity-tag.js'
@@ -88,7 +88,7 @@ export function placeToJson({ position, waitMs }: Partial<QueuePlace>): { positi
 
 interface AcceptedRendering {
   base64: boolean
-  output?: Output | undefined
+  form: OutputForm
   imageDigest: string
   queue?: QueuePlace | undefined
 }
@@ -97,9 +97,14 @@ interface AcceptedRendering {
 export function sendAccepted(
   reply: FastifyReply,
   id: CacheKey,
-  { base64, output, imageDigest, queue }: AcceptedRendering,
+  { base64, form, imageDigest, queue }: AcceptedRendering,
 ): FastifyReply {
-  const query = new URLSearchParams({ ...(base64 && { base64: 'true' }), ...(output && { output }) })
+  const { output, simplify } = form
+  const query = new URLSearchParams({
+    ...(base64 && { base64: 'true' }),
+    ...(output && { output }),
+    ...(simplify !== undefined && { simplify: String(simplify) }),
+  })
   const location = `/results/${id}${query.size > 0 ? `?${query}` : ''}`
   reply.headers({ location, 'preference-applied': 'respond-async', 'x-image-id': `sha256:${imageDigest}` })
   return sendRunning(reply, id, queue)

@@ -2,7 +2,8 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { defined } from '../../contracts/defined.js'
 import { GatewayError } from '../../contracts/errors.js'
 import type { CacheKey, Result } from '../../contracts/types.js'
-import { type Output, parseBoolean, parseOutput } from '../../input/params.js'
+import { type OutputForm, parseOutputForm } from '../../input/output-form.js'
+import { parseBoolean } from '../../input/params.js'
 import { lookUpResult, purchaseCostFor, unknownResult } from '../../segment/result-lookup.js'
 import { frameOf, type Shaped, shape } from '../../segment/shape.js'
 import { callerOf } from '../server/request-facts.js'
@@ -28,7 +29,7 @@ export function addResultsRoute(app: FastifyInstance, parts: Pick<TeamRouteParts
     handler: async (request, reply) => {
       const { facts, params, query } = request
       const base64 = parseBoolean('base64', query.base64) ?? false
-      const output = parseOutput(query.output)
+      const form = parseOutputForm(query)
       const mode = modeOf(request, parts)
       const caller = callerOf(request)
       if (!RESULT_ID.test(params.id)) throw unknownResult()
@@ -42,7 +43,7 @@ export function addResultsRoute(app: FastifyInstance, parts: Pick<TeamRouteParts
         result,
         frame,
         mask = result.mask,
-      } = await shapeFound(params.id, state.result, { output, request, mode })
+      } = await shapeFound(params.id, state.result, { form, request, mode })
       request.lifetime.onEnd(parts.memory.holdBuffer(caller.team, result.body, { isForced: false }))
       const timing = { cacheMs: performance.now() - facts.startedAt, queueMs: 0, upstreamMs: 0 }
       const answer = { how, key, result, charged: 0, stored: true, isReplay: false, timing }
@@ -70,8 +71,9 @@ export function addResultsRoute(app: FastifyInstance, parts: Pick<TeamRouteParts
 async function shapeFound(
   key: CacheKey,
   result: Result,
-  { output, request, mode }: { output: Output | undefined; request: FastifyRequest; mode: Mode },
+  { form, request, mode }: { form: OutputForm; request: FastifyRequest; mode: Mode },
 ): Promise<Shaped> {
+  const { output, simplify } = form
   if (output === undefined) {
     const frame = await frameOf(result, undefined, mode.pipeline)
     return { key, result, ...defined({ frame }) }
@@ -79,6 +81,7 @@ async function shapeFound(
   const { image, overlayMask, scope = '' } = result
   if (image === undefined || overlayMask !== (output === 'overlay'))
     throw new GatewayError('invalid_parameter', `output: this result cannot be converted to ${output}.`)
-  const form = { output, image: { digest: image }, scope, team: callerOf(request).team.id, isKept: true }
-  return shape({ key, result }, form, mode.pipeline)
+  const { id: team } = callerOf(request).team
+  const wanted = { output, ...defined({ simplify }), image: { digest: image }, scope, team, isKept: true }
+  return shape({ key, result }, wanted, mode.pipeline)
 }

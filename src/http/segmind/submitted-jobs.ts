@@ -106,7 +106,7 @@ async function startJob(request: FastifyRequest, { job, received, mode, parts }:
     holdBuffer: hold.addBuffer,
     ...defined({ story: facts.story }),
   }
-  const work = segmentAndShape(segmentRequest, undefined, mode, facts).then(
+  const work = segmentAndShape(segmentRequest, {}, mode, facts).then(
     answer => (answer.how === 'accepted' ? undefined : void parts.jobs.end(job, completion(answer, mode))),
     (error: unknown) => {
       const failure = asFailure(error, request)
