@@ -62,7 +62,7 @@ export async function upstreamCase(fuzz: Case): Promise<void> {
   const before = await booked(fuzz)
   upstream.script((_call, index) => answers[Math.min(index - callsBefore, 1)] as FakeAnswer)
   const prompt = `upstream ${seed}`
-  const output = random.pick([undefined, undefined, 'mask', 'cutout', 'rle'])
+  const output = random.pick([undefined, undefined, 'mask', 'cutout', 'rle', 'polygon', 'geojson', 'yolo'])
   const answer = await fuzz.send(promptRequest(fuzz, prompt, output ? { output } : {}), UPSTREAM_CODES)
   upstream.script(() => ({}))
   const given = answers.slice(0, upstream.calls.length - callsBefore)

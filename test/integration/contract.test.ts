@@ -240,7 +240,7 @@ t.test('every output form, and batches', async t => {
   const photo = (await smallJpeg(16, 16)).toString('base64')
   const mask = await segment(scene, { image: photo, prompt: 'a dog', output: 'mask' })
   const masks = `/results/${mask.headers['x-result-id']}`
-  for (const output of ['cutout', 'rle']) {
+  for (const output of ['cutout', 'rle', 'polygon', 'geojson', 'yolo']) {
     await segment(scene, { image: photo, prompt: 'a dog', output })
     const found = await get(scene, `${masks}?output=${output}`)
     t.equal(found.status, 200)
@@ -255,7 +255,8 @@ t.test('every output form, and batches', async t => {
   const other = await segment(scene, { image: photo, prompt: 'a cat', overlay_mask: false })
   await get(scene, `/images/${id}`, { method: 'DELETE' })
   await refused('404 unknown_image', get(scene, `/results/${other.headers['x-result-id']}?output=cutout`))
-  t.equal((await batch(scene, { prompt: 'a dog', output: 'rle', image: photo })).status, 200)
+  for (const output of ['rle', 'polygon', 'geojson', 'yolo'])
+    t.equal((await batch(scene, { prompt: 'a dog', output, image: photo })).status, 200)
   t.equal((await batch(scene, { image: photo }, { accept: '*/*' })).status, 200)
   await segment(scene, {}, { 'x-api-key': scene.testKey })
 })
