@@ -138,41 +138,6 @@ export interface Rle {
   area: number
 }
 
-/**
- * The outline of a mask along the corners of its pixels, in pixels of the photo. Filling all
- * rings even-odd gives the mask, exactly with `simplify=0`. Box and area are those of the
- * selected pixels.
- */
-export interface Outline {
-  /** Of the photo. */
-  width: number
-  height: number
-  bbox: Bbox
-  area: number
-  polygons: OutlinePolygon[]
-}
-
-/**
- * The outline as a GeoJSON Feature (RFC 7946) in pixels, with a polygon for each instance. Rings
- * are closed: the last corner repeats the first. As the numbers stand, exteriors run
- * counterclockwise and holes clockwise.
- */
-export interface OutlineFeature {
-  type: 'Feature'
-  geometry: {
-    type: 'MultiPolygon'
-    coordinates: Corner[][][]
-  }
-  /** Facts of the outline, and of its polygons in their order. */
-  properties: {
-    width: number
-    height: number
-    bbox: Bbox
-    area: number
-    polygons: MaskFacts[]
-  }
-}
-
 /** Stable code of an error. Base decisions on it. */
 export type ErrorCode =
   | 'invalid_request'
@@ -279,6 +244,41 @@ export type StatementDays = (Statement & {
 export interface MaskFacts {
   bbox: Bbox
   area: number
+}
+
+/**
+ * The outline of a mask along the corners of its pixels, in pixels of the photo. Filling all
+ * rings even-odd gives the mask, exactly with `simplify=0`. Box and area are those of the
+ * selected pixels.
+ */
+export interface Outline {
+  /** Of the photo. */
+  width: number
+  height: number
+  bbox: Bbox
+  area: number
+  polygons: OutlinePolygon[]
+}
+
+/**
+ * The outline as a GeoJSON Feature (RFC 7946) in pixels, with a polygon for each instance. Rings
+ * are closed: the last corner repeats the first. As the numbers stand, exteriors run
+ * counterclockwise and holes clockwise.
+ */
+export interface OutlineFeature {
+  type: 'Feature'
+  geometry: {
+    type: 'MultiPolygon'
+    coordinates: Corner[][][]
+  }
+  /** Facts of the outline, and of its polygons in their order. */
+  properties: {
+    width: number
+    height: number
+    bbox: Bbox
+    area: number
+    polygons: MaskFacts[]
+  }
 }
 
 /**
