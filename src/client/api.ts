@@ -125,7 +125,7 @@ export interface BatchItem {
   rle?: Rle
   polygon?: Outline
   geojson?: OutlineFeature
-  yolo?: YoloText
+  yolo?: string
   problem?: Problem
 }
 
@@ -247,9 +247,8 @@ export interface MaskFacts {
 }
 
 /**
- * The outline of a mask along the corners of its pixels, in pixels of the photo. Filling all
- * rings even-odd gives the mask, exactly with `simplify=0`. Box and area are those of the
- * selected pixels.
+ * The outline of a mask along pixel corners of the photo, to be filled even-odd. Box and area are
+ * those of the selected pixels.
  */
 export interface Outline {
   /** Of the photo. */
@@ -261,9 +260,8 @@ export interface Outline {
 }
 
 /**
- * The outline as a GeoJSON Feature (RFC 7946) in pixels, with a polygon for each instance. Rings
- * are closed: the last corner repeats the first. As the numbers stand, exteriors run
- * counterclockwise and holes clockwise.
+ * The outline as a GeoJSON Feature (RFC 7946) in pixels. Rings are closed. As the numbers stand,
+ * exteriors run counterclockwise.
  */
 export interface OutlineFeature {
   type: 'Feature'
@@ -280,12 +278,6 @@ export interface OutlineFeature {
     polygons: MaskFacts[]
   }
 }
-
-/**
- * A line for each instance: the class 0, then the corners as `x y` in shares of the width and
- * height. Without holes. Empty if nothing is selected.
- */
-export type YoloText = string
 
 /** `[x, y, width, height]` */
 export type Bbox = [number, number, number, number]
