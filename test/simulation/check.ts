@@ -121,6 +121,7 @@ function once({ calls, requests }: History, { entryOf, hadFault }: Facts): strin
   // A retry after a refusal belongs to the first decision to buy.
   const sentAt = new Map(calls.toReversed().map(({ requestId, at }) => [requestId, at]))
   const askedAt = new Map(requests.map(({ id, at }) => [id, at]))
+  const answeredAt = new Map(requests.map(({ id, endedAt }) => [id, endedAt]))
   for (const [index, repeated] of calls.entries()) {
     const second = { ...repeated, at: sentAt.get(repeated.requestId) ?? repeated.at }
     if (modes.get(second.requestId) === 'no-cache') continue
@@ -129,7 +130,9 @@ function once({ calls, requests }: History, { entryOf, hadFault }: Facts): strin
       const isAlone = modes.get(first.requestId) === 'no-cache'
       // Other replicas do not see a purchase that a caller demanded, and may wait for a slot until it ends.
       const since = isAlone ? (askedAt.get(second.requestId) ?? 0) : second.at
-      const isRunning = first.endedAt === undefined || first.endedAt > since
+      // Its result may wait for the balance that weighs its cost, and is kept only then.
+      const keptAt = isAlone ? (answeredAt.get(first.requestId) ?? first.endedAt) : first.endedAt
+      const isRunning = first.endedAt === undefined || (keptAt ?? 0) > since
       if (isRunning && isAlone) continue
       // A failed call answers nobody, so the next one may pay.
       if (!isRunning && !first.isDelivered) continue

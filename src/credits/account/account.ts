@@ -59,6 +59,11 @@ const CONFIRM_EVERY_MS = 10_000
 const BALANCE_WAIT_MS = 3_000
 /** Largest age of the balance before a call from which the cost of the call may be derived. */
 const DELTA_AGE_MS = 600_000
+/**
+ * Largest such cost, as a multiple of the learned price. A larger drop may include a call of a
+ * replica that the store cannot see.
+ */
+const MOST_BY_BALANCE = 1.5
 
 /** The account behind the shared key: balance, burn, credit state, comparison with the ledger. */
 export class Account {
@@ -185,7 +190,8 @@ export class Account {
     if (!isKnown || this.#options.now() - before.at > DELTA_AGE_MS) return undefined
     const now = await this.#options.store.totals().catch(() => undefined)
     const cost = before.remaining - remaining
-    return now?.sequence === reserved.sequence + notes && cost > 0 && cost <= this.price.max ? cost : undefined
+    const isLikely = cost > 0 && cost <= MOST_BY_BALANCE * this.price.current()
+    return isLikely && now?.sequence === reserved.sequence + notes ? cost : undefined
   }
 
   /** Resolves once no background work is left. */
@@ -285,6 +291,7 @@ export class Account {
       price: this.price,
       now,
       isSettled,
+      onDoubt: () => this.#confirm(),
       observer,
     })
   }

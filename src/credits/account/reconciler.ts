@@ -23,6 +23,8 @@ export interface ReconcilerOptions {
    * ago.
    */
   isSettled(): boolean
+  /** Called for a sample that was not used, because it had been weighed against an old record. */
+  onDoubt(): void
   observer: Pick<CreditsObserver, 'callBooked' | 'unknownSettled' | 'accountEventRecorded' | 'storeFailed'>
 }
 
@@ -127,8 +129,9 @@ export class Reconciler {
   }
 
   async #reconcile(sample: SampleWithTotals): Promise<void> {
-    const { records, calendar, price, isSettled, observer } = this.#options
+    const { records, calendar, price, isSettled, onDoubt, observer } = this.#options
     if (!isSettled()) return
+    const weighedAgainst = this.record
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const { record, version } = await readAccount(records)
       const { month } = calendar.windows(sample.at)
@@ -136,7 +139,10 @@ export class Reconciler {
       const seen = { ...sample, month, claims, ...(await this.#unknownsOf(sample, record)) }
       const next = reconcile(record, seen, { price, newId: randomUUID })
       for (const resolution of next.resolutions) await this.#resolve(resolution)
-      if (!next.record) {
+      // Another replica has recorded a movement since. A wrong balance may have agreed with the old record.
+      const isDoubtful = isMovement(next.event) && !hasSameAnchor(weighedAgainst, record)
+      if (isDoubtful) onDoubt()
+      if (!next.record || isDoubtful) {
         this.record = record
         return
       }
@@ -226,4 +232,12 @@ export class Reconciler {
       observer.storeFailed(error, 'reconcile')
     }
   }
+}
+
+function isMovement(event: AccountEvent | undefined): boolean {
+  return event?.kind === 'foreign' || event?.kind === 'topUp'
+}
+
+function hasSameAnchor(one: AccountRecord | undefined, other: AccountRecord | undefined): boolean {
+  return one?.anchor.sequence === other?.anchor.sequence && one?.anchor.remaining === other?.anchor.remaining
 }

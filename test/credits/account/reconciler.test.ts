@@ -21,6 +21,7 @@ function open(changes: Partial<ReconcilerOptions> = {}) {
       price: { max: 1_000, current: () => 100, learn: cost => reported.push(`mean ${cost}`) },
       now: () => clock.now,
       isSettled: () => true,
+      onDoubt: () => reported.push('doubt'),
       observer: {
         accountEventRecorded: ({ kind, amount }) => reported.push(`${kind} ${amount}`),
         callBooked: (team, outcome, cost) => reported.push(`${team} ${outcome} ${cost}`),
@@ -38,7 +39,7 @@ function open(changes: Partial<ReconcilerOptions> = {}) {
 t.test('two replicas that observe the same foreign use record it once', async t => {
   const { records, reported, clock, start, observe } = open()
   const [one, two] = [start(), start()]
-  await observe(one, 5_000)
+  for (const replica of [one, two]) await observe(replica, 5_000)
   clock.now += MINUTE
   await Promise.all([observe(one, 4_000), observe(two, 4_000)])
   t.same(reported, ['foreign 1000'])
@@ -59,6 +60,23 @@ t.test('two replicas that find out at once that an unknown call was not billed c
   clock.now += 4 * MINUTE
   await Promise.all(replicas.map(replica => observe(replica, 5_000)))
   t.same(reported, ['vision no longer unknown 100'])
+})
+
+t.test('a balance that was weighed against an old record is weighed again before it records a movement', async t => {
+  const { reported, clock, start, observe } = open()
+  const [one, two] = [start(), start()]
+  for (const replica of [one, two]) await observe(replica, 5_000)
+  clock.now += MINUTE
+  await observe(one, 9_000)
+  t.same(reported.splice(0), ['topUp 4000'])
+  // It agrees with the balance before the top-up, which the other replica has not heard of.
+  clock.now += MINUTE
+  await observe(two, 5_000)
+  t.same(reported.splice(0), ['doubt'])
+  t.match(two.record, { anchor: { remaining: 9_000 }, drift: 0, topUps: 4_000 })
+  clock.now += MINUTE
+  await observe(two, 5_000)
+  t.same(reported, ['foreign 4000'], 'now it was weighed against the new record')
 })
 
 t.test('an unknown call is resolved by the balance once it can no longer be billed', async t => {
