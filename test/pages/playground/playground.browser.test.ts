@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import type { Browser, Page, Request } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { smallJpeg } from '../../fixtures/odd-images.js'
+import { fakeMask } from '../../support/doubles/fake-mask.js'
 import { startTestGateway, type TestGateway } from '../../support/gateway/gateway.js'
 import {
   accessibilityViolations,
@@ -109,7 +110,7 @@ async function testPlayground(browser: Browser): Promise<void> {
   t.test('the price is shown before and after, and a repetition is free', async t => {
     const page = await open(t, key)
     const photo = await smallJpeg(64, 48)
-    upstream.script({ body: await smallJpeg(64, 48) })
+    upstream.script({ body: fakeMask({ width: 64, height: 48 }) })
     const before = upstream.calls.length
     await choose(page, { name: 'small.jpg', mimeType: 'image/jpeg', buffer: photo })
     await page.fill('#prompt', 'a dog')
