@@ -283,17 +283,8 @@ export class Account {
   }
 
   #openReconciler(): Reconciler {
-    const { store, records, calendar, now, isSettled, observer } = this.#options
-    return new Reconciler({
-      records,
-      ledger: store,
-      calendar,
-      price: this.price,
-      now,
-      isSettled,
-      onDoubt: () => this.#confirm(),
-      observer,
-    })
+    const { store, ...others } = this.#options
+    return new Reconciler({ ...others, ledger: store, price: this.price, onDoubt: () => this.#confirm() })
   }
 
   #inBackground(work: Promise<unknown>): void {
