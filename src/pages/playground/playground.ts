@@ -12,6 +12,7 @@ import { DelayedQuote } from './request/delayed-quote.js'
 import { RequestForm } from './request/request-form.js'
 import { fileNameOf, isSameSelection, type SelectionInput, selectionOf } from './request/selection.js'
 import { type TaskKind, Tasks } from './request/tasks.js'
+import { type ExportForm, onExport } from './result/export.js'
 import type { Result } from './result/history.js'
 import { showProblem } from './result/problem-panel.js'
 import { Results } from './result/results.js'
@@ -56,7 +57,7 @@ export class Playground {
 
   constructor() {
     byId('download').addEventListener('click', () => this.#download())
-    byId('download-rle').addEventListener('click', () => this.#downloadRle())
+    onExport(form => void this.#export(form))
     this.#key = createKeyPanel(session => this.#useSession(session))
     this.#selectionChanged()
   }
@@ -209,19 +210,15 @@ export class Playground {
     if (shown) save(shown.answer.blob(), fileNameOf(shown.image.name, shown.output, shown.answer.contentType))
   }
 
-  /** Downloads the mask on display as RLE. Accepts only a cached result, to buy nothing. */
-  async #downloadRle(): Promise<void> {
+  /** Downloads another form of the mask on display. Accepts only a cached result, to buy nothing. */
+  async #export(form: ExportForm): Promise<void> {
     const [session, { shown }] = [this.#session, this.#results]
     const selection = shown && selectionOf(shown)
     if (!session || !selection) return
-    const answer = await this.#tasks.run('rle', options =>
-      session.segment(
-        shown.image.file,
-        { ...selection, output: 'rle' },
-        { ...options, cacheControl: 'only-if-cached' },
-      ),
+    const answer = await this.#tasks.run('export', options =>
+      session.segment(shown.image.file, { ...selection, ...form }, { ...options, cacheControl: 'only-if-cached' }),
     )
-    if (answer) save(answer.blob(), fileNameOf(shown.image.name, 'rle', answer.contentType))
+    if (answer) save(answer.blob(), fileNameOf(shown.image.name, form.output, answer.contentType))
   }
 
   #taskFailed(problem: GatewayProblem, kind: TaskKind): void {

@@ -263,11 +263,24 @@ async function testPlayground(browser: Browser): Promise<void> {
     const saved = page.waitForEvent('download')
     await page.click('#download')
     t.equal((await saved).suggestedFilename(), 'coffee-mask.jpg')
-    const encoded = page.waitForEvent('download')
-    await page.click('#download-rle')
-    const rle = await encoded
-    t.equal(rle.suggestedFilename(), 'coffee-rle.json')
-    t.match(JSON.parse(await readFile(await rle.path(), 'utf8')), { size: [400, 600] })
+    const exported = async (name: string) => {
+      const download = page.waitForEvent('download')
+      await page.click('#export-button')
+      const file = await download
+      t.equal(file.suggestedFilename(), name)
+      return readFile(await file.path(), 'utf8')
+    }
+    t.ok(await page.isHidden('#simplify'))
+    t.match(JSON.parse(await exported('coffee-rle.json')), { size: [400, 600] })
+    await page.selectOption('#export-output', 'polygon')
+    const simple = await exported('coffee-polygon.json')
+    t.match(JSON.parse(simple), { width: 600, height: 400 })
+    await page.fill('#simplify', '0')
+    t.ok((await exported('coffee-polygon.json')).length > simple.length)
+    await page.selectOption('#export-output', 'geojson')
+    t.match(JSON.parse(await exported('coffee-geojson.geojson')), { type: 'Feature' })
+    await page.selectOption('#export-output', 'yolo')
+    t.match(await exported('coffee-yolo.txt'), /^0 0\.\d/)
   })
 
   t.test('it works without https', async t => {

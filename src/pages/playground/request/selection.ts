@@ -1,7 +1,7 @@
 import type { Point as Coordinates, Selection } from '../../../client/index.js'
 import type { Point, PointKind } from '../image/points.js'
 
-/** Run-length encoding is only downloaded, not displayed. */
+/** The forms that are displayed. Others are only downloaded (`ExportForm`). */
 export type Output = 'overlay' | 'mask' | 'cutout'
 
 /** The state of the request form. */
@@ -38,6 +38,8 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
   'image/png': 'png',
   'image/webp': 'webp',
   'application/json': 'json',
+  'application/geo+json': 'geojson',
+  'text/plain': 'txt',
 }
 
 function coordinatesOf(points: readonly Point[], wanted: PointKind): Coordinates[] {

@@ -2,7 +2,7 @@ import { GatewayProblem, type RequestOptions } from '../../../client/index.js'
 import { ProgressBar } from './progress-bar.js'
 
 /** At most one task of each kind runs. */
-export type TaskKind = 'upload' | 'segment' | 'rle'
+export type TaskKind = 'upload' | 'segment' | 'export'
 
 export interface TaskEvents {
   /** A task started or ended. */

@@ -1,6 +1,7 @@
 import { byId, el } from '../../dom.js'
 import { exactCredits, milliseconds, percent } from '../../format.js'
 import { cacheText } from '../wording.js'
+import { allowExport } from './export.js'
 import type { Result } from './history.js'
 import { type Step, stepsOf } from './timing.js'
 
@@ -12,9 +13,7 @@ export function showResult(result: Result | undefined): void {
   byId('facts').replaceChildren(...facts(result))
   byId('timing').replaceChildren(...timing(stepsOf(answer.timing, elapsedMs)))
   byId('download').textContent = `Download ${output}`
-  const rle = byId('download-rle', HTMLButtonElement)
-  rle.disabled = output === 'overlay'
-  rle.title = rle.disabled ? 'Request the mask first: RLE is made from it.' : ''
+  allowExport(output !== 'overlay')
 }
 
 function facts({ answer, image, elapsedMs }: Result): HTMLElement[] {
