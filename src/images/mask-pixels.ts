@@ -158,10 +158,18 @@ async function toBlackAndWhite(grey: Samples['data'], { white, isLossy }: Sample
   })
   if (highest === 0) return new Uint8Array(grey.length)
   const hasBlack = grey.includes(0)
-  if (hasBlack && !hasThird && !isLossy) return Uint8Array.from(grey, value => (value > 0 ? 255 : 0))
+  if (hasBlack && !hasThird && !isLossy) return toBytes(grey, value => (value > 0 ? 255 : 0))
   if (whitePixels === 0) throw notAMask('it is not black, and has no white pixels')
   if (greyPixels > Math.max(grey.length * MAX_GREY_SHARE, MAX_GREY_PIXELS)) throw notAMask('it is not black and white')
-  return white > 255 ? Uint8Array.from(grey, value => value >> 8) : (grey as Uint8Array)
+  return white > 255 ? toBytes(grey, value => value >> 8) : (grey as Uint8Array)
+}
+
+async function toBytes(values: Samples['data'], toByte: (value: number) => number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(values.length)
+  await inSlices(values.length, (start, end) => {
+    for (let at = start; at < end; at++) bytes[at] = toByte(values[at] as number)
+  })
+  return bytes
 }
 
 /** Scales pixels to another size by the nearest one. */
