@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { defined } from '../../contracts/defined.js'
 import { type ErrorCode, GatewayError } from '../../contracts/errors.js'
 import { formatCredits, type Nanocredits } from '../../contracts/nanocredits.js'
@@ -56,6 +56,8 @@ export interface RequestObserver {
 export interface RequestFactsParts {
   openRequests: OpenRequests
   observer: Pick<RequestObserver, 'requestFinished'>
+  /** Gets one line for each request. */
+  requestLog: FastifyBaseLogger
   /**
    * Starts a trace for every request. When false, only a caller's `traceparent` makes a request
    * part of a trace.
@@ -89,7 +91,11 @@ export function beginFacts(request: FastifyRequest, reply: FastifyReply, parts: 
 /** Adds the trace id to every later log line of this request. */
 function addTrace(request: FastifyRequest, trace: TraceContext): void {
   request.facts.trace = trace
-  request.log = request.log.child({ traceId: trace.traceId, ...defined({ parentSpanId: trace.parentId }) })
+  request.log = request.log.child(traceFields(trace))
+}
+
+function traceFields({ traceId, parentId }: TraceContext): object {
+  return { traceId, ...defined({ parentSpanId: parentId }) }
 }
 
 /** Returns the authenticated caller. */
@@ -102,13 +108,15 @@ export function callerOf(request: FastifyRequest): Caller {
 /** Logged and counted, as by nginx, when a client disconnects before its response. */
 const CLIENT_CLOSED_REQUEST = 499
 
-function finish(request: FastifyRequest, reply: FastifyReply, { observer }: RequestFactsParts): void {
+function finish(request: FastifyRequest, reply: FastifyReply, { observer, requestLog }: RequestFactsParts): void {
   const { facts } = request
   const status = facts.status ?? (reply.raw.writableFinished ? reply.statusCode : CLIENT_CLOSED_REQUEST)
   const finished = toFinished(request, request.id, { ...facts, status })
   observer.requestFinished(finished, facts.story)
-  request.log.info(
+  requestLog.info(
     {
+      requestId: request.id,
+      ...(facts.trace && traceFields(facts.trace)),
       method: request.method,
       route: finished.route,
       status,
