@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib'
 import type { ImageBytes, ImageType } from '../contracts/types.js'
 import { joinChunks } from './byte-collector.js'
 import { exifOf, readExif } from './containers/exif.js'
-import { readJpeg } from './containers/jpeg.js'
+import { type JpegSegment, readJpeg, SCAN } from './containers/jpeg.js'
 import { type PngChunk, readPng } from './containers/png.js'
 import { readWebp, type WebpChunk } from './containers/webp.js'
 
@@ -62,7 +62,22 @@ function stripJpeg(bytes: Buffer, mode: StripMode): Buffer[] | undefined {
     if (tiff === original) return []
     return [tiff ? { ...segment, replacement: jpegSegment(APP1, Buffer.concat([EXIF, tiff])) } : segment]
   })
-  return apply(bytes, edits, end)
+  return apply(bytes, [...strayBytes(segments), ...edits].sort(byStart), end)
+}
+
+/**
+ * Lists the bytes between the segments of the header. Decoders skip them, but without the segments
+ * before them the file would not begin as a JPEG.
+ */
+function strayBytes(segments: readonly JpegSegment[]): Edit[] {
+  let from = 2
+  const gaps: Edit[] = []
+  for (const { marker, start, end } of segments) {
+    if (start > from) gaps.push({ start: from, end: start })
+    if (marker === SCAN) break
+    from = end
+  }
+  return gaps
 }
 
 /** Tells whether a segment stays that is not EXIF data. */
@@ -196,6 +211,10 @@ interface Edit {
   start: number
   end: number
   replacement?: Buffer
+}
+
+function byStart(one: Edit, other: Edit): number {
+  return one.start - other.start
 }
 
 /** Returns the bytes up to `end` as slices between the edits; undefined if nothing changes. */

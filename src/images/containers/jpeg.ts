@@ -19,7 +19,8 @@ export interface JpegStructure {
 }
 
 const END = 0xd9
-const SCAN = 0xda
+/** Marker of a scan, behind which coded data follows. */
+export const SCAN = 0xda
 /** Marker, length, precision and size. */
 const FRAME_BYTES = 9
 /** Frame headers (SOF0 to SOF15), without the three other markers among them (DHT, JPG, DAC). */
