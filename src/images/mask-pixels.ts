@@ -14,7 +14,7 @@ const MAX_GREY_PIXELS = 16
 const MAX_COLOUR_NOISE = 80
 const MAX_STRAY_SHARE = 0.0001
 /** Pixels processed before other work gets the event loop. */
-const PIXELS_PER_SLICE = 2_000_000
+const PIXELS_PER_SLICE = 1_000_000
 const OPAQUE = 128
 
 /**
@@ -74,24 +74,21 @@ async function decode(mask: Buffer, maxPixels: number): Promise<Samples> {
 
 /** Reduces coloured pixels to one value each: the alpha of one colour, else the largest channel. */
 async function toGrey(samples: Samples): Promise<Samples['data']> {
-  const { data, width, height, channels, alpha, white } = samples
-  const pixels = width * height
+  const { data, channels, alpha, white } = samples
   const opacity = alpha ? await alphaOf(samples) : undefined
   if (opacity && (await isOneColour(samples, opacity, (OPAQUE * white) / 255))) return opacity
-  const grey = white > 255 ? new Uint16Array(pixels) : new Uint8Array(pixels)
-  const colours = alpha ? channels - 1 : channels
-  let [brightest, isColoured] = [0, false]
-  await inSlices(pixels, (start, end) => {
+  const grey = emptyLike(samples)
+  const [second, third] = colourOffsets(samples)
+  let brightest = 0
+  let isColoured = false
+  await inSlices(grey.length, (start, end) => {
     for (let pixel = start, at = start * channels; pixel < end; pixel++, at += channels) {
-      let [low, high] = [data[at] as number, data[at] as number]
-      for (let next = at + 1; next < at + colours; next++) {
-        low = Math.min(low, data[next] as number)
-        high = Math.max(high, data[next] as number)
-      }
-      if (high - low > (NOISE * white) / 255) isColoured = true
-      if (opacity) high = (high * (opacity[pixel] as number)) / white
-      brightest = Math.max(brightest, high)
-      grey[pixel] = high
+      const [one, two, three] = [data[at] as number, data[at + second] as number, data[at + third] as number]
+      const high = Math.max(one, two, three)
+      if ((high - Math.min(one, two, three)) * 255 > NOISE * white) isColoured = true
+      const value = opacity ? (high * (opacity[pixel] as number)) / white : high
+      if (value > brightest) brightest = value
+      grey[pixel] = value
     }
   })
   if (isColoured && !(await isOneColour(samples, grey, brightest * (1 - NOISE / 255))))
@@ -99,14 +96,25 @@ async function toGrey(samples: Samples): Promise<Samples['data']> {
   return grey
 }
 
+function emptyLike({ width, height, white }: Samples): Samples['data'] {
+  return white > 255 ? new Uint16Array(width * height) : new Uint8Array(width * height)
+}
+
+/** Positions of the second and third colour beside the first; 0 for a picture without them. */
+function colourOffsets({ channels, alpha }: Samples): [number, number] {
+  return channels - (alpha ? 1 : 0) === 3 ? [1, 2] : [0, 0]
+}
+
 /** Returns the last channel; undefined if every pixel is opaque. */
-async function alphaOf({ data, width, height, channels, white }: Samples): Promise<Samples['data'] | undefined> {
-  const alpha = white > 255 ? new Uint16Array(width * height) : new Uint8Array(width * height)
+async function alphaOf(samples: Samples): Promise<Samples['data'] | undefined> {
+  const { data, channels, white } = samples
+  const alpha = emptyLike(samples)
   let opaque = 0
   await inSlices(alpha.length, (start, end) => {
     for (let pixel = start, at = (start + 1) * channels - 1; pixel < end; pixel++, at += channels) {
-      alpha[pixel] = data[at] as number
-      if (((data[at] as number) * 255) / white >= OPAQUE) opaque++
+      const value = data[at] as number
+      alpha[pixel] = value
+      if (value * 255 >= OPAQUE * white) opaque++
     }
   })
   return opaque === alpha.length ? undefined : alpha
@@ -114,29 +122,38 @@ async function alphaOf({ data, width, height, channels, white }: Samples): Promi
 
 /** Returns whether all pixels with at least a `level` have the same colour, but for noise. */
 async function isOneColour(samples: Samples, levels: Samples['data'], level: number): Promise<boolean> {
-  const { data, channels, alpha, white } = samples
-  const sums = new Array<number>(alpha ? channels - 1 : channels).fill(0)
-  let [meant, strays] = [0, 0]
+  const { data, channels, white } = samples
+  const [second, third] = colourOffsets(samples)
+  const total = { meant: 0, one: 0, two: 0, three: 0, strays: 0 }
   await inSlices(levels.length, (start, end) => {
-    for (let pixel = start; pixel < end; pixel++) {
+    // V8 allocates a number for each change of a sum outside of this function.
+    let [meant, one, two, three] = [0, 0, 0, 0]
+    for (let pixel = start, at = start * channels; pixel < end; pixel++, at += channels) {
       if ((levels[pixel] as number) < level) continue
       meant++
-      for (let colour = 0; colour < sums.length; colour++)
-        sums[colour] = (sums[colour] as number) + (data[pixel * channels + colour] as number)
+      one += data[at] as number
+      two += data[at + second] as number
+      three += data[at + third] as number
     }
+    total.meant += meant
+    total.one += one
+    total.two += two
+    total.three += three
   })
-  const means = sums.map(sum => sum / meant)
+  const [meanOne, meanTwo, meanThree] = [total.one / total.meant, total.two / total.meant, total.three / total.meant]
   const limit = (MAX_COLOUR_NOISE * white) / 255
   await inSlices(levels.length, (start, end) => {
-    for (let pixel = start; pixel < end; pixel++)
-      if ((levels[pixel] as number) >= level)
-        for (let colour = 0; colour < means.length; colour++)
-          if (Math.abs((data[pixel * channels + colour] as number) - (means[colour] as number)) > limit) {
-            strays++
-            break
-          }
+    for (let pixel = start, at = start * channels; pixel < end; pixel++, at += channels) {
+      if ((levels[pixel] as number) < level) continue
+      const most = Math.max(
+        Math.abs((data[at] as number) - meanOne),
+        Math.abs((data[at + second] as number) - meanTwo),
+        Math.abs((data[at + third] as number) - meanThree),
+      )
+      if (most > limit) total.strays++
+    }
   })
-  return strays <= meant * MAX_STRAY_SHARE
+  return total.strays <= total.meant * MAX_STRAY_SHARE
 }
 
 /**
@@ -157,17 +174,18 @@ async function toBlackAndWhite(grey: Samples['data'], { white, isLossy }: Sample
     }
   })
   if (highest === 0) return new Uint8Array(grey.length)
-  const hasBlack = grey.includes(0)
-  if (hasBlack && !hasThird && !isLossy) return toBytes(grey, value => (value > 0 ? 255 : 0))
+  if (!hasThird && !isLossy && grey.includes(0)) return toBytes(grey, highest)
   if (whitePixels === 0) throw notAMask('it is not black, and has no white pixels')
   if (greyPixels > Math.max(grey.length * MAX_GREY_SHARE, MAX_GREY_PIXELS)) throw notAMask('it is not black and white')
-  return white > 255 ? toBytes(grey, value => value >> 8) : (grey as Uint8Array)
+  return toBytes(grey, white)
 }
 
-async function toBytes(values: Samples['data'], toByte: (value: number) => number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(values.length)
-  await inSlices(values.length, (start, end) => {
-    for (let at = start; at < end; at++) bytes[at] = toByte(values[at] as number)
+/** Stretches values so that `highest` is 255. */
+async function toBytes(grey: Samples['data'], highest: number): Promise<Uint8Array> {
+  if (grey instanceof Uint8Array && highest === 255) return grey
+  const bytes = new Uint8Array(grey.length)
+  await inSlices(grey.length, (start, end) => {
+    for (let pixel = start; pixel < end; pixel++) bytes[pixel] = Math.round(((grey[pixel] as number) * 255) / highest)
   })
   return bytes
 }
