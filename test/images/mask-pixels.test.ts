@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import sharp, { type Sharp } from 'sharp'
 import t from 'tap'
 import type { Size } from '../../src/contracts/types.js'
@@ -112,13 +113,15 @@ t.test('a mask that leaves a doubt is refused', async t => {
 })
 
 t.test('photos of the examples are no masks, in any brightness', async t => {
-  for (const name of ['cat', 'coffee', 'astronaut', 'rocket'])
+  for (const name of ['cat', 'coffee', 'astronaut', 'rocket']) {
+    const photo = await readFile(`examples/photos/${name}.jpg`)
     for (const brightness of [0.2, 0.5, 1, 2])
       await t.rejects(
-        read(sharp(`examples/photos/${name}.jpg`).resize(300).modulate({ brightness }).jpeg()),
+        read(sharp(photo).resize(300).modulate({ brightness }).jpeg()),
         { message: /is no mask/ },
         `${name}, ${brightness}`,
       )
+  }
 })
 
 t.test('small shapes, thin shapes and soft edges are read at any usual quality', async t => {
