@@ -50,7 +50,7 @@ export function frameOfPicture(
 }
 
 /** Returns whether a picture has the aspect ratio of a frame, but for rounding at its own scale. */
-function hasShapeOf(frame: Size, picture: Size): boolean {
+export function hasShapeOf(frame: Size, picture: Size): boolean {
   const height = (picture.width * frame.height) / frame.width
   const width = (picture.height * frame.width) / frame.height
   return Math.min(Math.abs(picture.height - height), Math.abs(picture.width - width)) <= ROUNDING_PIXELS

@@ -5,7 +5,8 @@ import { etagOf } from '../contracts/etag.js'
 import type { CacheKey, Frame, ImageBytes, MaskFacts, Result } from '../contracts/types.js'
 import { joinChunks } from '../images/byte-collector.js'
 import { pictureOf } from '../images/containers/structure.js'
-import { frameOfPicture, type OrientationRule } from '../images/frame.js'
+import { frameOfPicture, hasShapeOf, type OrientationRule } from '../images/frame.js'
+import { otherShape } from '../images/mask-pixels.js'
 import { OUTLINE_FORMS, type OutlineForm } from '../images/outline-forms.js'
 import { isOutline, type Output, type OutputForm } from '../input/output-form.js'
 import type { RequestedImage } from './keyed-request.js'
@@ -88,7 +89,10 @@ export async function frameOf(
 
 async function derive(paid: Shaped, request: OutputRequest, parts: ShapeParts): Promise<Shaped> {
   const { output, simplify = 0 } = request
-  const { frame } = paid
+  const { frame, result } = paid
+  // The purchase has compared a result that tells its photo.
+  const size = result.photo ? undefined : (result.size ?? pictureOf(result.body)?.size)
+  if (frame && size && !hasShapeOf(frame, size)) throw otherShape(size, frame)
   if (isOutline(output)) {
     const outline = await findOrMake(outlineName(output, simplify), paid, request, parts, () =>
       parts.maskForms.outline(paid.result.body, { form: output, simplify, size: frame }),
