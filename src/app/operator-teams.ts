@@ -76,5 +76,5 @@ function expiryIn(text: string | undefined, nowMs: number): string | undefined {
 function rejectFileError(cause: unknown): never {
   if (cause instanceof GatewayError) throw cause
   const detail = `The teams file was not changed: ${cause instanceof Error ? cause.message : 'unknown reason'}`
-  throw new GatewayError('store_unavailable', detail, { retryable: false, cause })
+  throw new GatewayError('store_unavailable', detail, { retryable: false, retryAfterSeconds: 5, cause })
 }
