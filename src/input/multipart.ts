@@ -1,61 +1,33 @@
-import { isUtf8 } from 'node:buffer'
+import type { Readable } from 'node:stream'
 import { GatewayError } from '../contracts/errors.js'
 import { deliverInSlices } from '../contracts/event-loop.js'
 import { ByteCollector, type CollectedBytes } from '../images/byte-collector.js'
-import { asImage, imageTooLarge, imageTypeOf } from '../images/image-type.js'
-import { describeValue } from './describe.js'
-import {
-  admitField,
-  completeForm,
-  emptyDraft,
-  type FieldName,
-  type FormDraft,
-  isRefused,
-  type ReceivedForm,
-  setImage,
-  type UploadLimits,
-} from './form.js'
-import { type ImageSource, imageFromBytes, invalidImage, missingImage } from './image-source.js'
+import { imageTooLarge } from '../images/image-type.js'
+import { completeForm, emptyDraft, type FormDraft, type ReceivedForm, type UploadLimits } from './form.js'
+import { admitFile, countBytes, type FileHead, type TextPart, takeFile, takeText } from './form-parts.js'
+import { MultipartScanner, usualBoundary } from './multipart-scanner.js'
+import { replay } from './replay.js'
 
 /** The parts of a Fastify request that are read here. */
 export interface MultipartRequest {
   headers: { 'content-type'?: string | undefined }
-  /** The body's bytes, which the parser reads as well. */
-  raw: ByteSource
+  /** The body. The parser reads it as well. */
+  raw: Readable
   /** Starts the parser at the first iteration: `request.parts()` of @fastify/multipart. */
   parts(options: MultipartOptions): AsyncIterable<UploadPart>
-}
-
-/** The parts of a `Readable` that are used here. */
-interface ByteSource {
-  on(event: 'data', listener: (chunk: Buffer) => void): unknown
-  off(event: 'data', listener: (chunk: Buffer) => void): unknown
-  pause(): unknown
-  resume(): unknown
 }
 
 type MultipartOptions = ReturnType<typeof multipartOptions>
 
 /** A part as `request.parts()` of @fastify/multipart yields it, as far as it is read here. */
-export type UploadPart = TextPart | FilePart
+export type UploadPart = FieldPart | FilePart
 
-interface TextPart {
+interface FieldPart extends TextPart {
   type: 'field'
-  fieldname: string
-  value: unknown
-  valueTruncated: boolean
-  /** `Content-Transfer-Encoding`; `7bit` if the sender declared none. */
-  encoding: string
 }
 
-interface FilePart {
+interface FilePart extends FileHead {
   type: 'file'
-  fieldname: string
-  /** Absent if the sender gave none, contrary to the plugin's types. */
-  filename?: string
-  /** `text/plain` if the sender declared none. */
-  mimetype: string
-  encoding: string
   file: AsyncIterable<Buffer>
 }
 
@@ -97,12 +69,85 @@ function multipartOptions(draft: FormDraft, counter: PartCounter) {
 
 /**
  * Reads a multipart body to its end, with fields in any order, and hashes the image in the same
- * pass. Drains a refused body before it throws, so that the caller can read the error. Throws
- * `invalid_request` (malformed, cut off, unknown or repeated fields), `missing_image`,
- * `invalid_parameter`, `unsupported_image`, `image_too_large`, `image_url_refused`, and the errors
- * of `onBytes`.
+ * pass. The scanner reads what usual clients send, @fastify/multipart everything else. Drains a
+ * refused body before it throws, so that the caller can read the error. Throws `invalid_request`
+ * (malformed, cut off, unknown or repeated fields), `missing_image`, `invalid_parameter`,
+ * `unsupported_image`, `image_too_large`, `image_url_refused`, and the errors of `onBytes`.
  */
 export async function receiveMultipart(request: MultipartRequest, limits: UploadLimits): Promise<ReceivedForm> {
+  const boundary = usualBoundary(request.headers['content-type'])
+  if (boundary === undefined) return receiveParsed(request, limits)
+  const draft = emptyDraft(limits)
+  return scan(request.raw, new MultipartScanner(boundary, draft), {
+    complete: () => completeForm(draft),
+    parse: body => {
+      const raw = Object.assign(body, { headers: request.headers })
+      const replayed: MultipartRequest = Object.create(request, { raw: { value: raw } })
+      return receiveParsed(replayed, { ...limits, onBytes: onBytesAfter(draft.receivedBytes, limits.onBytes) })
+    },
+  })
+}
+
+interface ScanEnds {
+  complete(): ReceivedForm
+  /** Reads an unusual body again, from its beginning. */
+  parse(body: Readable): Promise<ReceivedForm>
+}
+
+/** Reads a body with the scanner, as long as it is usual. */
+function scan(raw: Readable, scanner: MultipartScanner, { complete, parse }: ScanEnds): Promise<ReceivedForm> {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      raw.off('data', read).off('end', end).off('close', cutOff)
+      endSlices()
+    }
+    /** An error must not escape from a listener. */
+    const attempt = (step: () => void) => {
+      try {
+        step()
+      } catch (error) {
+        stop()
+        raw.pause()
+        reject(error)
+      }
+    }
+    const leave = () => {
+      stop()
+      // At once, so that the parser misses no event of the body.
+      resolve(parse(replay(raw, scanner.replay())))
+    }
+    const read = (chunk: Buffer) =>
+      attempt(() => {
+        scanner.push(chunk)
+        if (scanner.isUnusual) leave()
+      })
+    const end = () =>
+      attempt(() => {
+        if (!scanner.isClosed) return leave()
+        stop()
+        resolve(complete())
+      })
+    const cutOff = () => {
+      stop()
+      reject(toInvalidRequest(raw.errored))
+    }
+    raw.on('data', read).on('end', end).on('close', cutOff)
+    const endSlices = deliverInSlices(raw)
+  })
+}
+
+/** Leaves out the first bytes, which are booked already. */
+function onBytesAfter(booked: number, onBytes: UploadLimits['onBytes']): UploadLimits['onBytes'] {
+  let left = booked
+  return count => {
+    const again = Math.min(left, count)
+    left -= again
+    if (count > again) onBytes?.(count - again)
+  }
+}
+
+/** Reads a multipart body with @fastify/multipart, the reference for what a body means. */
+export async function receiveParsed(request: MultipartRequest, limits: UploadLimits): Promise<ReceivedForm> {
   const draft = emptyDraft(limits)
   const counter = createPartCounter(request.headers['content-type'])
   const { raw } = request
@@ -133,7 +178,7 @@ export async function receiveMultipart(request: MultipartRequest, limits: Upload
 
 async function readParts(request: MultipartRequest, draft: FormDraft, counter: PartCounter): Promise<void> {
   for await (const part of request.parts(multipartOptions(draft, counter))) {
-    if (part.type === 'file') await takeFile(part, draft)
+    if (part.type === 'file') await readFile(part, draft)
     else takeText(part, draft)
   }
 }
@@ -149,44 +194,9 @@ function droppedPart(): GatewayError {
   )
 }
 
-function countBytes(draft: FormDraft, bytes: number): void {
-  draft.receivedBytes += bytes
-  if (!isRefused(draft)) draft.onBytes?.(bytes)
-}
-
-/** Transfer encodings that leave the bytes as they are. Others are deprecated (RFC 7578 §4.7). */
-const PLAIN: ReadonlySet<string> = new Set(['7bit', '8bit', 'binary'])
-
-function encodedPart(name: string, encoding: string): GatewayError {
-  const detail = `${name} has the Content-Transfer-Encoding ${describeValue(encoding)}. Send the value as it is.`
-  return new GatewayError('invalid_parameter', detail)
-}
-
-function takeText(part: TextPart, draft: FormDraft): void {
-  const { fieldname, value } = part
-  if (typeof value === 'string') countBytes(draft, Buffer.byteLength(value))
-  if (!admitField(draft, fieldname)) return
-  if (part.valueTruncated) {
-    const detail = `${fieldname} is longer than the limit of ${draft.form.fieldBytes} bytes.`
-    draft.failure ??= new GatewayError('invalid_parameter', detail)
-  } else if (!PLAIN.has(part.encoding.toLowerCase())) {
-    draft.failure ??= encodedPart(fieldname, part.encoding)
-  } else if (fieldname === 'image') {
-    draft.failure ??= invalidImage('a value that is not text')
-  } else {
-    draft.fields[fieldname] = value
-  }
-}
-
-async function takeFile(part: FilePart, draft: FormDraft): Promise<void> {
-  const name = part.fieldname
-  const isAdmitted = admitField(draft, name)
-  if (isAdmitted && name !== 'image') draft.failure ??= fileForText(name)
-  if (!PLAIN.has(part.encoding.toLowerCase())) draft.failure ??= encodedPart(name, part.encoding)
-  const maxBytes = isText(part) ? draft.maxBytes : draft.maxImageBytes
-  const bytes = await collect(part.file, draft, isRefused(draft) ? 0 : maxBytes)
-  if (isRefused(draft)) return
-  setImage(draft, () => imageOf(part, bytes, draft.maxImageBytes))
+async function readFile(part: FilePart, draft: FormDraft): Promise<void> {
+  const maxBytes = admitFile(part, draft)
+  takeFile(part, await collect(part.file, draft, maxBytes), draft)
 }
 
 /**
@@ -205,29 +215,6 @@ async function collect(
     if (collector && collector.byteLength > maxBytes) collector = undefined
   }
   return collector?.finish()
-}
-
-function imageOf(part: FilePart, bytes: CollectedBytes | undefined, maxImageBytes: number): ImageSource {
-  if (bytes === undefined) throw imageTooLarge(maxImageBytes)
-  if (bytes.byteLength === 0) throw missingImage()
-  if (isText(part) && imageTypeOf(bytes.chunks) === undefined) {
-    const all = Buffer.concat(bytes.chunks)
-    if (isUtf8(all)) return imageFromBytes(all, maxImageBytes)
-  }
-  if (bytes.byteLength > maxImageBytes) throw imageTooLarge(maxImageBytes)
-  return { kind: 'bytes', image: asImage(bytes, 'The file in image') }
-}
-
-/**
- * Returns whether a part may hold a text form of the image: no file name, and no declared type but
- * text.
- */
-function isText(part: FilePart): boolean {
-  return part.filename === undefined && part.mimetype.startsWith('text/')
-}
-
-function fileForText(name: FieldName): GatewayError {
-  return new GatewayError('invalid_parameter', `${name} takes text; it was a file.`)
 }
 
 const DETAILS: ReadonlyMap<unknown, string> = new Map([
