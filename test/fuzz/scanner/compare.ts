@@ -1,0 +1,153 @@
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { isDeepStrictEqual } from 'node:util'
+import multipart from '@fastify/multipart'
+import Fastify, { type FastifyRequest } from 'fastify'
+import { GatewayError } from '../../../src/contracts/errors.js'
+import type { ReceivedForm, UploadLimits } from '../../../src/input/form.js'
+import { type MultipartRequest, receiveMultipart, receiveParsed } from '../../../src/input/multipart.js'
+import { type Random, randomFrom } from '../../support/random.js'
+import { type Upload, uploadOf } from './bodies.js'
+
+/** A case in which the scanner and the parser differ. */
+export interface Difference {
+  seed: number
+  upload: Upload
+  scanned: unknown
+  parsed: unknown
+}
+
+export interface Comparison {
+  differences: Difference[]
+  /** Uploads by who read them. */
+  readers: Record<'scanner' | 'parser', number>
+  /** Uploads that were accepted. */
+  accepted: number
+}
+
+/** Reads each upload in both ways: with the scanner in front of the parser, and with the parser alone. */
+export async function compare({ from, cases }: { from: number; cases: number }): Promise<Comparison> {
+  const prototype = await multipartRequest()
+  const comparison: Comparison = { differences: [], readers: { scanner: 0, parser: 0 }, accepted: 0 }
+  for (let seed = from; seed < from + cases; seed++) {
+    const random = randomFrom(seed).fork('scanner')
+    const upload = uploadOf(random)
+    const scanned = await outcomeOf(receiveMultipart, { prototype, upload, random })
+    const parsed = await outcomeOf(receiveParsed, { prototype, upload, random })
+    comparison.readers[scanned.isParsed ? 'parser' : 'scanner']++
+    if (parsed.form !== undefined) comparison.accepted++
+    if (!agree(scanned, parsed, upload)) comparison.differences.push({ seed, upload, scanned, parsed })
+  }
+  return comparison
+}
+
+/**
+ * What the parser reads to its end, the scanner reads to its end as well. Two refusals may differ:
+ * - A scanner that runs out of memory stops before the parser does, which may have seen meanwhile
+ *   that the body is cut off or far too long.
+ * - If the client leaves, the parser reports this or an earlier fault, by chance.
+ */
+function agree(scanned: Outcome, parsed: Outcome, { isAborted }: Upload): boolean {
+  if (scanned.code === 'overloaded') return LATE_CODES.has(parsed.code) || /cut off/.test(parsed.message ?? '')
+  if (isAborted) return scanned.code === parsed.code
+  if (parsed.isDrained && !scanned.isDrained) return false
+  return isDeepStrictEqual({ ...scanned, ...OF_READER }, { ...parsed, ...OF_READER })
+}
+
+const LATE_CODES: ReadonlySet<string | undefined> = new Set(['overloaded', 'image_too_large'])
+/** What depends on who reads. */
+const OF_READER = { isParsed: undefined, isDrained: undefined }
+
+/** Receives one request through the plugin, to which `request.parts` belongs. */
+async function multipartRequest(): Promise<FastifyRequest> {
+  const app = Fastify()
+  await app.register(multipart)
+  let received: FastifyRequest | undefined
+  app.post('/', async request => {
+    received = request
+    return ''
+  })
+  const headers = { 'content-type': 'multipart/form-data; boundary=x' }
+  await app.inject({ method: 'POST', url: '/', payload: '--x--', headers })
+  await app.close()
+  if (!received) throw new Error('the request was not received')
+  return received
+}
+
+interface Outcome {
+  isParsed: boolean
+  form?: unknown
+  bookedBytes?: number
+  /** Digest of the bytes that a listener of the request got. */
+  seen?: string
+  code?: string
+  message?: string
+  /** True for a refused body that was read to its end. */
+  isDrained?: boolean
+  error?: unknown
+}
+
+interface Reception {
+  prototype: FastifyRequest
+  upload: Upload
+  random: Random
+}
+
+async function outcomeOf(
+  receive: (request: MultipartRequest, limits: UploadLimits) => Promise<ReceivedForm>,
+  { prototype, upload, random }: Reception,
+): Promise<Outcome> {
+  const { contentType, form, maxImageBytes, memoryBytes } = upload
+  const raw = Object.assign(streamOf(upload, random.fork('delivery')), { headers: { 'content-type': contentType } })
+  const seen = createHash('sha256')
+  raw.on('data', chunk => seen.update(chunk))
+  let isParsed = false
+  const request = Object.create(prototype, { raw: { value: raw } })
+  const { parts } = request
+  Object.defineProperty(request, 'parts', {
+    value(options: unknown) {
+      isParsed = true
+      return parts.call(this, options)
+    },
+  })
+  let bookedBytes = 0
+  const onBytes = (count: number) => {
+    if (bookedBytes + count > memoryBytes) throw new GatewayError('overloaded', 'memory')
+    bookedBytes += count
+  }
+  try {
+    const received = await receive(request, { maxImageBytes, form, onBytes })
+    return { isParsed, form: contentOf(received), bookedBytes, seen: seen.digest('hex') }
+  } catch (error) {
+    if (!(error instanceof GatewayError)) return { isParsed, error }
+    return { isParsed, code: error.code, message: error.message, isDrained: raw.readableEnded }
+  } finally {
+    raw.destroy()
+  }
+}
+
+function contentOf({ image, fields, uploadBytes }: ReceivedForm): unknown {
+  if (image.kind !== 'bytes') return { image, fields, uploadBytes }
+  const { chunks, ...facts } = image.image
+  const bytes = Buffer.concat(chunks)
+  const isHashed = createHash('sha256').update(bytes).digest('hex') === facts.digest
+  return { facts, bytes, isHashed, fields, uploadBytes }
+}
+
+/** Delivers the chunks, each at once or in a later iteration of the event loop. */
+function streamOf({ chunks, isAborted }: Upload, random: Random): Readable {
+  let next = 0
+  const isSlow = random.chance(0.3) && chunks.length < 50
+  const deliver = (body: Readable) => {
+    const chunk = chunks[next++]
+    if (chunk !== undefined) body.push(Buffer.from(chunk))
+    else if (isAborted) body.destroy()
+    else body.push(null)
+  }
+  return new Readable({
+    read() {
+      if (isSlow && random.chance(0.5)) setImmediate(deliver, this)
+      else deliver(this)
+    },
+  })
+}
