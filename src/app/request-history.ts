@@ -53,6 +53,7 @@ export function openRequestHistory(
       unknownSettled: (team, booked) => observer.unknownSettled(team, booked),
     },
   })
+  accounts.account.requestHistory = reconciler
   reconciler.start()
   closers.push(async () => {
     await Promise.all([client.close(), reconciler.close()])

@@ -2,6 +2,7 @@ import type { AccountBalance, Burn, ImplausibleFigure, Runway } from '../../cont
 import type { Clock } from '../../contracts/clock.js'
 import { withDeadline } from '../../contracts/deadline.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
+import type { HistoryStatus } from '../../contracts/request-history.js'
 import type { CallEntry, LedgerStore, LedgerTotals, RecordStore } from '../../contracts/store.js'
 import type { CreditsObserver } from '../observer.js'
 import type { BudgetCalendar } from '../windows.js'
@@ -72,6 +73,8 @@ export class Account {
   readonly state: SharedCreditState
   readonly gate: CreditGate
   readonly reconciler: Reconciler
+  /** Present while Segmind's request history may be read. */
+  requestHistory: { readonly status: Pick<HistoryStatus, 'state'> } | undefined
   readonly #history: AccountHistory
   readonly #plausibility: BalancePlausibility
   readonly #costs: CostCheck
@@ -111,6 +114,7 @@ export class Account {
       price: this.price,
       store: options.store,
       requestBalance: options.requestBalance,
+      isHistoryRead: () => this.requestHistory?.status.state === 'on',
     })
     this.#history = new AccountHistory({ records, now, observer })
   }

@@ -176,6 +176,8 @@ function hasEndpoint(...held: readonly Held[]): boolean {
 export interface CostCheckOptions extends Pick<PlausibilityOptions, 'reconciler' | 'price'> {
   store: Pick<LedgerStore, 'totals'>
   requestBalance(): Promise<AccountBalance>
+  /** True while Segmind's request history is read, which states the exact cost of a call. */
+  isHistoryRead(): boolean
 }
 
 /** A cost of this many times the learned price is believed only if the balance explains it. */
@@ -196,11 +198,13 @@ export class CostCheck {
 
   /**
    * Tells whether a cost is in the range of the learned price, or the balance has dropped by it, as the
-   * endpoint states it now. The call must not be booked yet. Never rejects.
+   * endpoint states it now. Others may have spent as much at the same time, so the balance decides only
+   * without the request history. The call must not be booked yet. Never rejects.
    */
   async isPlausible(cost: Nanocredits): Promise<boolean> {
-    const { reconciler, price } = this.#options
+    const { reconciler, price, isHistoryRead } = this.#options
     if (cost < IMPLAUSIBLE_FACTOR * price.current()) return true
+    if (isHistoryRead()) return false
     // Another replica may have recorded what others spent. The old record would take that for the cost.
     await reconciler.refresh()
     const anchor = reconciler.record?.anchor

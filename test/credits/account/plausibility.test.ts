@@ -203,13 +203,19 @@ t.test('an answer that fits only because calls were in flight does not refute an
 
 t.test('a cost is not explained by what others spent, once another replica has recorded that', async t => {
   const { reconciler, shared } = weigher()
+  let isHistoryRead = false
   const costs = new CostCheck({
     reconciler,
     price: { max: MAX_COST, current: () => 2_000_000 },
     store: { totals: async () => totals({ reservedCalls: 1 }) },
     requestBalance: async () => ({ remaining: 9 * CREDIT, free: 0 }),
+    isHistoryRead: () => isHistoryRead,
   })
   t.equal(await costs.isPlausible(CREDIT), true, 'the balance has dropped by it')
+  isHistoryRead = true
+  t.equal(await costs.isPlausible(CREDIT), false, 'the request history will state the cost')
+  t.equal(await costs.isPlausible(MAX_COST / 2), true, 'a usual cost')
+  isHistoryRead = false
   t.equal(await costs.isPlausible(CREDIT / 1.9), false, 'the balance has dropped by more')
   shared.anchor = { ...shared.anchor, remaining: 9 * CREDIT }
   t.equal(await costs.isPlausible(CREDIT), false)
