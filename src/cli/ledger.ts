@@ -83,7 +83,8 @@ async function verify(store: Store, file: WitnessFile, io: CliIo): Promise<numbe
   await add('ledger', () => verifyTotals(ledger))
   problems.push(...(await verifyRecords(records)))
   for (const problem of problems) io.stdout(problem)
-  const windows = `${days} days in ${months.length} months${unverified > 0 ? `, ${unverified} sums not verified` : ''}`
+  const doubts = unverified > 0 ? `, ${counted(unverified, 'sum')} not verified` : ''
+  const windows = `${counted(days, 'day')} in ${counted(months.length, 'month')}${doubts}`
   if (problems.length === 0) io.stdout(`ok: ${windows}`)
   return problems.length === 0 ? 0 : 1
 }
@@ -162,7 +163,7 @@ async function verifyRecords(records: RecordStore): Promise<string[]> {
 
 function describe(totals: LedgerTotals): string {
   const { calls, spent, reservedCalls, reserved } = totals
-  const booked = `${calls} calls for ${formatCredits(spent)} credits`
+  const booked = `${counted(calls, 'call')} for ${formatCredits(spent)} credits`
   return `${identityOf(totals)}: ${booked}, ${reservedCalls} reserved for ${formatCredits(reserved)}`
 }
 
@@ -174,4 +175,8 @@ function sentenceOf({ window, team, figure, booked, computed }: Mismatch): strin
   const format = (amount: number) => (figure.endsWith('alls') ? String(amount) : formatCredits(amount))
   const where = team === undefined ? window : `${window}, team ${team}`
   return `${where}: ${figure} is ${format(booked)}, its parts add up to ${format(computed)}`
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }

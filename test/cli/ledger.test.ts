@@ -28,7 +28,7 @@ t.test('good books exit with 0, beside a gateway', async t => {
   t.match(await ran(command, 'verify'), {
     code: 0,
     out: [
-      /^epoch .*, sequence 2, checksum .*: 1 calls for 0\.0017 credits, 1 reserved for 0\.0000001$/,
+      /^epoch .*, sequence 2, checksum .*: 1 call for 0\.0017 credits, 1 reserved for 0\.0000001$/,
       /^ok: 2 days in 2 months$/,
     ],
   })
@@ -84,7 +84,7 @@ t.test('sums that keep changing are a note, and an eviction policy is a problem'
   const notes = [/^note: 2026-11-\d\d: not verified, because/, /^note: 2026-11: not verified/]
   t.match(await ran('verify'), {
     code: 0,
-    out: [/^epoch/, ...notes, /^ok: 1 days in 1 months, 2 sums not verified$/],
+    out: [/^epoch/, ...notes, /^ok: 1 day in 1 month, 2 sums not verified$/],
   })
   t.equal(changes, 2 * 2 * 3 * 5, 'each sum is read in three rounds')
   mayEvict = true
