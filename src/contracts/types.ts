@@ -18,6 +18,11 @@ export interface ImageBytes {
   digest: Digest
   chunks: readonly Buffer[]
   byteLength: number
+  /**
+   * Frees the memory of the bytes at once, after the last read. A part that keeps them for later
+   * reads deletes this member.
+   */
+  release?(): void
 }
 
 /** Size in pixels. */

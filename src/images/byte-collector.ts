@@ -66,3 +66,31 @@ export function joinChunks(chunks: readonly Buffer[]): Buffer {
   const [first, ...others] = chunks
   return first && others.length === 0 ? first : Buffer.concat(chunks)
 }
+
+/** `ArrayBuffer` as of Node.js 22. */
+interface Transferable {
+  detached: boolean
+  transfer(byteLength: number): ArrayBuffer
+}
+
+/**
+ * Adds `release` to an image whose chunks nothing else uses. Node.js 20 cannot free memory at once:
+ * there, `release` only forbids later reads.
+ */
+export function makeReleasable(image: ImageBytes): void {
+  const { chunks } = image
+  image.release = () => {
+    delete image.release
+    // An empty image must not be sent on.
+    Object.defineProperty(image, 'chunks', { get: refuseRead })
+    for (const { buffer } of chunks) if (isTransferable(buffer) && !buffer.detached) buffer.transfer(0)
+  }
+}
+
+function isTransferable(buffer: object): buffer is Transferable {
+  return 'transfer' in buffer
+}
+
+function refuseRead(): never {
+  throw new Error('The memory of this image was released.')
+}

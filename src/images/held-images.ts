@@ -155,8 +155,11 @@ export class HeldImages {
     return 'dropped'
   }
 
-  async #put(key: string, { type, chunks }: ImageBytes): Promise<void> {
+  async #put(key: string, image: ImageBytes): Promise<void> {
     const { store, ttlSeconds, now } = this.#options
+    const { type, chunks } = image
+    // The store may read the bytes even after a failed write.
+    delete image.release
     // Recorded before the write, so that two requests with the same new image write it once.
     this.#storedLately.set(key, true)
     const meta: ImageMeta = { type, at: now() }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { ByteCollector } from '../images/byte-collector.js'
+import { ByteCollector, makeReleasable } from '../images/byte-collector.js'
 import { type FormDraft, isRefused } from './form.js'
 import { admitFile, countBytes, type FileHead, takeFile, takeText } from './form-parts.js'
 
@@ -36,6 +36,8 @@ export function usualBoundary(contentType = ''): string | undefined {
  */
 export class MultipartScanner {
   readonly #draft: FormDraft
+  /** True as long as no chunk shares its memory. */
+  #ownsChunks: boolean
   /** The line break before a boundary belongs to the delimiter, not to the content. */
   readonly #delimiter: Buffer
   #state: State = 'head'
@@ -57,8 +59,10 @@ export class MultipartScanner {
   #imageChunks: readonly Buffer[] = []
   #unread: Buffer = Buffer.alloc(0)
 
-  constructor(boundary: string, draft: FormDraft) {
+  /** `ownsChunks`: the caller does not use the chunks, so the image may release their memory. */
+  constructor(boundary: string, draft: FormDraft, { ownsChunks = false } = {}) {
     this.#draft = draft
+    this.#ownsChunks = ownsChunks
     this.#delimiter = Buffer.from(`${LINE_BREAK}--${boundary}`, 'latin1')
     this.#headStart = `--${boundary}${LINE_BREAK}`
   }
@@ -76,6 +80,7 @@ export class MultipartScanner {
   push(chunk: Buffer): void {
     assert(!this.isUnusual, 'an unusual body is left to the parser')
     this.#receivedBytes += chunk.length
+    this.#ownsChunks &&= chunk.length === chunk.buffer.byteLength
     if (this.#receivedBytes > this.#draft.maxBytes) this.#state = 'unusual'
     let at = 0
     while (at < chunk.length && !this.isUnusual) {
@@ -97,6 +102,15 @@ export class MultipartScanner {
     const byteLength = all.reduce((sum, bytes) => sum + bytes.length, 0)
     assert.equal(byteLength, this.#receivedBytes, 'the parser reads each byte once')
     return all
+  }
+
+  /** Returns the complete draft. */
+  finish(): FormDraft {
+    assert(this.isClosed, 'a draft is complete behind the closing delimiter')
+    const { image } = this.#draft
+    if (this.#ownsChunks && image?.kind === 'bytes' && image.image.chunks === this.#imageChunks)
+      makeReleasable(image.image)
+    return this.#draft
   }
 
   /** Reads from a position on. Returns the position behind. */

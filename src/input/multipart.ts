@@ -1,3 +1,4 @@
+import { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { GatewayError } from '../contracts/errors.js'
 import { deliverInSlices } from '../contracts/event-loop.js'
@@ -78,8 +79,10 @@ export async function receiveMultipart(request: MultipartRequest, limits: Upload
   const boundary = usualBoundary(request.headers['content-type'])
   if (boundary === undefined) return receiveParsed(request, limits)
   const draft = emptyDraft(limits)
-  return scan(request.raw, new MultipartScanner(boundary, draft), {
-    complete: () => completeForm(draft),
+  // The server of Node.js copies each chunk out of the socket's buffer, for this request alone.
+  const scanner = new MultipartScanner(boundary, draft, { ownsChunks: request.raw instanceof IncomingMessage })
+  return scan(request.raw, scanner, {
+    complete: () => completeForm(scanner.finish()),
     parse: body => {
       const raw = Object.assign(body, { headers: request.headers })
       const replayed: MultipartRequest = Object.create(request, { raw: { value: raw } })

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { ByteCollector, collectBytes } from '../../src/images/byte-collector.js'
+import type { ImageBytes } from '../../src/contracts/types.js'
+import { ByteCollector, collectBytes, makeReleasable } from '../../src/images/byte-collector.js'
 
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
@@ -51,4 +52,16 @@ t.test('alternating large and small chunks do not cost a block each', async t =>
 
 t.test('an empty collection has the digest of no bytes', async t => {
   t.same(new ByteCollector().finish(), { chunks: [], byteLength: 0, digest: sha256(Buffer.alloc(0)) })
+})
+
+t.test('a released image has no bytes left to send on', async t => {
+  const memory = Buffer.allocUnsafeSlow(30_000)
+  const chunks = [memory.subarray(5, 100), memory.subarray(100), Buffer.allocUnsafeSlow(20_000)]
+  const image: ImageBytes = { type: 'jpeg', digest: '', chunks, byteLength: 49_995 }
+  makeReleasable(image)
+  image.release?.()
+  t.throws(() => image.chunks, /released/)
+  t.equal(image.release, undefined, 'once')
+  const isFreed = 'transfer' in ArrayBuffer.prototype
+  for (const chunk of chunks) t.equal(chunk.length === 0, isFreed, 'freed at once as of Node.js 22')
 })

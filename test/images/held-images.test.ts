@@ -161,3 +161,16 @@ t.test('requests for one image share its bytes until it is dropped', async t => 
   t.equal(await images.drop('', IMAGE.digest, 'vision'), 'dropped')
   t.equal(await images.find('', IMAGE.digest), undefined)
 })
+
+t.test('an image that the store may still read is not released', async t => {
+  const { images } = held()
+  const [stored, sentAgain] = [0, 1].map(() => ({ ...IMAGE, release: () => {} }) as ImageBytes) as [
+    ImageBytes,
+    ImageBytes,
+  ]
+  const storing = images.keep('', stored, 'vision')
+  t.equal(stored.release, undefined)
+  await storing
+  await images.keep('', sentAgain, 'vision')
+  t.type(sentAgain.release, 'function', 'the store has the image already')
+})

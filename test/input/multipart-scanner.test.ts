@@ -90,6 +90,24 @@ t.test('an image is kept as the chunks in which it arrived', async t => {
   )
 })
 
+t.test('an image may release its memory if no chunk shares it', async t => {
+  const body = bodyOf('XX', [IMAGE, jpeg])
+  const chunksIn = (memory: (bytes: Buffer) => Buffer): Buffer[] =>
+    [body.subarray(0, 30), body.subarray(30)].map(bytes => memory(bytes))
+  const own = (bytes: Buffer): Buffer => Buffer.from(new Uint8Array(bytes).buffer)
+  const cases: [name: string, chunks: Buffer[], ownsChunks: boolean, isReleasable: boolean][] = [
+    ['each in memory of its own', chunksIn(own), true, true],
+    ['parts of a larger buffer', chunksIn(bytes => bytes), true, false],
+    ['used by the caller as well', chunksIn(own), false, false],
+  ]
+  for (const [name, chunks, ownsChunks, isReleasable] of cases) {
+    const scanner = new MultipartScanner('XX', emptyDraft(limits), { ownsChunks })
+    for (const chunk of chunks) scanner.push(chunk)
+    const { image } = scanner.finish()
+    t.equal(image?.kind === 'bytes' && image.image.release !== undefined, isReleasable, name)
+  }
+})
+
 t.test('everything unusual is left to the parser, which gets every byte', async t => {
   const usual: Part[] = [
     [PROMPT, 'cat'],

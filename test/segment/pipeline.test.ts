@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Coalescer } from '../../src/cache/coalescer.js'
 import { GatewayError } from '../../src/contracts/errors.js'
-import type { CacheKey } from '../../src/contracts/types.js'
+import type { CacheKey, ImageBytes } from '../../src/contracts/types.js'
 import type { SegmentRequest } from '../../src/segment/keyed-request.js'
 import { PaidFailures } from '../../src/segment/paid-failures.js'
 import { segment } from '../../src/segment/pipeline.js'
@@ -36,6 +36,18 @@ t.test('the second identical request is a free hit without a call', async t => {
   const answer = await ask()
   t.match(answer, { how: 'hit', charged: 0, stored: true })
   t.same(steps, ['vision hit 1700'])
+})
+
+t.test('only the image of a first hit may be released', async t => {
+  const { parts } = world()
+  const ask = async (): Promise<boolean> => {
+    const { image } = request()
+    const uploaded = { ...(image.uploaded as ImageBytes), release: () => {} }
+    await segment(request({ image: { ...image, uploaded } }), parts)
+    return 'release' in uploaded
+  }
+  t.equal(await ask(), false, 'a miss: the purchase may outlive the request')
+  t.equal(await ask(), true, 'a hit')
 })
 
 t.test('a hundred identical concurrent requests cost one call', async t => {
