@@ -21,6 +21,8 @@ export interface OutputForm {
 /** Removes the steps of slopes. */
 const DEFAULT_SIMPLIFY = 1
 const MAX_SIMPLIFY = 1000
+/** Thousandths of a pixel are kept. Smaller numbers have exponents as text, which a URL does not take. */
+const STEPS = 1000
 const DECIMAL = /^(\d+\.?\d*|\.\d+)$/
 
 /** Parses `output` and `simplify`. Blank text counts as not given. Throws `invalid_parameter`. */
@@ -52,7 +54,7 @@ function parseSimplify(value: unknown): number | undefined {
   if (text === '') return undefined
   const pixels = text !== undefined && DECIMAL.test(text) ? Number(text) : value
   // Adding 0 turns −0 into 0: equal outlines have equal keys.
-  if (typeof pixels === 'number' && pixels >= 0 && pixels <= MAX_SIMPLIFY) return pixels + 0
+  if (typeof pixels === 'number' && pixels >= 0 && pixels <= MAX_SIMPLIFY) return Math.round(pixels * STEPS) / STEPS + 0
   throw invalid(`simplify takes a number of pixels from 0 to ${MAX_SIMPLIFY}; it was ${describeValue(value)}.`)
 }
 

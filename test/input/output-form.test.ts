@@ -38,6 +38,14 @@ t.test('outlines have a tolerance, 1 pixel unless the request states another', t
   t.end()
 })
 
+t.test('every tolerance is taken again as the text of a URL', t => {
+  for (const simplify of [1e-7, '0.00000012', 0.0005, 1 / 3, 999.9999, Number.MIN_VALUE]) {
+    const form = parseOutputForm({ output: 'polygon', simplify })
+    t.strictSame(parseOutputForm({ output: 'polygon', simplify: String(form.simplify) }), form, String(simplify))
+  }
+  t.end()
+})
+
 t.test('another tolerance is refused by name', t => {
   for (const simplify of ['-1', -1, '1e2', '0x10', 'Infinity', Number.NaN, 1000.5, '1,5', 'much', true, [1], {}, null])
     t.throws(() => parseOutputForm({ output: 'polygon', simplify }), {
