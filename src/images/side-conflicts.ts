@@ -40,8 +40,8 @@ export async function findConflicts(rings: readonly KeptRing[], size: Size, slic
   return sides.shortened.filter(side => isConflict[side] === 1).map(sides.at)
 }
 
-/** Lists the sides of all rings. */
-async function listSides(rings: readonly KeptRing[], slices: Slices) {
+/** Lists the sides of all rings. `shortened` are those that leave out corners. */
+export async function listSides(rings: readonly KeptRing[], slices: Slices) {
   const count = rings.reduce((sum, { kept }) => sum + kept.reduce((kept, one) => kept + one, 0), 0)
   /** `x1, y1, x2, y2` of each. */
   const ends = new Int32Array(4 * count)

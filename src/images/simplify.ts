@@ -1,3 +1,4 @@
+import { findNested } from './nested-rings.js'
 import { doubleArea, type Outline, type OutlinePolygon, type Ring } from './outline.js'
 import { findConflicts, type KeptRing } from './side-conflicts.js'
 import { createSlices, type Slices } from './work-slices.js'
@@ -22,8 +23,9 @@ interface Draft extends KeptRing {
 
 /**
  * Removes corners whose removal moves the outline by at most `tolerance` pixels (Douglas–Peucker).
- * Keeps some of them where sides would otherwise cross, or touch but at their ends. An exterior keeps
- * at least three corners, so no instance vanishes. A hole that is left without an area is removed.
+ * Keeps some of them where sides would otherwise cross, or touch but at their ends, or where a ring
+ * would get into another one or out of it. An exterior keeps at least three corners, so no instance
+ * vanishes. A hole that is left without an area is removed.
  * Box and area stay those of the pixels. 0 keeps every corner.
  */
 export async function simplifyOutline(outline: Outline, tolerance: number): Promise<Outline> {
@@ -37,12 +39,15 @@ export async function simplifyOutline(outline: Outline, tolerance: number): Prom
       await simplify(draft, limit, slices)
       const pause = slices.pause(RING_PIXELS)
       if (pause) await pause
-      if (hasArea(draft)) drafts.push(draft)
+      drafts.push(draft)
     }
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const conflicts = await findConflicts(drafts, outline, slices)
-    if (conflicts.length === 0) break
-    for (const { ring, from, to } of conflicts) await refine(drafts[ring] as Draft, [from, to], limit, slices)
+    const visible = drafts.filter(hasArea)
+    const conflicts = await findConflicts(visible, outline, slices)
+    const nested = await findNested(drafts, limit, slices)
+    if (conflicts.length + nested.length === 0) break
+    for (const { ring, from, to } of conflicts) await refine(visible[ring] as Draft, [from, to], limit, slices)
+    for (const { ring, from, to } of nested) await refine(drafts[ring] as Draft, [from, to], limit, slices)
   }
   return { ...outline, polygons: await assemble(outline.polygons, drafts, slices) }
 }
@@ -55,8 +60,8 @@ async function assemble(
   const polygons = originals.map(polygon => ({ ...polygon, holes: [] as Ring[] }))
   for (const draft of drafts) {
     const polygon = polygons[draft.polygon] as OutlinePolygon
-    if (draft.isHole) polygon.holes.push(keptOf(draft))
-    else polygon.exterior = keptOf(draft)
+    if (!draft.isHole) polygon.exterior = keptOf(draft)
+    else if (hasArea(draft)) polygon.holes.push(keptOf(draft))
     const pause = slices.pause(RING_PIXELS)
     if (pause) await pause
   }

@@ -54,6 +54,58 @@ t.test('every simplified outline is near the exact one, without crossings', () =
   ),
 )
 
+/** Returns whether a point is within a ring. */
+function isWithin([x, y]: Corner, ring: Corner[]): boolean {
+  return (
+    ring.filter(([bx, by], at) => {
+      const [ax, ay] = ring.at(at - 1) ?? [bx, by]
+      return ay > y !== by > y && x < ax + ((y - ay) / (by - ay)) * (bx - ax)
+    }).length %
+      2 ===
+    1
+  )
+}
+
+/** Lists points that are in two polygons, or in a hole and not in its exterior. */
+function misplaced({ width, height, polygons }: Outline): Corner[] {
+  const rings = polygons.map(({ exterior, holes }) => ({ exterior: cornersOf(exterior), holes: holes.map(cornersOf) }))
+  const points = Array.from(
+    { length: width * height },
+    (_, at): Corner => [(at % width) + 0.37, Math.floor(at / width) + 0.41],
+  )
+  return points.filter(point => {
+    const around = rings.filter(({ exterior }) => isWithin(point, exterior))
+    const inHole = (holes: Corner[][]) => holes.some(hole => isWithin(point, hole))
+    const isLoose = rings.some(each => inHole(each.holes) && !around.includes(each))
+    return isLoose || around.filter(({ holes }) => !inHole(holes)).length > 1
+  })
+}
+
+t.test('no instance gets into another one, and no hole out of its exterior', async t => {
+  const disc = (x: number, y: number, radius: number) => Math.hypot(x - 100, y - 100) <= radius
+  const target = Array.from({ length: 200 }, (_, y) =>
+    Array.from({ length: 200 }, (_, x) => (disc(x, y, 100) && (!disc(x, y, 14) || disc(x, y, 6)) ? '#' : '.')).join(''),
+  )
+  const cases: [string[], number][] = [
+    [['#######', '#.....#', '#.....#', '#..#..#', '#.....#', '#.....#', '#######'], 4],
+    [['##########', '##########', '##......##', '##..##..##', '##......##', '##......##'], 4],
+    [target, 15],
+    [target, 1000],
+  ]
+  for (const [rows, tolerance] of cases) {
+    const exact = await traceOutline(drawn(...rows))
+    const simple = await simplifyOutline(exact, tolerance)
+    t.strictSame(misplaced(simple), [], `${rows.length} rows, ${tolerance}`)
+    t.equal(simple.polygons.length, 2)
+  }
+  await fc.assert(
+    fc.asyncProperty(MASKS, TOLERANCES, async (mask, tolerance) => {
+      t.strictSame(misplaced(await simplifyOutline(await traceOutline(mask), tolerance)), [])
+    }),
+    { numRuns: 300 },
+  )
+})
+
 t.test('a slope loses its steps', async t => {
   const rows = Array.from({ length: 40 }, (_, y) => '#'.repeat(y + 1).padEnd(40, '.'))
   const exact = await traceOutline(drawn(...rows))
