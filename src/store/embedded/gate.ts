@@ -37,7 +37,12 @@ export function openGate(path: string): Gate {
 
   const tryLock = (byte: number, shared: boolean): boolean => {
     if (isClosed) throw new Error('the store is closed')
-    return locks.tryLock(fd, byte, 1, { shared })
+    try {
+      return locks.tryLock(fd, byte, 1, { shared })
+    } catch (cause) {
+      const reason = (cause as Error).message
+      throw new Error(`${path} cannot be locked: ${reason}. Use a folder on a local disk.`, { cause })
+    }
   }
   const unlock = (byte: number, count = 1) => {
     if (!isClosed) locks.unlock(fd, byte, count)

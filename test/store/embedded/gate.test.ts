@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import locks from 'fs-native-extensions'
 import t, { type Test } from 'tap'
 import { type Gate, openGate } from '../../../src/store/embedded/gate.js'
 import { openDiskSpool } from '../../../src/store/embedded/spool.js'
@@ -97,6 +98,28 @@ t.test('a closed gate lets nobody through, and a write that ends later unlocks n
   )
   later.resolve()
   await held
+})
+
+t.test('a file system without locks is named', async t => {
+  const [gate] = gatesOf(t)
+  const noLocks = Object.assign(new Error('no locks available'), { code: 'ENOLCK' })
+  t.intercept(locks, 'tryLock', {
+    value: () => {
+      throw noLocks
+    },
+  })
+  const expected = {
+    message: /gate cannot be locked: no locks available\. Use a folder on a local disk\.$/,
+    cause: noLocks,
+  }
+  await t.rejects(
+    gate.hold(async () => undefined),
+    expected,
+  )
+  await t.rejects(
+    gate.pass(async () => undefined),
+    expected,
+  )
 })
 
 t.test('a process that is killed while it holds the gate keeps nobody out', async t => {
