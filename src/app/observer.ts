@@ -190,7 +190,7 @@ export class GatewayObserver
 
   accountEventRecorded({ kind, amount, id, at }: { kind: string; amount: Nanocredits; id: string; at: number }): void {
     const fields = { kind, credits: formatCredits(amount), id, at }
-    if (kind !== 'implausible') this.#options.log.warn(fields, 'balance changed by more than was booked')
+    if (kind !== 'implausible') this.#options.log.warn(fields, 'the change of the balance differs from what was booked')
     this.#options.events.emit('accountChanged')
   }
 

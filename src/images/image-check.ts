@@ -67,7 +67,7 @@ async function readMetadata(type: ImageType, bytes: Buffer): Promise<Metadata> {
 }
 
 function unreadable(type: string, cause?: unknown): GatewayError {
-  const detail = `The image begins as ${type.toUpperCase()}, but its header is truncated or corrupt.`
+  const detail = `The image begins as ${type.toUpperCase()}, but it is truncated or corrupt.`
   return new GatewayError('image_unreadable', detail, { cause })
 }
 

@@ -94,8 +94,9 @@ function isSelectionId(id: unknown): id is string {
 function withDefaults(fields: FormFields, defaults: FormFields): FormFields {
   const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) as FormFields
   const setsForm = given.output !== undefined || given.overlay_mask !== undefined
-  if (!setsForm) return { ...defaults, ...given }
-  return isOutline(parseOutput(given.output)) ? { simplify: defaults.simplify, ...given } : given
+  const { simplify, ...others } = defaults
+  const chosen = setsForm ? given : { ...others, ...given }
+  return isOutline(parseOutput(chosen.output)) ? { simplify, ...chosen } : chosen
 }
 
 function refuse(was: string): GatewayError {

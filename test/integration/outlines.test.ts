@@ -115,6 +115,9 @@ t.test('simplify is part of the form, in canonical manner', async t => {
   t.equal(JSON.stringify(items[0]?.polygon), exact.text, 'the simplify of a batch is the default of its outlines')
   t.match(items[1], { status: 200, rle: {} }, 'and nothing to others')
   t.equal(gateway.upstream.calls.length, 1)
+  const selections = [{ prompt: 'dog', output: 'polygon' }, { prompt: 'dog' }]
+  const mixed = await batchLines(gateway, [], { simplify: 0, selections })
+  t.match(mixed, [{ status: 200, polygon: {} }, { status: 200 }], 'nor to one without an output')
 })
 
 t.test('a simplify without an outline is refused before anything is bought', async t => {

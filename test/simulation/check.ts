@@ -296,7 +296,7 @@ export function checkClean(history: History, alerts: ReadonlyMap<string, number>
     found.push(`drift ${account?.drift}, top-ups ${account?.topUps} instead of ${segmind.topUps}`)
   for (const { settled, callId } of entries)
     if (settled?.costSource !== 'header') found.push(`${callId} is charged by ${settled?.costSource}`)
-  const isHarmless = (message: string) => message === 'balance changed by more than was booked'
+  const isHarmless = (message: string) => message === 'the change of the balance differs from what was booked'
   for (const { level, message, at } of logs)
     if (level !== 'info' && !isHarmless(message)) found.push(`${level} at ${at}: ${message}`)
   for (const { id, outcomes } of requests)
