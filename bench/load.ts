@@ -12,7 +12,7 @@ export interface LoadJob {
   seconds: number
   /** File with the bytes of the request, head included. */
   file: string
-  /** Where each request gets a number of its own, as 8 bytes, so that its image is new. */
+  /** Position of 8 bytes that get another number in each request, so that its image is new. */
   uniqueAt?: number
   /** First number. Each connection counts in steps of their number. */
   first?: number

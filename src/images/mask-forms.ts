@@ -38,7 +38,8 @@ const EDGE = { from: 64, factor: 2 }
  * Creates the forms made of a paid mask: its run-length encoding, its outline, and the photo cut out
  * along it. They are of the photo's size: `size`, or that of the frame that the mask is in. They throw
  * `upstream_failed` for a picture that is no mask (`readMask`), and `overloaded` when too many wait.
- * The outline also throws `invalid_parameter` for one with too many corners. The cutout reads the photo only when it starts, so that those that wait hold none.
+ * The outline also throws `invalid_parameter` for one with too many corners. The cutout reads the
+ * photo only when it starts, so that those that wait hold none.
  */
 export function createMaskForms({ maxWaiting = MAX_WAITING, ...options }: MaskFormsOptions) {
   let last: Promise<unknown> = Promise.resolve()

@@ -265,6 +265,7 @@ function createBox() {
 function tooManyCorners(maxCorners: number): GatewayError {
   return new GatewayError(
     'invalid_parameter',
-    `output: the outline of this mask has more than ${maxCorners.toLocaleString('en')} corners. Use output=rle or mask.`,
+    `output: the outline of this mask has more than ${maxCorners.toLocaleString('en')} corners. ` +
+      'Use output=rle or mask.',
   )
 }

@@ -42,7 +42,7 @@ export async function simplifyOutline(outline: Outline, tolerance: number): Prom
       drafts.push(draft)
     }
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const visible = drafts.filter(hasArea)
+    const visible = drafts.filter(draft => !draft.isHole || hasArea(draft))
     const conflicts = await findConflicts(visible, outline, slices)
     const nested = await findNested(drafts, limit, slices)
     if (conflicts.length + nested.length === 0) break

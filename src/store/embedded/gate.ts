@@ -3,12 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import locks from 'fs-native-extensions'
 
 /**
- * Lets a process open an LMDB file only while nobody writes to it.
+ * Lets a process open an LMDB file only while no process writes to it.
  *
  * LMDB (`mdb_env_open2`) reads the number of the last transaction and then sets it for all processes,
  * without a lock. If another process commits in between, the next transaction overwrites that commit.
  *
- * The locks are kept by the kernel for an open file, so they end with the process and work across
+ * The kernel keeps the locks for an open file, so they end with the process and work across
  * containers.
  */
 export interface Gate {
@@ -20,21 +20,81 @@ export interface Gate {
 }
 
 /** Bytes of the file that are locked. The content of the file is not used. */
-const DOOR = 0
-const ROOM = 1
+const ENTRY = 0
+const WRITES = 1
 const POLL_MS = 1
+/** A stopped process may keep its lock. An opening that waits longer for it lets the others write. */
+const PATIENCE_MS = 2_000
+const REST_MS = 100
 
 /**
- * Creates the gate with a file of its own. Writers share `ROOM`. Who wants to open the file keeps
- * new writers out with `DOOR`, and so waits for the present ones only.
+ * Creates the gate with a file of its own. Writers share `WRITES`. An opening locks `ENTRY` first, so
+ * that it waits only for the writes in progress.
  */
 export function openGate(path: string): Gate {
-  const fd = openSync(path, 'a+', 0o600)
+  const { tryLock, lock, unlock, close } = openLocks(path)
+  /** Writes in progress, and those that wait together. */
   let inside = 0
+  let waiting = 0
   let isHeld = false
-  let isClosed = false
   let entering: Promise<void> | undefined
 
+  const canEnter = (): boolean => {
+    if (isHeld) return true
+    if (!tryLock(ENTRY, true)) return false
+    try {
+      return inside > 0 || tryLock(WRITES, true)
+    } finally {
+      unlock(ENTRY)
+    }
+  }
+  /** All wait together, so that they continue in the order of their calls. */
+  const enter = async () => {
+    try {
+      while (!canEnter()) await sleep(POLL_MS)
+      inside += waiting
+    } finally {
+      waiting = 0
+      entering = undefined
+    }
+  }
+
+  return {
+    async pass(write) {
+      if (entering || !canEnter()) {
+        waiting++
+        entering ??= enter()
+        await entering
+      } else inside++
+      try {
+        return await write()
+      } finally {
+        inside--
+        if (inside === 0 && !isHeld) unlock(WRITES)
+      }
+    },
+    async hold(open) {
+      try {
+        while ((await lock(ENTRY)) && !(await lock(WRITES, PATIENCE_MS))) {
+          unlock(ENTRY)
+          await sleep(REST_MS)
+        }
+        isHeld = true
+        return await open()
+      } finally {
+        isHeld = false
+        unlock(ENTRY)
+        unlock(WRITES)
+      }
+    },
+    close,
+  }
+}
+
+/** Opens a file whose bytes are locked. */
+function openLocks(path: string) {
+  const fd = openSync(path, 'a+', 0o600)
+  let isClosed = false
   const tryLock = (byte: number, shared: boolean): boolean => {
     if (isClosed) throw new Error('the store is closed')
     try {
@@ -44,52 +104,21 @@ export function openGate(path: string): Gate {
       throw new Error(`${path} cannot be locked: ${reason}. Use a folder on a local disk.`, { cause })
     }
   }
-  const unlock = (byte: number, count = 1) => {
-    if (!isClosed) locks.unlock(fd, byte, count)
-  }
-  const canEnter = (): boolean => {
-    if (isHeld) return true
-    if (!tryLock(DOOR, true)) return false
-    try {
-      return inside > 0 || tryLock(ROOM, true)
-    } finally {
-      unlock(DOOR)
-    }
-  }
-  /** All wait together, so that they continue in the order of their calls. */
-  const enter = async () => {
-    try {
-      while (!canEnter()) await sleep(POLL_MS)
-    } finally {
-      entering = undefined
-    }
-  }
-
   return {
-    async pass(write) {
-      if (entering || !canEnter()) {
-        entering ??= enter()
-        await entering
+    tryLock,
+    /** Locks a byte for this file alone. Returns false if others hold it for `timeoutMs`. */
+    async lock(byte: number, timeoutMs = Number.POSITIVE_INFINITY): Promise<boolean> {
+      const endsAt = performance.now() + timeoutMs
+      while (!tryLock(byte, false)) {
+        if (performance.now() >= endsAt) return false
+        await sleep(POLL_MS)
       }
-      inside++
-      try {
-        return await write()
-      } finally {
-        inside--
-        if (inside === 0 && !isHeld) unlock(ROOM)
-      }
+      return true
     },
-    async hold(open) {
-      try {
-        for (const byte of [DOOR, ROOM]) while (!tryLock(byte, false)) await sleep(POLL_MS)
-        isHeld = true
-        return await open()
-      } finally {
-        isHeld = false
-        unlock(DOOR, 2)
-      }
+    unlock(byte: number): void {
+      if (!isClosed) locks.unlock(fd, byte, 1)
     },
-    close() {
+    close(): void {
       if (isClosed) return
       isClosed = true
       closeSync(fd)

@@ -53,7 +53,7 @@ function agree(scanned: Outcome, parsed: Outcome, { isAborted }: Upload): boolea
   return isDeepStrictEqual({ ...scanned, ...OF_READER }, { ...parsed, ...OF_READER })
 }
 
-/** What depends on who reads. */
+/** Facts that depend on the reader. */
 const OF_READER = { isParsed: undefined, isDrained: undefined }
 
 /** Receives one request through the plugin, to which `request.parts` belongs. */

@@ -73,6 +73,17 @@ t.test('a waiting opening comes before new writes, and they follow in order', as
   )
 })
 
+t.test('while a stopped process holds up an opening, the others write on', async t => {
+  const [stopped, opener, other] = gatesOf(t)
+  const writing = deferred()
+  const write = stopped.pass(() => writing.promise)
+  const opened = opener.hold(async () => 'opened')
+  t.equal(await other.pass(async () => 'written'), 'written')
+  writing.resolve()
+  await write
+  t.equal(await opened, 'opened')
+})
+
 t.test('two openings follow each other, also after a failed one', async t => {
   const [first, second] = gatesOf(t)
   const failed = first.hold(() => Promise.reject(new Error('cannot be opened')))
