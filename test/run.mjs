@@ -58,8 +58,8 @@ if (unknown.length > 0 || files.length === 0) {
 const startedAt = performance.now()
 const total = { pass: 0, fail: 0 }
 const waiting = groupsOf(files).values()
-// One process more than processors: many tests wait for timers or for other programs.
-await Promise.all(Array.from({ length: availableParallelism() + 1 }, runWaiting))
+// Two processes more than processors: many tests wait for timers or for other programs.
+await Promise.all(Array.from({ length: availableParallelism() + 2 }, runWaiting))
 console.log(
   `# { total: ${total.pass + total.fail}, pass: ${total.pass}${total.fail > 0 ? `, fail: ${total.fail}` : ''} }`,
 )
