@@ -75,7 +75,12 @@ t.test('a user without the keys of the gateway, and a cluster node, are problems
   await run([], io)
   t.match(io.err.join('\n'), /^warning: REDIS_URL: the Redis user has no permission for INFO, so a policy/m)
   const port = await freePort()
-  const node = await launchRedis(t.testdir(), port, ['--cluster-enabled', 'yes'])
+  const node = await launchRedis(t.testdir(), port, [
+    '--cluster-enabled',
+    'yes',
+    '--cluster-port',
+    `${await freePort()}`,
+  ])
   t.teardown(() => node.end('SIGKILL'))
   t.match(await check(`redis://127.0.0.1:${port}`), refused(/Redis is a node of a cluster/))
 })

@@ -178,6 +178,9 @@ t.test('while another process opens a file again and again, no acknowledged step
   const names = Array.from({ length: 200 }, (_, index) => `${index}`)
   for (const name of names) await spool.add({ kind: 'note', call: call(name, { jobId: name }) })
   t.equal(opener.exitCode, null)
+  // Otherwise it writes into the folder while that is removed.
+  opener.kill('SIGKILL')
+  await once(opener, 'close')
   t.same(
     (await spool.all()).map(({ step }) => step.call.callId),
     names,

@@ -562,7 +562,12 @@ t.test('a user without the keys of the ledger, and a cluster node, count as down
   t.equal(user.store.isUp(), false)
   t.match(user.seen.down, [/the Redis user has no permission/])
   const port = await freePort()
-  const node = await launchRedis(t.testdir(), port, ['--cluster-enabled', 'yes'])
+  const node = await launchRedis(t.testdir(), port, [
+    '--cluster-enabled',
+    'yes',
+    '--cluster-port',
+    `${await freePort()}`,
+  ])
   t.teardown(() => node.end('SIGKILL'))
   const cluster = await openWatched(t, { url: `redis://127.0.0.1:${port}` })
   t.equal(cluster.store.isUp(), false)
