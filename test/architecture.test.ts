@@ -73,7 +73,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'ipaddr.js': ['images'],
   marked: ['http'],
   'lru-cache': ['cache', 'images', 'store/memory-blobs.ts'],
-  'fs-native-extensions': ['store/embedded/gate.ts'],
+  'fs-native-extensions': ['store/embedded/open-lock.ts'],
   fastify: ['http', 'sandbox', 'app'],
   '@fastify/multipart': ['http', 'sandbox'],
   '@fastify/proxy-addr': ['http'],

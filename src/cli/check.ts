@@ -10,7 +10,7 @@ export const help = `Checks the settings, the teams file and the store
 segmind-gateway check
     Prints all problems on stderr and exits with 1, or exits with 0. Starts nothing, and may run beside a gateway.
     Connects to Redis and writes one record, or checks the folder of the embedded store. There it creates no file
-    but ledger.mdb-lock and ledger.mdb-gate.`
+    but ledger.mdb-lock and ledger.mdb-open-lock.`
 
 /** `segmind-gateway check`. */
 export async function run(args: string[], io: CliIo): Promise<number> {

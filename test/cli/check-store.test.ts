@@ -141,7 +141,7 @@ t.test('an unusable folder and a damaged ledger are problems, and check creates 
   t.match(await checked({ DATA_DIR: join(dir, 'used') }), { code: 0 })
   t.same(
     readdirSync(join(dir, 'used')).sort(),
-    ['ledger.mdb', 'ledger.mdb-gate', 'ledger.mdb-lock'],
+    ['ledger.mdb', 'ledger.mdb-lock', 'ledger.mdb-open-lock'],
     'beside a restored ledger',
   )
   truncateSync(join(dir, 'used', 'ledger.mdb'), 20_000)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
 import { StoreError } from '../../contracts/store.js'
 import { checkFile, type FileState } from './file-check.js'
-import { type Gate, openGate } from './gate.js'
+import { createOpenLock, type OpenLock } from './open-lock.js'
 
 /**
  * One LMDB file with several databases. It has one writer at a time across all processes; reads
@@ -40,7 +40,7 @@ export function prepareFolder(dir: string): void {
 
 /**
  * Opens or creates `<dir>/<name>.mdb`, of at most `mapBytes` (address space, not disk), and its
- * databases with `openParts`. Waits until no other process writes (`gate.ts`). Throws what
+ * databases with `openParts`. Waits until no other process writes (`open-lock.ts`). Throws what
  * `openParts` throws, or a plain `Error`.
  *
  * `overlappingSync` is off: a transaction is on disk before it is acknowledged and before the next
@@ -54,10 +54,10 @@ export async function openEnvironment<T>(
   openParts: (environment: Environment) => T | Promise<T>,
 ): Promise<{ environment: Environment; parts: T }> {
   const path = join(dir, `${name}.mdb`)
-  const gate = openGateOf(path)
+  const lock = lockOf(path)
   try {
-    return await gate.hold(async () => {
-      const environment = createEnvironment(openRoot(path, mapBytes), `${name}.mdb`, gate)
+    return await lock.open(async () => {
+      const environment = createEnvironment(openRoot(path, mapBytes), `${name}.mdb`, lock)
       try {
         return { environment, parts: await openParts(environment) }
       } catch (error) {
@@ -66,20 +66,20 @@ export async function openEnvironment<T>(
       }
     })
   } catch (error) {
-    gate.close()
+    lock.close()
     throw error
   }
 }
 
-function openGateOf(path: string): Gate {
+function lockOf(path: string): OpenLock {
   try {
-    return openGate(`${path}-gate`)
+    return createOpenLock(`${path}-open-lock`)
   } catch (error) {
     throw cannotOpen(path, error)
   }
 }
 
-function createEnvironment(root: Environment['root'], name: string, gate: Gate): Environment {
+function createEnvironment(root: Environment['root'], name: string, lock: OpenLock): Environment {
   let isUp = true
   let canWrite = true
 
@@ -93,7 +93,7 @@ function createEnvironment(root: Environment['root'], name: string, gate: Gate):
     root,
     async write(step) {
       try {
-        const result = await gate.pass(() => root.transaction(step))
+        const result = await lock.write(() => root.transaction(step))
         isUp = true
         canWrite = true
         return result
@@ -116,7 +116,7 @@ function createEnvironment(root: Environment['root'], name: string, gate: Gate):
     async close() {
       isUp = false
       await root.close()
-      gate.close()
+      lock.close()
     },
   }
 }

@@ -1,17 +1,10 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { type Holder, type MemoryHold, TransferMemory } from '../../../src/http/receive/transfer-memory.js'
+import { deferred } from '../../support/deferred.js'
 import { eventually } from '../../support/eventually.js'
 import { startTestGateway } from '../../support/gateway/gateway.js'
 import { connectTo, type RawClient } from '../../support/gateway/raw-client.js'
-
-function deferred() {
-  let end = { resolve: () => {}, reject: (_error: Error) => {} }
-  const promise = new Promise<void>((resolve, reject) => {
-    end = { resolve, reject }
-  })
-  return { promise, ...end }
-}
 
 const vision = { id: 'vision', limits: { weight: 1 } }
 const ops = { id: 'ops', limits: { weight: 1 } }

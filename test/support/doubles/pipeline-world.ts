@@ -17,6 +17,7 @@ import type {
   Slot,
   UpstreamOutcome,
 } from '../../../src/segment/ports.js'
+import { deferred } from '../deferred.js'
 import { MemoryLeases } from './memory-leases.js'
 import { aCaller } from './team.js'
 
@@ -179,10 +180,7 @@ export async function answered(pending: ReturnType<typeof segment>): Promise<Seg
 }
 
 export function gate<T = void>() {
-  let open!: (value: T) => void
-  const promise = new Promise<T>(resolve => {
-    open = resolve
-  })
+  const { promise, resolve: open } = deferred<T>()
   return { promise, open }
 }
 

@@ -11,11 +11,11 @@ import locks from 'fs-native-extensions'
  * The kernel keeps the locks for an open file, so they end with the process and work across
  * containers.
  */
-export interface Gate {
-  /** Runs `write` while no process opens the file. */
-  pass<T>(write: () => Promise<T>): Promise<T>
-  /** Runs `open` while no other process writes or opens. `pass` does not wait inside it. */
-  hold<T>(open: () => Promise<T>): Promise<T>
+export interface OpenLock {
+  /** Runs `work`, which writes, while no process opens the file. */
+  write<T>(work: () => Promise<T>): Promise<T>
+  /** Runs `work`, which opens the file, while no other process writes or opens. `write` does not wait in it. */
+  open<T>(work: () => Promise<T>): Promise<T>
   close(): void
 }
 
@@ -28,19 +28,19 @@ const PATIENCE_MS = 2_000
 const REST_MS = 100
 
 /**
- * Creates the gate with a file of its own. Writers share `WRITES`. An opening locks `ENTRY` first, so
+ * Creates the lock, with a file of its own. Writers share `WRITES`. An opening locks `ENTRY` first, so
  * that it waits only for the writes in progress.
  */
-export function openGate(path: string): Gate {
+export function createOpenLock(path: string): OpenLock {
   const { tryLock, lock, unlock, close } = openLocks(path)
   /** Writes in progress, and those that wait together. */
   let inside = 0
   let waiting = 0
-  let isHeld = false
+  let isOpening = false
   let entering: Promise<void> | undefined
 
   const canEnter = (): boolean => {
-    if (isHeld) return true
+    if (isOpening) return true
     if (!tryLock(ENTRY, true)) return false
     try {
       return inside > 0 || tryLock(WRITES, true)
@@ -60,29 +60,29 @@ export function openGate(path: string): Gate {
   }
 
   return {
-    async pass(write) {
+    async write(work) {
       if (entering || !canEnter()) {
         waiting++
         entering ??= enter()
         await entering
       } else inside++
       try {
-        return await write()
+        return await work()
       } finally {
         inside--
-        if (inside === 0 && !isHeld) unlock(WRITES)
+        if (inside === 0 && !isOpening) unlock(WRITES)
       }
     },
-    async hold(open) {
+    async open(work) {
       try {
         while ((await lock(ENTRY)) && !(await lock(WRITES, PATIENCE_MS))) {
           unlock(ENTRY)
           await sleep(REST_MS)
         }
-        isHeld = true
-        return await open()
+        isOpening = true
+        return await work()
       } finally {
-        isHeld = false
+        isOpening = false
         unlock(ENTRY)
         unlock(WRITES)
       }

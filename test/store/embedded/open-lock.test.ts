@@ -1,45 +1,37 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import locks from 'fs-native-extensions'
 import t, { type Test } from 'tap'
-import { type Gate, openGate } from '../../../src/store/embedded/gate.js'
+import { createOpenLock, type OpenLock } from '../../../src/store/embedded/open-lock.js'
 import { openDiskSpool } from '../../../src/store/embedded/spool.js'
+import { deferred } from '../../support/deferred.js'
 import { eventually } from '../../support/eventually.js'
 import { call } from '../suite/samples.js'
 
-/** Returns gates of one file as different processes have them: locks belong to an open file. */
-function gatesOf(t: Test): [Gate, Gate, Gate] {
-  const path = join(t.testdir(), 'gate')
-  const gates: [Gate, Gate, Gate] = [openGate(path), openGate(path), openGate(path)]
+/** Returns locks of one file as different processes have them: locks belong to an open file. */
+function locksOf(t: Test): [OpenLock, OpenLock, OpenLock] {
+  const path = join(t.testdir(), 'lock')
+  const locks: [OpenLock, OpenLock, OpenLock] = [createOpenLock(path), createOpenLock(path), createOpenLock(path)]
   t.teardown(() => {
-    for (const gate of gates) gate.close()
+    for (const lock of locks) lock.close()
   })
-  return gates
-}
-
-function deferred() {
-  let resolve = () => {}
-  const promise = new Promise<void>(done => {
-    resolve = done
-  })
-  return { promise, resolve }
+  return locks
 }
 
 t.test('writers do not wait for each other, and an opening waits for them', async t => {
-  const [first, second, opener] = gatesOf(t)
+  const [first, second, opener] = locksOf(t)
   const events: string[] = []
   const [one, other] = [deferred(), deferred()]
-  const writes = [first, second].map((gate, index) =>
-    gate.pass(async () => {
+  const writes = [first, second].map((lock, index) =>
+    lock.write(async () => {
       events.push(`write ${index}`)
       await [one, other][index]?.promise
       events.push(`written ${index}`)
     }),
   )
-  const opened = opener.hold(async () => void events.push('open'))
+  const opened = opener.open(async () => void events.push('open'))
   one.resolve()
   await writes[0]
   t.same(events, ['write 0', 'write 1', 'written 0'])
@@ -49,19 +41,19 @@ t.test('writers do not wait for each other, and an opening waits for them', asyn
 })
 
 t.test('a waiting opening comes before new writes, and they follow in order', async t => {
-  const [writer, opener, other] = gatesOf(t)
+  const [writer, opener, other] = locksOf(t)
   const events: string[] = []
   const present = deferred()
-  const writes = [writer.pass(() => present.promise)]
+  const writes = [writer.write(() => present.promise)]
   const opening = deferred()
-  const opened = opener.hold(async () => {
+  const opened = opener.open(async () => {
     events.push('open')
     await opening.promise
-    await opener.pass(async () => void events.push('write inside'))
+    await opener.write(async () => void events.push('write inside'))
     events.push('opened')
   })
-  for (const name of ['a', 'b', 'c']) writes.push(writer.pass(async () => void events.push(name)))
-  const elsewhere = other.pass(async () => void events.push('elsewhere'))
+  for (const name of ['a', 'b', 'c']) writes.push(writer.write(async () => void events.push(name)))
+  const elsewhere = other.write(async () => void events.push('elsewhere'))
   present.resolve()
   await writes[0]
   opening.resolve()
@@ -74,37 +66,37 @@ t.test('a waiting opening comes before new writes, and they follow in order', as
 })
 
 t.test('while a stopped process holds up an opening, the others write on', async t => {
-  const [stopped, opener, other] = gatesOf(t)
+  const [stopped, opener, other] = locksOf(t)
   const writing = deferred()
-  const write = stopped.pass(() => writing.promise)
-  const opened = opener.hold(async () => 'opened')
-  t.equal(await other.pass(async () => 'written'), 'written')
+  const write = stopped.write(() => writing.promise)
+  const opened = opener.open(async () => 'opened')
+  t.equal(await other.write(async () => 'written'), 'written')
   writing.resolve()
   await write
   t.equal(await opened, 'opened')
 })
 
 t.test('two openings follow each other, also after a failed one', async t => {
-  const [first, second] = gatesOf(t)
-  const failed = first.hold(() => Promise.reject(new Error('cannot be opened')))
-  const opened = second.hold(async () => 'opened')
+  const [first, second] = locksOf(t)
+  const failed = first.open(() => Promise.reject(new Error('cannot be opened')))
+  const opened = second.open(async () => 'opened')
   await t.rejects(failed, { message: 'cannot be opened' })
   t.equal(await opened, 'opened')
-  t.equal(await first.pass(async () => 'written'), 'written')
+  t.equal(await first.write(async () => 'written'), 'written')
 })
 
-t.test('a closed gate lets nobody through, and a write that ends later unlocks no other file', async t => {
-  const [gate] = gatesOf(t)
+t.test('a closed lock rejects writes, and a write that ends later unlocks no other file', async t => {
+  const [lock] = locksOf(t)
   const present = deferred()
-  const writing = gate.pass(() => present.promise)
-  gate.close()
-  const [next] = gatesOf(t)
+  const writing = lock.write(() => present.promise)
+  lock.close()
+  const [next] = locksOf(t)
   const later = deferred()
-  const held = next.hold(() => later.promise)
+  const held = next.open(() => later.promise)
   present.resolve()
   await writing
   await t.rejects(
-    gate.pass(async () => undefined),
+    lock.write(async () => undefined),
     { message: 'the store is closed' },
   )
   later.resolve()
@@ -112,7 +104,7 @@ t.test('a closed gate lets nobody through, and a write that ends later unlocks n
 })
 
 t.test('a file system without locks is named', async t => {
-  const [gate] = gatesOf(t)
+  const [lock] = locksOf(t)
   const noLocks = Object.assign(new Error('no locks available'), { code: 'ENOLCK' })
   t.intercept(locks, 'tryLock', {
     value: () => {
@@ -120,37 +112,38 @@ t.test('a file system without locks is named', async t => {
     },
   })
   const expected = {
-    message: /gate cannot be locked: no locks available\. Use a folder on a local disk\.$/,
+    message: /lock cannot be locked: no locks available\. Use a folder on a local disk\.$/,
     cause: noLocks,
   }
   await t.rejects(
-    gate.hold(async () => undefined),
+    lock.open(async () => undefined),
     expected,
   )
   await t.rejects(
-    gate.pass(async () => undefined),
+    lock.write(async () => undefined),
     expected,
   )
 })
 
-t.test('a process that is killed while it holds the gate keeps nobody out', async t => {
-  const path = join(t.testdir(), 'gate')
+t.test('the lock of a killed process ends with it', async t => {
+  const path = join(t.testdir(), 'lock')
   const holder = childWith(t, 'hold', path)
   await once(holder, 'message')
   holder.kill('SIGKILL')
   await once(holder, 'close')
-  const gate = openGate(path)
-  t.teardown(() => gate.close())
-  t.equal(await gate.pass(async () => 'written'), 'written')
+  const lock = createOpenLock(path)
+  t.teardown(() => lock.close())
+  t.equal(await lock.write(async () => 'written'), 'written')
 })
 
 t.test('a spool neither opens nor writes while another process opens its file', async t => {
   const dir = t.testdir()
   const spool = await openDiskSpool({ dir })
-  const gate = openGate(join(dir, 'spool.mdb-gate'))
+  const elsewhere = await openDiskSpool({ dir: join(dir, 'elsewhere') })
+  const lock = createOpenLock(join(dir, 'spool.mdb-open-lock'))
   const events: string[] = []
   const opening = deferred()
-  const opened = gate.hold(async () => {
+  const opened = lock.open(async () => {
     events.push('opening')
     await opening.promise
     events.push('opened')
@@ -161,12 +154,13 @@ t.test('a spool neither opens nor writes while another process opens its file', 
     events.push('also opened')
     return spool.close()
   })
-  await setTimeout(20)
+  // Another file can be written meanwhile.
+  for (const name of ['a', 'b', 'c']) await elsewhere.add({ kind: 'note', call: call(name, {}) })
   opening.resolve()
   await Promise.all([opened, added, other])
   t.same(events.slice(0, 2), ['opening', 'opened'])
-  await spool.close()
-  gate.close()
+  await Promise.all([spool.close(), elsewhere.close()])
+  lock.close()
 })
 
 t.test('while another process opens a file again and again, no acknowledged step is lost', async t => {
@@ -188,7 +182,7 @@ t.test('while another process opens a file again and again, no acknowledged step
 })
 
 function childWith(t: Test, mode: 'hold' | 'open', path: string): ChildProcess {
-  const program = fileURLToPath(new URL('./gate-process.js', import.meta.url))
+  const program = fileURLToPath(new URL('./open-lock-process.js', import.meta.url))
   const child = fork(program, [mode, path], { execArgv: [] })
   t.teardown(() => child.kill('SIGKILL'))
   return child
