@@ -2,7 +2,6 @@ import { SETTINGS } from '../config/table.js'
 import type { HistoryStatus } from '../contracts/request-history.js'
 import { HistoryReconciler } from '../credits/history/history-reconciler.js'
 import type { LostPicture } from '../credits/history/ports.js'
-import { createImageCheck } from '../images/image-check.js'
 import { keepLostPicture } from '../segment/lost-picture.js'
 import { createHistoryClient } from '../segmind/history-client.js'
 import type { Closers, GatewayOptions, GatewayParts } from './build.js'
@@ -74,10 +73,9 @@ function historyUrlOf({ settings, upstream }: GatewayOptions): string | undefine
 }
 
 function createRescue({ client, results, settings }: GatewayParts): (lost: LostPicture) => Promise<void> {
-  const checkImage = createImageCheck(settings.images)
   return async ({ entry, requestId, cost, url }) => {
     const body = await client.fetchOutput(url)
     const found = { entry, body, cost, upstreamRequestId: requestId }
-    await keepLostPicture(found, { results, checkImage, cacheScope: settings.cache.scope })
+    await keepLostPicture(found, { results, cacheScope: settings.cache.scope })
   }
 }

@@ -1,4 +1,3 @@
-import { setImmediate as yieldToEventLoop } from 'node:timers/promises'
 import sharp, { type Sharp } from 'sharp'
 import { GatewayError } from '../contracts/errors.js'
 import type { MaskFacts, Size } from '../contracts/types.js'
@@ -8,6 +7,7 @@ import { traceOutline } from './outline.js'
 import { type OutlineForm, writeOutline } from './outline-forms.js'
 import { encodeRle } from './rle.js'
 import { simplifyOutline } from './simplify.js'
+import { inSlices } from './work-slices.js'
 
 export interface MaskFormsOptions {
   /** `MAX_IMAGE_PIXELS`, for photos and masks. */
@@ -26,8 +26,6 @@ interface OutlineOptions {
 
 const MAX_WAITING = 32
 const RETRY_AFTER_SECONDS = 1
-/** Pixels processed before other work gets the event loop. */
-const PIXELS_PER_SLICE = 2_000_000
 /**
  * Alpha of the soft edge: (grey − `from`) × `factor`. Grey below `from` is JPEG noise around the
  * selection.
@@ -84,10 +82,7 @@ async function cutOut(mask: Buffer, image: Buffer, options: MaskFormsOptions): P
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true })
     .catch(unreadablePhoto)
-  for (let start = 0; start < data.length; start += PIXELS_PER_SLICE) {
-    applyAlpha(pixels, data, start)
-    await yieldToEventLoop()
-  }
+  await inSlices(data.length, (start, end) => applyAlpha(pixels, data, start, end))
   return sharp(pixels, { raw: { ...size, channels: 4 } })
     .png({ compressionLevel: 6 })
     .toBuffer()
@@ -97,8 +92,7 @@ async function cutOut(mask: Buffer, image: Buffer, options: MaskFormsOptions): P
  * Multiplies the alpha of one slice of pixels, four bytes each, by the mask. A pixel without alpha loses
  * its colour, so that a cutout does not carry the rest of the photo.
  */
-function applyAlpha(pixels: Buffer, grey: Uint8Array, first: number): void {
-  const end = Math.min(grey.length, first + PIXELS_PER_SLICE)
+function applyAlpha(pixels: Buffer, grey: Uint8Array, first: number, end: number): void {
   for (let index = first; index < end; index++) {
     const edge = Math.min(255, Math.max(0, ((grey[index] as number) - EDGE.from) * EDGE.factor))
     const alpha = Math.round((edge * (pixels[4 * index + 3] as number)) / 255)

@@ -1,9 +1,9 @@
-import { setImmediate as yieldToEventLoop } from 'node:timers/promises'
 import sharp from 'sharp'
 import { GatewayError } from '../contracts/errors.js'
 import type { Size } from '../contracts/types.js'
 import { isSameSize } from './frame.js'
 import type { GreyPixels } from './rle.js'
+import { createSlices, inSlices } from './work-slices.js'
 
 /** Distance from black and white that the noise of a JPEG stays within. */
 const NOISE = 48
@@ -13,8 +13,6 @@ const MAX_GREY_PIXELS = 16
 /** Largest difference of a colour channel from the mean of its area, and the share of pixels beyond it. */
 const MAX_COLOUR_NOISE = 80
 const MAX_STRAY_SHARE = 0.0001
-/** Pixels processed before other work gets the event loop. */
-const PIXELS_PER_SLICE = 1_000_000
 const OPAQUE = 128
 
 /**
@@ -196,20 +194,12 @@ async function scale(pixels: GreyPixels, size: Size): Promise<GreyPixels> {
   const { width, height } = size
   const data = new Uint8Array(width * height)
   const columns = Uint32Array.from({ length: width }, (_, x) => Math.floor(((x + 0.5) * pixels.width) / width))
-  const rowsPerSlice = Math.ceil(PIXELS_PER_SLICE / width)
+  const slices = createSlices()
   for (let y = 0; y < height; y++) {
     const row = Math.floor(((y + 0.5) * pixels.height) / height) * pixels.width
     for (let x = 0; x < width; x++) data[y * width + x] = pixels.data[row + (columns[x] as number)] as number
-    if (y % rowsPerSlice === rowsPerSlice - 1) await yieldToEventLoop()
+    const pause = slices.pause(width)
+    if (pause) await pause
   }
   return { width, height, data }
-}
-
-/** Processes pixels in slices, between which other work runs. */
-async function inSlices(pixels: number, process: (start: number, end: number) => void): Promise<void> {
-  for (let start = 0; start < pixels; start += PIXELS_PER_SLICE) {
-    const end = Math.min(pixels, start + PIXELS_PER_SLICE)
-    process(start, end)
-    if (end < pixels) await yieldToEventLoop()
-  }
 }

@@ -1,5 +1,5 @@
 import type { Ring } from './outline.js'
-import { type KeptRing, listSides, type Side } from './side-conflicts.js'
+import type { KeptRing, Side, Sides } from './side-conflicts.js'
 import type { Slices } from './work-slices.js'
 
 const CELL_PIXELS = 16
@@ -14,17 +14,24 @@ const [INTO_X, INTO_Y] = [0.37, 0.41]
 
 /**
  * Finds sides that would change on which side of its ring another ring is: between such a side and
- * the corners that it leaves out lies a point within the other one. `limit` is the square of the
- * largest distance of these corners from the side.
+ * the corners that it leaves out lies a point within the other one. Also finds the sides of a flat
+ * ring, which is left out, if a point lies within it. `limit` is the square of the largest distance of
+ * these corners from the side.
  */
-export async function findNested(rings: readonly KeptRing[], limit: number, slices: Slices): Promise<Side[]> {
+export async function findNested(
+  rings: readonly KeptRing[],
+  { sides, isFlat }: { sides: Sides; isFlat: readonly boolean[] },
+  limit: number,
+  slices: Slices,
+): Promise<Side[]> {
   const cells = sortPoints(rings.map(({ source }, ring) => pointIn(source, ring)))
-  const sides = await listSides(rings, slices)
   const found: Side[] = []
   for (const index of sides.shortened) {
     const side = sides.at(index)
-    const arc = arcOf(rings[side.ring] as KeptRing, side)
-    const near = pointsNear(arc, { ring: side.ring, limit, cells })
+    const ring = rings[side.ring] as KeptRing
+    const isLeftOut = isFlat[side.ring] === true
+    const arc = isLeftOut ? ring.source : arcOf(ring, side)
+    const near = pointsNear(arc, { ring: side.ring, limit: isLeftOut ? Number.POSITIVE_INFINITY : limit, cells })
     const pause = slices.pause(SIDE_PIXELS + CORNER_PIXELS * arc.length * Math.min(near.length, MAX_POINTS))
     if (pause) await pause
     if (near.length > MAX_POINTS || near.some(point => isWithin(arc, point))) found.push(side)

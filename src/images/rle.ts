@@ -1,5 +1,5 @@
-import { setImmediate as yieldToEventLoop } from 'node:timers/promises'
 import type { MaskFacts } from '../contracts/types.js'
+import { createSlices } from './work-slices.js'
 
 /** One byte a pixel, row by row. A pixel of 128 or more is selected. */
 export interface GreyPixels {
@@ -15,8 +15,6 @@ export interface EncodedMask extends MaskFacts {
   counts: string
 }
 
-/** Pixels encoded before other work gets the event loop: about 15 ms. */
-const PIXELS_PER_SLICE = 2_000_000
 const INITIAL_TEXT_BYTES = 4_096
 /** Longest text of one count: 32 bits in groups of 5. */
 const MAX_COUNT_BYTES = 7
@@ -31,7 +29,7 @@ export async function encodeRle({ width, height, data }: GreyPixels): Promise<En
   const extent = createExtent()
   let selected = 0
   let runStart = 0
-  let pixels = 0
+  const slices = createSlices()
   for (let x = 0; x < width; x++) {
     for (let y = 0, index = x; y < height; y++, index += width) {
       const value = (data[index] as number) >> 7
@@ -42,11 +40,8 @@ export async function encodeRle({ width, height, data }: GreyPixels): Promise<En
       runStart = position
       selected = value
     }
-    pixels += height
-    if (pixels >= PIXELS_PER_SLICE) {
-      pixels = 0
-      await yieldToEventLoop()
-    }
+    const pause = slices.pause(height)
+    if (pause) await pause
   }
   const end = width * height
   if (selected === 1) extent.add(runStart, end, height)

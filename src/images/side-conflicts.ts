@@ -16,6 +16,16 @@ export interface Side {
   to: number
 }
 
+/** The sides of all rings, by number. */
+export interface Sides {
+  count: number
+  /** `x1, y1, x2, y2` of each. */
+  ends: Int32Array
+  /** Sides that leave out corners. */
+  shortened: readonly number[]
+  at(side: number): Side
+}
+
 const CELL_PIXELS = 16
 /** Listing a side, and comparing two, takes as long as so many pixels. */
 const SIDE_PIXELS = 50
@@ -23,27 +33,33 @@ const PAIR_PIXELS = 4
 
 /**
  * Finds sides that cross or touch another one but at their ends, and that leave out corners. Compares
- * only those with the others: the sides of the original rings meet at their ends only.
+ * only those with the others: the sides of the original rings meet at their ends only. `isFlat`
+ * states of each ring whether it is left out.
  */
-export async function findConflicts(rings: readonly KeptRing[], size: Size, slices: Slices): Promise<Side[]> {
-  const sides = await listSides(rings, slices)
-  const grid = await createGrid(sides.ends, size, slices)
+export async function findConflicts(
+  sides: Sides,
+  isFlat: readonly boolean[],
+  size: Size,
+  slices: Slices,
+): Promise<Side[]> {
+  const isLeftOut = (side: number) => isFlat[sides.at(side).ring] === true
+  const grid = await createGrid(sides, isLeftOut, size, slices)
   const isConflict = new Uint8Array(sides.count)
   for (const side of sides.shortened)
-    for (const cell of grid.cellsOf(side)) {
-      const others = grid.sidesIn(cell)
-      for (const other of others)
-        if (other !== side && conflict(sides.ends, 4 * side, 4 * other)) isConflict[side] = isConflict[other] = 1
-      const pause = slices.pause(PAIR_PIXELS * others.length)
-      if (pause) await pause
-    }
+    if (!isLeftOut(side))
+      for (const cell of grid.cellsOf(side)) {
+        const others = grid.sidesIn(cell)
+        for (const other of others)
+          if (other !== side && conflict(sides.ends, 4 * side, 4 * other)) isConflict[side] = isConflict[other] = 1
+        const pause = slices.pause(PAIR_PIXELS * others.length)
+        if (pause) await pause
+      }
   return sides.shortened.filter(side => isConflict[side] === 1).map(sides.at)
 }
 
-/** Lists the sides of all rings. `shortened` are those that leave out corners. */
-export async function listSides(rings: readonly KeptRing[], slices: Slices) {
+/** Lists the sides of all rings. */
+export async function listSides(rings: readonly KeptRing[], slices: Slices): Promise<Sides> {
   const count = rings.reduce((sum, { kept }) => sum + kept.reduce((kept, one) => kept + one, 0), 0)
-  /** `x1, y1, x2, y2` of each. */
   const ends = new Int32Array(4 * count)
   const places = new Int32Array(3 * count)
   const shortened: number[] = []
@@ -69,11 +85,15 @@ export async function listSides(rings: readonly KeptRing[], slices: Slices) {
 }
 
 /** Sorts sides into the cells of a grid that their boxes cover. */
-async function createGrid(ends: Int32Array, { width, height }: Size, slices: Slices) {
+async function createGrid(
+  { ends, count }: Sides,
+  isLeftOut: (side: number) => boolean,
+  { width, height }: Size,
+  slices: Slices,
+) {
   const columns = Math.floor(width / CELL_PIXELS) + 1
   /** End of each cell in `members`, once filled its start. */
   const starts = new Uint32Array(columns * (Math.floor(height / CELL_PIXELS) + 1) + 1)
-  const count = ends.length / 4
   const cellsOf = (side: number): number[] => {
     const [x1 = 0, y1 = 0, x2 = 0, y2 = 0] = ends.subarray(4 * side, 4 * side + 4)
     const [left, right] = [Math.floor(Math.min(x1, x2) / CELL_PIXELS), Math.floor(Math.max(x1, x2) / CELL_PIXELS)]
@@ -85,7 +105,7 @@ async function createGrid(ends: Int32Array, { width, height }: Size, slices: Sli
   }
   const forEach = async (visit: (cell: number, side: number) => void) => {
     for (let side = 0; side < count; side++) {
-      const cells = cellsOf(side)
+      const cells = isLeftOut(side) ? [] : cellsOf(side)
       for (const cell of cells) visit(cell, side)
       const pause = slices.pause(SIDE_PIXELS * cells.length)
       if (pause) await pause

@@ -1,6 +1,6 @@
 import { findNested } from './nested-rings.js'
 import { doubleArea, type Outline, type OutlinePolygon, type Ring } from './outline.js'
-import { findConflicts, type KeptRing } from './side-conflicts.js'
+import { findConflicts, type KeptRing, listSides } from './side-conflicts.js'
 import { createSlices, type Slices } from './work-slices.js'
 
 /** Bounds the time of a ring, which grows with the square of an arc in the worst case. */
@@ -42,12 +42,12 @@ export async function simplifyOutline(outline: Outline, tolerance: number): Prom
       drafts.push(draft)
     }
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const visible = drafts.filter(draft => !draft.isHole || hasArea(draft))
-    const conflicts = await findConflicts(visible, outline, slices)
-    const nested = await findNested(drafts, limit, slices)
-    if (conflicts.length + nested.length === 0) break
-    for (const { ring, from, to } of conflicts) await refine(visible[ring] as Draft, [from, to], limit, slices)
-    for (const { ring, from, to } of nested) await refine(drafts[ring] as Draft, [from, to], limit, slices)
+    const sides = await listSides(drafts, slices)
+    const isFlat = drafts.map(draft => draft.isHole && !hasArea(draft))
+    const conflicts = await findConflicts(sides, isFlat, outline, slices)
+    conflicts.push(...(await findNested(drafts, { sides, isFlat }, limit, slices)))
+    if (conflicts.length === 0) break
+    for (const { ring, from, to } of conflicts) await refine(drafts[ring] as Draft, [from, to], limit, slices)
   }
   return { ...outline, polygons: await assemble(outline.polygons, drafts, slices) }
 }

@@ -7,12 +7,12 @@ const PIXELS_PER_SLICE = 500_000
  * Creates a counter of work in slices. `pause` counts work as the number of pixels that take as long, and
  * returns a promise to wait for at the end of a slice.
  */
-export function createSlices(pixelsPerSlice = PIXELS_PER_SLICE) {
+export function createSlices() {
   let done = 0
   return {
     pause(pixels: number): Promise<void> | undefined {
       done += pixels
-      if (done < pixelsPerSlice) return undefined
+      if (done < PIXELS_PER_SLICE) return undefined
       done = 0
       return yieldToEventLoop()
     },
@@ -20,3 +20,12 @@ export function createSlices(pixelsPerSlice = PIXELS_PER_SLICE) {
 }
 
 export type Slices = ReturnType<typeof createSlices>
+
+/** Processes pixels in slices. */
+export async function inSlices(pixels: number, process: (start: number, end: number) => void): Promise<void> {
+  for (let start = 0; start < pixels; start += PIXELS_PER_SLICE) {
+    const end = Math.min(pixels, start + PIXELS_PER_SLICE)
+    process(start, end)
+    if (end < pixels) await yieldToEventLoop()
+  }
+}

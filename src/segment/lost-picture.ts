@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto'
 import { GatewayError } from '../contracts/errors.js'
 import type { LedgerEntry } from '../contracts/ledger.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
-import { imageTypeOf } from '../images/image-type.js'
+import { pictureOf } from '../images/containers/structure.js'
 import type { PipelineParts } from './ports.js'
 import { toResult } from './purchase.js'
 
@@ -16,27 +15,22 @@ export interface FoundPicture {
 
 /**
  * Keeps a lost picture as the result of its call, unless the result was bought again since. Throws
- * `upstream_failed` if it is no picture, and the errors of the image check.
+ * `upstream_failed` if it is no whole picture.
  */
 export async function keepLostPicture(
   { entry, body, cost, upstreamRequestId }: FoundPicture,
-  parts: Pick<PipelineParts, 'results' | 'checkImage' | 'cacheScope'>,
+  parts: Pick<PipelineParts, 'results' | 'cacheScope'>,
 ): Promise<void> {
   const { result } = await parts.results.find(entry.resultId, ({ storedAt }) => storedAt >= entry.at)
   if (result && result.storedAt >= entry.at) return
-  const type = imageTypeOf([body])
-  if (!type) throw new GatewayError('upstream_failed', 'The lost result is not a JPEG, PNG or WebP picture.')
-  const digest = createHash('sha256').update(body).digest('hex')
-  const { photo: picture } = await parts.checkImage(
-    { type, digest, chunks: [body], byteLength: body.length },
-    { overlayMask: true },
-  )
+  const picture = pictureOf(body)
+  if (!picture) throw new GatewayError('upstream_failed', 'The lost result is no whole JPEG, PNG or WebP picture.')
   const scope = parts.cacheScope === 'team' ? { scope: entry.team } : {}
   const known = { cost, storedAt: entry.at, boughtBy: entry.team, ...scope }
   const answer = {
     body,
-    contentType: `image/${type}`,
-    size: { width: picture.width, height: picture.height },
+    contentType: `image/${picture.type}`,
+    size: picture.size,
     bill: { upstreamRequestId },
   }
   await parts.results.keep(entry.resultId, toResult(answer, known))

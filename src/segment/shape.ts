@@ -134,9 +134,10 @@ async function findOrMake(
   make: () => Promise<Derived>,
 ): Promise<Shaped> {
   const key = keyOf(form, mask, { ...request, rule: parts.orientation })
-  const found = await parts.results.find(key, result => result.storedAt >= mask.storedAt)
-  if (found.result && found.result.storedAt >= mask.storedAt) return { key, result: found.result }
   const isKeepable = KEEPABLE_FORMS.includes(form)
+  const isCurrent = (result: Result) => result.storedAt >= mask.storedAt
+  const { result: known } = isKeepable ? await parts.results.find(key, isCurrent) : {}
+  if (known && isCurrent(known)) return { key, result: known }
   const { outcome } = parts.shaping.join(key, request.team, async () => {
     const { body, ...described } = await make()
     const etag = etagOf(body)
