@@ -27,7 +27,7 @@ else if (mode === 'plain') await listen(await plainCache())
 else if (mode === 'pass') await listen(await plainForwarder())
 else serveBare(mode)
 
-/** A PNG of the largest size that a photo of the benchmark has, with bytes behind it. */
+/** Returns the picture in `BENCH_PICTURE` (base64), with bytes behind it up to its full length. */
 function wholePicture(): Buffer {
   const bytes = Buffer.alloc(PICTURE_BYTES, 1)
   Buffer.from(process.env.BENCH_PICTURE ?? '', 'base64').copy(bytes)

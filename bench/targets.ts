@@ -49,7 +49,7 @@ export async function startNode(
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
   for await (const line of lines)
     if (line.includes('"msg":"listening"')) {
-      // The log goes on. Nobody reads it, as in production.
+      // The rest of the log is dropped.
       child.stdout?.resume()
       return { name, port: Number(new URL(JSON.parse(line).url).port), pid: child.pid ?? 0 }
     }
@@ -62,7 +62,9 @@ export function peer(name: string, mode: string, node: string, upstream = '', pi
   return startNode(name, [node, program, mode, upstream], { cpu, env: { BENCH_PICTURE: picture } })
 }
 
-/** Starts nginx with a cache whose key is a digest of the body. Undefined if it is not installed. */
+/**
+ * Starts nginx with a cache whose key is a digest of the body. Undefined if it is not installed.
+ */
 export async function nginx(dir: string, upstream: number): Promise<Target | undefined> {
   if (!existsSync(NGINX) || !existsSync(NGINX_LUA)) return undefined
   const port = await freePort()

@@ -72,7 +72,10 @@ function expiryIn(text: string | undefined, nowMs: number): string | undefined {
   throw new GatewayError('invalid_parameter', detail)
 }
 
-/** Reports the reason in full: the operator who reads it can correct the file, and nothing else helps. */
+/**
+ * Reports the reason in full: the operator who reads it can correct the file, and nothing else
+ * helps.
+ */
 function rejectFileError(cause: unknown): never {
   if (cause instanceof GatewayError) throw cause
   const detail = `The teams file was not changed: ${cause instanceof Error ? cause.message : 'unknown reason'}`

@@ -120,7 +120,9 @@ async function accept(store: Store, file: WitnessFile, { io, now }: { io: CliIo;
   return isEvictable ? 1 : 0
 }
 
-/** Prints the entries by day, in no particular order within a day. One page is in memory at a time. */
+/**
+ * Prints the entries by day, in no particular order within a day. One page is in memory at a time.
+ */
 async function exportEntries(ledger: Store['ledger'], month: string | undefined, io: CliIo): Promise<number> {
   for (const each of month === undefined ? await ledger.months() : [month])
     for (const day of await daysOf(ledger, each)) {

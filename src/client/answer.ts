@@ -1,6 +1,8 @@
 import type { MaskFacts, Outline, OutlineFeature, Rle } from './api.js'
 
-/** Size of the photo in the frame of points and masks, and the EXIF orientation that leads to it. */
+/**
+ * Size of the photo in the frame of points and masks, and the EXIF orientation that leads to it.
+ */
 export interface Frame {
   width: number
   height: number
@@ -16,7 +18,10 @@ export interface SegmentAnswer {
   /** Id of the image, which can replace its bytes in later requests. */
   imageId: string | undefined
   cache: 'hit' | 'miss' | 'coalesced' | 'stale' | 'bypass'
-  /** Credits charged for this request, also if its result was polled. 0 for a result fetched by its id. */
+  /**
+   * Credits charged for this request, also if its result was polled. 0 for a result fetched by its
+   * id.
+   */
   cost: number
   /** Cost of the purchase, for a result fetched by the team that bought it. */
   purchaseCost: number | undefined
@@ -38,8 +43,8 @@ export interface SegmentAnswer {
   isUploaded: boolean
   blob(): Blob
   /**
-   * Parses the body of `output` rle, polygon (`json<Outline>()`) or geojson (`json<OutlineFeature>()`).
-   * Throws `SyntaxError` for any other.
+   * Parses the body of `output` rle, polygon (`json<Outline>()`) or geojson
+   * (`json<OutlineFeature>()`). Throws `SyntaxError` for any other.
    */
   json<T extends Rle | Outline | OutlineFeature = Rle>(): T
   /** Decodes the body of `output: 'yolo'`. */

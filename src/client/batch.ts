@@ -3,7 +3,9 @@ import type { MaskFacts, Outline, OutlineFeature, Rle, BatchItem as WireItem } f
 import { defined } from './defined.js'
 import { GatewayProblem, toGatewayProblem } from './problem.js'
 
-/** The outcome of one selection of a batch: `bytes`, the `output` that was asked for, or `problem`. */
+/**
+ * The outcome of one selection of a batch: `bytes`, the `output` that was asked for, or `problem`.
+ */
 export interface BatchItem {
   /** Position among the selections, from 0. */
   index: number

@@ -11,8 +11,8 @@ export interface Selection {
   /** True (default) returns the photo with the selection drawn on it, false the bare mask. */
   overlayMask?: boolean
   /**
-   * `cutout` is a PNG, `rle` is COCO's encoding; `polygon`, `geojson` and `yolo` are outlines. Must not
-   * contradict `overlayMask`.
+   * `cutout` is a PNG, `rle` is COCO's encoding; `polygon`, `geojson` and `yolo` are outlines. Must
+   * not contradict `overlayMask`.
    */
   output?: 'overlay' | 'mask' | 'cutout' | 'rle' | 'polygon' | 'geojson' | 'yolo'
   /** Tolerance of an outline in pixels, default 1. 0 is exact. */

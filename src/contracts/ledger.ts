@@ -20,7 +20,10 @@ export interface CallEntry extends BudgetWindows {
   /** Segmind's id of a submitted job that is polled (`SEGMIND_API=v2`). */
   jobId?: string
   image?: SentImage
-  /** Like `resultId`, of the image as it was sent. Present if metadata was removed (`STRIP_METADATA`). */
+  /**
+   * Like `resultId`, of the image as it was sent. Present if metadata was removed
+   * (`STRIP_METADATA`).
+   */
   sentKey?: string
   /** Equal for equal pixels and parameters, whatever the encoding of the image (`PIXEL_DIGEST`). */
   pixelKey?: string
@@ -32,8 +35,8 @@ export interface CallEntry extends BudgetWindows {
  * - `takeover`: the process that was purchasing the result died
  * - `unguarded`: the store could not tell whether another process was purchasing the result
  * - `uncoalesced`: `COALESCE=off`
- * - `no-cache`, `no-store`: the caller refused a cached result (also with `max-age`), or refused to have
- *   one stored
+ * - `no-cache`, `no-store`: the caller refused a cached result (also with `max-age`), or refused to
+ *   have one stored
  */
 export type PurchaseKind = 'first' | 'takeover' | 'unguarded' | 'uncoalesced' | 'no-cache' | 'no-store'
 
@@ -198,15 +201,16 @@ export interface UsageDay extends TeamActivity {
 }
 
 /**
- * Durable and never evicted. Each method is one atomic step, idempotent by `callId`. In a day that was
- * rolled up, `note` and `settle` of a call without an entry reject with a final `StoreError`.
+ * Durable and never evicted. Each method is one atomic step, idempotent by `callId`. In a day that
+ * was rolled up, `note` and `settle` of a call without an entry reject with a final `StoreError`.
  */
 export interface LedgerStore {
   /**
    * Books the estimate against both windows if every limit holds (booked + estimate ≤ limit).
    * Otherwise changes nothing and returns the first limit that does not hold. A ledger that is
-   * behind `witness`, or is marked as lost, refuses a call with a daily or monthly limit. Only for new
-   * calls: one that may have been booked before is noted, since its entry may have been rolled up.
+   * behind `witness`, or is marked as lost, refuses a call with a daily or monthly limit. Only for
+   * new calls: one that may have been booked before is noted, since its entry may have been rolled
+   * up.
    */
   reserve(call: CallEntry, limits: BudgetLimits, witness?: LedgerWitness): Promise<ReserveOutcome>
   /**
@@ -218,14 +222,14 @@ export interface LedgerStore {
    * Replaces the estimate by the cost, and returns the totals after it. Creates the entry if the
    * reservation never arrived because the store was down. `charged` replaces `reserved`, `unknown`
    * and, if its cost is no estimate, a `charged` whose cost is one. Any other second `charged`
-   * changes nothing. `unknown` replaces only `reserved`. A ledger that is behind `witness` is marked
-   * as lost.
+   * changes nothing. `unknown` replaces only `reserved`. A ledger that is behind `witness` is
+   * marked as lost.
    */
   settle(call: CallEntry, settled: SettledCall, witness?: LedgerWitness): Promise<LedgerTotals>
   /**
-   * Removes an entry that is reserved or unknown, and returns whether there was one. Leaves a charged
-   * one unchanged. `mayStillArrive` leaves a mark in place of the entry: a reservation or an unknown
-   * end of this call that arrives later then books nothing.
+   * Removes an entry that is reserved or unknown, and returns whether there was one. Leaves a
+   * charged one unchanged. `mayStillArrive` leaves a mark in place of the entry: a reservation or
+   * an unknown end of this call that arrives later then books nothing.
    */
   release(call: CallEntry, options?: { mayStillArrive: boolean }): Promise<boolean>
   entry(day: string, callId: string): Promise<LedgerEntry | undefined>
@@ -256,8 +260,8 @@ export interface LedgerStore {
   /** The days of a month `2026-11` of all teams (or one), ordered by day, then team. */
   usage(month: string, team?: string): Promise<UsageDay[]>
   /**
-   * Reads the entries of one day in pages, in no particular order. While the day changes, an entry may
-   * be missing or repeated.
+   * Reads the entries of one day in pages, in no particular order. While the day changes, an entry
+   * may be missing or repeated.
    */
   entries(day: string): AsyncIterable<LedgerEntry[]>
   /**

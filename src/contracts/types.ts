@@ -31,7 +31,10 @@ export interface Size {
   height: number
 }
 
-/** A view of an image: its size after `orientation`, the EXIF orientation that was applied; 1 for none. */
+/**
+ * A view of an image: its size after `orientation`, the EXIF orientation that was applied; 1 for
+ * none.
+ */
 export interface Frame extends Size {
   orientation: number
 }

@@ -102,7 +102,8 @@ export async function buildApp(parts: AppParts): Promise<App> {
 
 function createServer({ health, log, isTrustedProxy, connections, observer, isTraced, isSandbox }: AppParts): App {
   const openRequests = new OpenRequests()
-  // Its lines have chosen fields without secrets. To search each line took 4 % of the CPU of a hit by id.
+  // Its lines have chosen fields without secrets. To search each line took 4 % of the CPU of a hit
+  // by id.
   const requestLog = log.child({}, { redact: [] })
   const factsParts = { openRequests, observer, requestLog, isTraced, isSandbox }
   const clientErrors = { openRequests, log }

@@ -1,6 +1,9 @@
 import type { Frame, Photo, Size } from '../contracts/types.js'
 
-/** `IMAGE_ORIENTATION`. `applied`: Segmind turns a photo by its EXIF orientation. `ignored`: it does not. */
+/**
+ * `IMAGE_ORIENTATION`. `applied`: Segmind turns a photo by its EXIF orientation. `ignored`: it does
+ * not.
+ */
 export type OrientationRule = 'applied' | 'ignored'
 
 /** Largest deviation of a side of a mask that rounding explains. */

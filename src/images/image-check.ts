@@ -78,9 +78,9 @@ function incomplete(type: string, byteLength: number): GatewayError {
 }
 
 /**
- * Checks that all points are inside the image. Callers may count points before or after EXIF turns the
- * image. It is not known which one Segmind expects, so either frame may hold them, but one must hold
- * all of them.
+ * Checks that all points are inside the image. Callers may count points before or after EXIF turns
+ * the image. It is not known which one Segmind expects, so either frame may hold them, but one must
+ * hold all of them.
  */
 function checkPoints(params: Params, { stored, seen }: Frames): void {
   const frames = seen.orientation >= 5 ? [stored, seen] : [stored]

@@ -33,11 +33,11 @@ const RETRY_AFTER_SECONDS = 1
 const EDGE = { from: 64, factor: 2 }
 
 /**
- * Creates the forms made of a paid mask: its run-length encoding, its outline, and the photo cut out
- * along it. They are of the photo's size: `size`, or that of the frame that the mask is in. They throw
- * `upstream_failed` for a picture that is no mask (`readMask`), and `overloaded` when too many wait.
- * The outline also throws `invalid_parameter` for one with too many corners. The cutout reads the
- * photo only when it starts, so that those that wait hold none.
+ * Creates the forms made of a paid mask: its run-length encoding, its outline, and the photo cut
+ * out along it. They are of the photo's size: `size`, or that of the frame that the mask is in.
+ * They throw `upstream_failed` for a picture that is no mask (`readMask`), and `overloaded` when
+ * too many wait. The outline also throws `invalid_parameter` for one with too many corners. The
+ * cutout reads the photo only when it starts, so that those that wait hold none.
  */
 export function createMaskForms({ maxWaiting = MAX_WAITING, ...options }: MaskFormsOptions) {
   let last: Promise<unknown> = Promise.resolve()
@@ -89,8 +89,8 @@ async function cutOut(mask: Buffer, image: Buffer, options: MaskFormsOptions): P
 }
 
 /**
- * Multiplies the alpha of one slice of pixels, four bytes each, by the mask. A pixel without alpha loses
- * its colour, so that a cutout does not carry the rest of the photo.
+ * Multiplies the alpha of one slice of pixels, four bytes each, by the mask. A pixel without alpha
+ * loses its colour, so that a cutout does not carry the rest of the photo.
  */
 function applyAlpha(pixels: Buffer, grey: Uint8Array, first: number, end: number): void {
   for (let index = first; index < end; index++) {

@@ -10,15 +10,18 @@ const NOISE = 48
 /** Pixels that may be neither: soft edges and the worst of the noise. */
 const MAX_GREY_SHARE = 0.2
 const MAX_GREY_PIXELS = 16
-/** Largest difference of a colour channel from the mean of its area, and the share of pixels beyond it. */
+/**
+ * Largest difference of a colour channel from the mean of its area, and the share of pixels beyond
+ * it.
+ */
 const MAX_COLOUR_NOISE = 80
 const MAX_STRAY_SHARE = 0.0001
 const OPAQUE = 128
 
 /**
- * Decodes a mask to one byte a pixel, 255 for selected, scaled to `size` by the nearest pixel. Reads
- * white on black, one colour on black, two levels of which one is 0 (such as 0 and 1), and one colour
- * on transparency. Throws `upstream_failed`, not retryable, for any other picture.
+ * Decodes a mask to one byte a pixel, 255 for selected, scaled to `size` by the nearest pixel.
+ * Reads white on black, one colour on black, two levels of which one is 0 (such as 0 and 1), and
+ * one colour on transparency. Throws `upstream_failed`, not retryable, for any other picture.
  */
 export async function readMask(mask: Buffer, { maxPixels, size }: { maxPixels: number; size?: Size | undefined }) {
   const samples = await decode(mask, maxPixels).catch((cause: unknown) => {
@@ -30,7 +33,10 @@ export async function readMask(mask: Buffer, { maxPixels, size }: { maxPixels: n
   return size ? scale({ width, height, data }, size) : { width, height, data }
 }
 
-/** Builds the error of a paid picture that is no mask. `reason` continues "Segmind's answer is no mask: ". */
+/**
+ * Builds the error of a paid picture that is no mask. `reason` continues "Segmind's answer is no
+ * mask: ".
+ */
 export function notAMask(reason: string, cause?: unknown): GatewayError {
   return new GatewayError('upstream_failed', `Segmind's answer is no mask of this photo: ${reason}.`, {
     retryable: false,

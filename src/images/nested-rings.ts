@@ -9,14 +9,17 @@ const CORNER_PIXELS = 2
 const SIDE_PIXELS = 100
 /** A side near more points than this is not tested: it is found. This bounds the time. */
 const MAX_POINTS = 64
-/** From a corner into its pixel. Hardly any side between two corners of pixels goes through such a point. */
+/**
+ * From a corner into its pixel. Hardly any side between two corners of pixels goes through such a
+ * point.
+ */
 const [INTO_X, INTO_Y] = [0.37, 0.41]
 
 /**
  * Finds sides that would change on which side of its ring another ring is: between such a side and
  * the corners that it leaves out lies a point within the other one. Also finds the sides of a flat
- * ring, which is left out, if a point lies within it. `limit` is the square of the largest distance of
- * these corners from the side.
+ * ring, which is left out, if a point lies within it. `limit` is the square of the largest distance
+ * of these corners from the side.
  */
 export async function findNested(
   rings: readonly KeptRing[],
@@ -83,7 +86,10 @@ function arcOf({ source, kept }: KeptRing, { from, to }: Side): Ring {
   return arc
 }
 
-/** Lists the points of other rings that may be between an arc and its side, or one more than are tested. */
+/**
+ * Lists the points of other rings that may be between an arc and its side, or one more than are
+ * tested.
+ */
 function pointsNear(
   arc: Ring,
   { ring, limit, cells }: { ring: number; limit: number; cells: ReadonlyMap<number, readonly Point[]> },

@@ -64,7 +64,10 @@ function* writePolygons(outline: Outline): Iterable<string> {
   yield ']}'
 }
 
-/** Writes a Feature (RFC 7946 §3.2) in pixels. Its properties have the facts of the polygons, in order. */
+/**
+ * Writes a Feature (RFC 7946 §3.2) in pixels. Its properties have the facts of the polygons, in
+ * order.
+ */
 function* writeFeature(outline: Outline): Iterable<string> {
   yield '{"type":"Feature","geometry":{"type":"MultiPolygon","coordinates":['
   for (const [at, { exterior, holes }] of outline.polygons.entries()) {

@@ -4,9 +4,9 @@ import type { GreyPixels } from './rle.js'
 import { createSlices, type Slices } from './work-slices.js'
 
 /**
- * A closed ring of corners, `x0, y0, x1, y1, …`, in pixel corners from 0 to the width or height. The
- * first corner is not repeated. Exteriors run clockwise on the screen and holes against it, so that
- * their signed area is positive and negative as the numbers stand (RFC 7946 §3.1.6).
+ * A closed ring of corners, `x0, y0, x1, y1, …`, in pixel corners from 0 to the width or height.
+ * The first corner is not repeated. Exteriors run clockwise on the screen and holes against it, so
+ * that their signed area is positive and negative as the numbers stand (RFC 7946 §3.1.6).
  */
 export type Ring = Int32Array
 
@@ -39,9 +39,9 @@ interface LabelledRing {
 
 /**
  * Follows the edges between selected and other pixels. Pixels that touch only at a corner are not
- * connected. No ring visits a corner twice, so every polygon is valid in the sense of the OGC: rings
- * touch in single corners and never cross. Filling all rings even-odd gives the mask back. Throws
- * `invalid_parameter` beyond `maxCorners`.
+ * connected. No ring visits a corner twice, so every polygon is valid in the sense of the OGC:
+ * rings touch in single corners and never cross. Filling all rings even-odd gives the mask back.
+ * Throws `invalid_parameter` beyond `maxCorners`.
  */
 export async function traceOutline(pixels: GreyPixels, maxCorners = MAX_CORNERS): Promise<Outline> {
   const { width, height } = pixels
@@ -66,8 +66,8 @@ export async function traceOutline(pixels: GreyPixels, maxCorners = MAX_CORNERS)
 }
 
 /**
- * Creates a reader of rows, from top to bottom, that labels the selected pixels from 1. Labels of one
- * instance have one root.
+ * Creates a reader of rows, from top to bottom, that labels the selected pixels from 1. Labels of
+ * one instance have one root.
  */
 function createLabels({ width, data }: GreyPixels) {
   /** The labels of the last row. 0: not selected. */
@@ -119,8 +119,8 @@ const [STEP_X, STEP_Y] = [
   [0, 1, 0, -1],
 ] as const
 /**
- * The pixels ahead of a corner, on the right and on the left of each direction, relative to the pixel
- * whose upper left corner it is.
+ * The pixels ahead of a corner, on the right and on the left of each direction, relative to the
+ * pixel whose upper left corner it is.
  */
 const [RIGHT_X, RIGHT_Y] = [
   [0, -1, -1, 0],
@@ -146,7 +146,10 @@ function createFollower({ width, height, data }: GreyPixels, maxCorners: number)
     start(atX: number, atY: number, of: number): void {
       ;[startX, startY, x, y, direction, label] = [atX, atY, atX, atY, 0, of]
     },
-    /** Follows the ring for less than `maxSteps` if that closes it, else for `maxSteps`. Returns their number. */
+    /**
+     * Follows the ring for less than `maxSteps` if that closes it, else for `maxSteps`. Returns
+     * their number.
+     */
     advance(maxSteps: number): number {
       for (let step = 0; step < maxSteps; step++) {
         if (direction === 0) mark(visited, y * width + x)
@@ -176,8 +179,9 @@ function mark(bits: Uint8Array, index: number): void {
 }
 
 /**
- * Collects the corners of a ring. Where the ring comes back to a corner, the loop in between becomes
- * a ring of its own. Only corners where two pixels touch diagonally (`isShared`) are visited twice.
+ * Collects the corners of a ring. Where the ring comes back to a corner, the loop in between
+ * becomes a ring of its own. Only corners where two pixels touch diagonally (`isShared`) are
+ * visited twice.
  */
 function createPath(width: number, onRing: (ring: Ring) => void) {
   const corners: number[] = []

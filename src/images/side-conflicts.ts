@@ -32,9 +32,9 @@ const SIDE_PIXELS = 50
 const PAIR_PIXELS = 4
 
 /**
- * Finds sides that cross or touch another one but at their ends, and that leave out corners. Compares
- * only those with the others: the sides of the original rings meet at their ends only. `isFlat`
- * states of each ring whether it is left out.
+ * Finds sides that cross or touch another one but at their ends, and that leave out corners.
+ * Compares only those with the others: the sides of the original rings meet at their ends only.
+ * `isFlat` states of each ring whether it is left out.
  */
 export async function findConflicts(
   sides: Sides,
@@ -125,7 +125,10 @@ async function createGrid(
   return { cellsOf, sidesIn: (cell: number) => members.subarray(starts[cell], starts[cell + 1]) }
 }
 
-/** Returns whether two sides cross, or touch but at their ends. `a` and `b` are their places in `ends`. */
+/**
+ * Returns whether two sides cross, or touch but at their ends. `a` and `b` are their places in
+ * `ends`.
+ */
 function conflict(ends: Int32Array, a: number, b: number): boolean {
   const [ax, ay, bx, by] = [ends[a], ends[a + 1], ends[a + 2], ends[a + 3]] as [number, number, number, number]
   const [cx, cy, dx, dy] = [ends[b], ends[b + 1], ends[b + 2], ends[b + 3]] as [number, number, number, number]

@@ -112,7 +112,10 @@ function between(from: number, to: number, count: number): number {
   return (to - from + count - 1) % count
 }
 
-/** Finds the corner between two others that is farthest from the side between them. -1 if there is none. */
+/**
+ * Finds the corner between two others that is farthest from the side between them. -1 if there is
+ * none.
+ */
 function farthest(source: Ring, from: number, to: number): { corner: number; squared: number } {
   const count = source.length / 2
   const [x1, y1] = [source[2 * from] as number, source[2 * from + 1] as number]

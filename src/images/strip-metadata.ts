@@ -17,8 +17,8 @@ import { readWebp, type WebpChunk } from './containers/webp.js'
 export type StripMode = 'location' | 'all'
 
 /**
- * Creates the filter of images that leave. A filtered image has a digest of its own. Returns undefined
- * if nothing is to be removed.
+ * Creates the filter of images that leave. A filtered image has a digest of its own. Returns
+ * undefined if nothing is to be removed.
  */
 export function createMetadataFilter(mode: StripMode | 'none'): ((image: ImageBytes) => ImageBytes) | undefined {
   if (mode === 'none') return undefined

@@ -4,8 +4,8 @@ import { setImmediate as yieldToEventLoop } from 'node:timers/promises'
 const PIXELS_PER_SLICE = 500_000
 
 /**
- * Creates a counter of work in slices. `pause` counts work as the number of pixels that take as long, and
- * returns a promise to wait for at the end of a slice.
+ * Creates a counter of work in slices. `pause` counts work as the number of pixels that take as
+ * long, and returns a promise to wait for at the end of a slice.
  */
 export function createSlices() {
   let done = 0

@@ -15,7 +15,10 @@ export interface TextPart {
   encoding: string
 }
 
-/** The headers of a part that is read as bytes. The image is one in each of its forms, text included. */
+/**
+ * The headers of a part that is read as bytes. The image is one in each of its forms, text
+ * included.
+ */
 export interface FileHead {
   fieldname: string
   /** Absent if the sender gave none, contrary to the plugin's types. */

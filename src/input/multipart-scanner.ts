@@ -250,7 +250,9 @@ function isAcceptable({ fieldname, filename, mimetype }: FileHead, { form, seen 
   return isKnown && filename === undefined && !mimetype.startsWith('application/json')
 }
 
-/** Returns how many bytes at the end of a chunk may begin a delimiter. It has one carriage return. */
+/**
+ * Returns how many bytes at the end of a chunk may begin a delimiter. It has one carriage return.
+ */
 function matchedAtEnd(chunk: Buffer, delimiter: Buffer): number {
   const tail = chunk.subarray(Math.max(0, chunk.length - delimiter.length + 1))
   const start = tail.lastIndexOf(CARRIAGE_RETURN)

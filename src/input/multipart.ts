@@ -258,7 +258,10 @@ export function createPartCounter(contentType: string | undefined): PartCounter 
   const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
   const length = delimiter.length + CLOSING.length
   let isClosed = boundary === undefined
-  /** The latest bytes that may be the start of a delimiter. The first one needs no line break before it. */
+  /**
+   * The latest bytes that may be the start of a delimiter. The first one needs no line break before
+   * it.
+   */
   let rest: Buffer = Buffer.from('\r\n')
 
   /** Counts the complete delimiters that begin before `end`. */

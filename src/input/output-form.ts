@@ -14,14 +14,19 @@ export type Output = (typeof OUTPUTS)[number]
 export interface OutputForm {
   /** Absent if the request named none. */
   output?: Output
-  /** Tolerance of an outline in pixels. Present for outputs that are outlines, and only for them. */
+  /**
+   * Tolerance of an outline in pixels. Present for outputs that are outlines, and only for them.
+   */
   simplify?: number
 }
 
 /** Removes the steps of slopes. */
 const DEFAULT_SIMPLIFY = 1
 const MAX_SIMPLIFY = 1000
-/** Thousandths of a pixel are kept. Smaller numbers have exponents as text, which a URL does not take. */
+/**
+ * Thousandths of a pixel are kept. Smaller numbers have exponents as text, which a URL does not
+ * take.
+ */
 const STEPS = 1000
 const DECIMAL = /^(\d+\.?\d*|\.\d+)$/
 

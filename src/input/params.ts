@@ -23,9 +23,9 @@ const MAX_PROMPT_CHARACTERS = 1000
 
 /**
  * Turns the fields of a form into their canonical form (docs/reference.md, POST /segment). A blank
- * field counts as not given, because browsers send every field of a form, except for booleans, whose
- * false some languages write as empty text. Segmind ignores coordinates beside a prompt, so they are
- * dropped. Throws `invalid_parameter` naming the field, or `missing_selection`.
+ * field counts as not given, because browsers send every field of a form, except for booleans,
+ * whose false some languages write as empty text. Segmind ignores coordinates beside a prompt, so
+ * they are dropped. Throws `invalid_parameter` naming the field, or `missing_selection`.
  */
 export function parseParams(fields: FormFields, rules: ParamRules): ParsedFields {
   const prompt = parsePrompt(fields.prompt)

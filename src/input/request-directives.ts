@@ -7,8 +7,9 @@ const DIRECTIVE = /([^\s,;="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g
 
 /**
  * Parses the `Cache-Control` of a request (RFC 9111 §5.2): names in any case, values with or
- * without quotes, several headers joined by commas. Ignores unknown directives, and a `max-age` that
- * is not a number of seconds: a purchase must not follow from a typo. The smallest `max-age` wins.
+ * without quotes, several headers joined by commas. Ignores unknown directives, and a `max-age`
+ * that is not a number of seconds: a purchase must not follow from a typo. The smallest `max-age`
+ * wins.
  */
 export function parseCacheControl(header: string | readonly string[] | undefined): CacheDirectives {
   const text = typeof header === 'string' ? header : (header ?? []).join(',')

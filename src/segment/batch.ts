@@ -32,7 +32,8 @@ const FIELDS = ['id', 'prompt', 'coordinates', 'remove_coordinates', 'overlay_ma
 /**
  * Parses the selections of a batch: a list, or JSON text of a list. An invalid selection fails
  * alone. Throws `missing_selection`, or `invalid_parameter` for anything but a list of 1–100
- * objects. `overlay_mask`, `output` and `simplify` of the request are the defaults of all selections.
+ * objects. `overlay_mask`, `output` and `simplify` of the request are the defaults of all
+ * selections.
  */
 export function parseSelections({ selections, ...defaults }: FormFields): Selection[] {
   const list = typeof selections === 'string' ? parseText(selections) : selections
@@ -88,8 +89,8 @@ function isSelectionId(id: unknown): id is string {
 }
 
 /**
- * Treats `null` as absent. A selection that sets `output` or `overlay_mask` takes neither default, and
- * that of `simplify` only for an outline.
+ * Treats `null` as absent. A selection that sets `output` or `overlay_mask` takes neither default,
+ * and that of `simplify` only for an outline.
  */
 function withDefaults(fields: FormFields, defaults: FormFields): FormFields {
   const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) as FormFields

@@ -167,7 +167,8 @@ async function lead(
 
 /**
  * Returns the kind for the ledger. `no-store` comes first: recovery of an orphan must not keep its
- * result. `isTooOld`: the cache has a fresh result, which is older than the `max-age` of the request.
+ * result. `isTooOld`: the cache has a fresh result, which is older than the `max-age` of the
+ * request.
  */
 function kindOf(
   { cache, mustBuy }: KeyedRequest,

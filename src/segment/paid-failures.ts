@@ -9,8 +9,9 @@ const MAX_PAUSE_MS = 3_600_000
 const MAX_REMEMBERED = 1_000
 
 /**
- * Requests that Segmind billed without a usable picture. Buying one of them again at once would most
- * likely pay for another failure, so each is refused for a growing time. Kept by each process alone.
+ * Requests that Segmind billed without a usable picture. Buying one of them again at once would
+ * most likely pay for another failure, so each is refused for a growing time. Kept by each process
+ * alone.
  */
 export class PaidFailures {
   readonly #now: Clock

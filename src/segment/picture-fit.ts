@@ -17,8 +17,8 @@ type FitParts = Pick<PipelineParts, 'orientation' | 'observer'>
 
 /**
  * Compares a paid picture with its photo, by headers alone. Turns a mask of another shape, or the
- * photo in place of a mask, into a failure that was billed. Counts an overlay of another shape, which
- * is still returned.
+ * photo in place of a mask, into a failure that was billed. Counts an overlay of another shape,
+ * which is still returned.
  */
 export function checkFit(
   outcome: UpstreamOutcome,

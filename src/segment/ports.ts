@@ -116,8 +116,8 @@ export interface Leases {
    */
   take(name: string, note: FlightNote, options: { waitMs: number; isFollowing: boolean }): Promise<FlightRole>
   /**
-   * Returns the flight of a name: in progress, recently ended, or `isDead`, when its leader died. Never
-   * throws: an unknown state is undefined.
+   * Returns the flight of a name: in progress, recently ended, or `isDead`, when its leader died.
+   * Never throws: an unknown state is undefined.
    */
   look(name: string): Promise<SeenFlight | undefined>
 }
@@ -181,7 +181,10 @@ type DigestPixels = (image: ImageBytes) => Promise<PixelDigest | undefined>
  * `overloaded`.
  */
 export interface MaskForms {
-  /** Encodes the mask, scaled to `size`, as COCO run-length encoding: JSON with bounding box and area. */
+  /**
+   * Encodes the mask, scaled to `size`, as COCO run-length encoding: JSON with bounding box and
+   * area.
+   */
   rle(mask: Buffer, size?: Size): Promise<{ body: Buffer; contentType: string; mask: MaskFacts }>
   /** Writes the outline of the mask, scaled to `size`, with a tolerance of `simplify` pixels. */
   outline(
@@ -222,7 +225,9 @@ interface PipelineObserver {
   resultAnswered(team: string, how: How, cost: Nanocredits): void
   /** A picture shows that `IMAGE_ORIENTATION` is wrong for its photo. */
   orientationContradicted(picture: Size, photo: Frame): void
-  /** A paid picture is not what was bought. An overlay is returned all the same, a mask is refused. */
+  /**
+   * A paid picture is not what was bought. An overlay is returned all the same, a mask is refused.
+   */
   pictureUnfit(kind: 'overlay' | 'mask', facts: { picture?: Size | undefined; photo?: Frame | undefined }): void
 }
 

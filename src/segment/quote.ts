@@ -26,7 +26,10 @@ export interface Quote {
   wouldBe: How
   /** Expected charge: 0 unless it buys. */
   cost: Nanocredits
-  /** Size and orientation of the photo in which points and masks are; absent where neither is at hand. */
+  /**
+   * Size and orientation of the photo in which points and masks are; absent where neither is at
+   * hand.
+   */
   frame?: Frame
   /** The error it would fail with, if any. */
   refusal?: GatewayError

@@ -74,8 +74,8 @@ function isUnfit(error: unknown): boolean {
 }
 
 /**
- * Returns the size and orientation of the photo in which a result is. Results of earlier versions and
- * of dead processes do not tell the photo, so it is read from `image`, if there is one.
+ * Returns the size and orientation of the photo in which a result is. Results of earlier versions
+ * and of dead processes do not tell the photo, so it is read from `image`, if there is one.
  */
 export async function frameOf(
   { size, photo, body }: Result,
@@ -90,7 +90,7 @@ export async function frameOf(
 async function derive(paid: Shaped, request: OutputRequest, parts: ShapeParts): Promise<Shaped> {
   const { output, simplify = 0 } = request
   const { frame, result } = paid
-  // The purchase has compared a result that tells its photo.
+  // The purchase has compared a result that states its photo.
   const size = result.photo ? undefined : (result.size ?? pictureOf(result.body)?.size)
   if (frame && size && !hasShapeOf(frame, size)) throw otherShape(size, frame)
   if (isOutline(output)) {
@@ -160,7 +160,10 @@ async function findOrMake(
 
 /** Another version makes every kept form unreachable: `f2` forms had the size of their mask. */
 const FORMS_VERSION = 'f3'
-/** Outlines of other tolerances are made each time. So a purge can name every form, and storage is bounded. */
+/**
+ * Outlines of other tolerances are made each time. So a purge can name every form, and storage is
+ * bounded.
+ */
 const KEPT_TOLERANCES = [0, 1, 2, 3, 4, 5]
 const KEEPABLE_FORMS = [
   'rle',

@@ -26,8 +26,8 @@ export interface UpstreamFailure {
   error: GatewayError
   bill: Bill
   /**
-   * Present when Segmind refused the call for its rate (429, 503): it was not billed, and may be sent
-   * again. `waitMs`: the wait that Segmind asked for.
+   * Present when Segmind refused the call for its rate (429, 503): it was not billed, and may be
+   * sent again. `waitMs`: the wait that Segmind asked for.
    */
   busy?: { waitMs?: number }
 }

@@ -78,8 +78,8 @@ function noPictureError({ end }: Exchange, options: ErrorOptions): GatewayError 
 const SERVER_ERRORS = new Set([500, 502, 504])
 
 /**
- * Classifies a response other than 200, which Segmind does not bill. One that states a cost contradicts
- * that: its call may have been billed, so it is never repeated.
+ * Classifies a response other than 200, which Segmind does not bill. One that states a cost
+ * contradicts that: its call may have been billed, so it is never repeated.
  */
 export function classifyError(response: ErrorResponse, context: ErrorContext): ClassifiedCall {
   const { status, headers } = response

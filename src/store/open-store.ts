@@ -79,7 +79,8 @@ function realPath(folder: string): string {
 
 /**
  * Returns one sentence for a store that cannot serve, may evict the ledger, or has lost it. Creates
- * no file but the lock files of an embedded ledger. `witness` is what this machine has seen of the ledger.
+ * no file but the lock files of an embedded ledger. `witness` is what this machine has seen of the
+ * ledger.
  */
 export async function probeStore(
   settings: StoreSettings,

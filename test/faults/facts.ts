@@ -37,7 +37,10 @@ export interface Facts {
    * The first loss of the ledger. `isCertain`: a gateway that lived on had seen a step before it.
    */
   loss: { kind: FaultEvent['kind']; isCertain: boolean } | undefined
-  /** Returns true if the budget of the entry's team must have been closed, because of a loss or its risk. */
+  /**
+   * Returns true if the budget of the entry's team must have been closed, because of a loss or its
+   * risk.
+   */
   isClosedFor(entry: LedgerEntry): boolean
   isEventExplained(kind: string): boolean
   /** Unknown calls that the complete request history must have settled. */

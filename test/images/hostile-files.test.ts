@@ -12,7 +12,9 @@ import { randomFrom } from '../support/random.js'
 const check = createImageCheck({ maxPixels: 100_000, orientation: 'applied' })
 const filter = createMetadataFilter('all')
 const REFUSED = ['unsupported_image', 'image_unreadable', 'image_too_many_pixels']
-/** Bytes at the start of a file that are flipped one by one, and further changes at random places. */
+/**
+ * Bytes at the start of a file that are flipped one by one, and further changes at random places.
+ */
 const FIRST_BYTES = 48
 const RANDOM_CHANGES = 24
 

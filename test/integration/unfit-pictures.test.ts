@@ -20,7 +20,10 @@ const drawn = (selected: string, other: string) =>
     { input: { create: { width: 40, height: 10, channels: 3, background: selected } }, left: 8, top: 0 },
   ])
 
-/** Asks with these fields, and checks that the refusal is final, was booked, and left nothing behind. */
+/**
+ * Asks with these fields, and checks that the refusal is final, was booked, and left nothing
+ * behind.
+ */
 async function refusedOnce(t: Test, gateway: TestGateway, fields: Record<string, string>, image = photo) {
   const before = gateway.upstream.calls.length
   const answer = await gateway.segment(fields, { image })

@@ -7,11 +7,16 @@ export interface Violation {
   message: string
 }
 
-/** Time after the end of a fault until everything it delayed has happened: connections reopen, retries run. */
+/**
+ * Time after the end of a fault until everything it delayed has happened: connections reopen,
+ * retries run.
+ */
 const AFTERMATH_MS = 10_000
 /** Time until a mark of the ledger that the store has reaches every replica that has it too. */
 const NOTICE_MS = 1_000
-/** Longest wait of a caller (`CLIENT_TIMEOUT_MS`), and what a purchase may need beyond it to answer. */
+/**
+ * Longest wait of a caller (`CLIENT_TIMEOUT_MS`), and what a purchase may need beyond it to answer.
+ */
 const PATIENCE_MS = 12_000
 const MARGIN_MS = 500
 const ROUNDING = 100
@@ -32,7 +37,10 @@ export function check(history: History): Violation[] {
 interface Facts {
   entryOf(call: UpstreamCall): LedgerEntry | undefined
   callsOf(entry: LedgerEntry): UpstreamCall[]
-  /** Finds a fault of a kind whose effect reaches into an interval. `process` limits those of one replica. */
+  /**
+   * Finds a fault of a kind whose effect reaches into an interval. `process` limits those of one
+   * replica.
+   */
   hadFault(kinds: readonly FaultKind[], from: number, to: number, process?: string): FaultRecord | undefined
   /** The store lost steps of the ledger. */
   isLost: boolean
@@ -73,7 +81,10 @@ function factsOf({ calls, entries, faults }: History): Facts {
   }
 }
 
-/** Every billed call is booked, with its exact cost where it is known; sums, drift and balance agree. */
+/**
+ * Every billed call is booked, with its exact cost where it is known; sums, drift and balance
+ * agree.
+ */
 function books(history: History, { entryOf, callsOf, isLost }: Facts): string[] {
   const { calls, entries, mismatches, account, segmind, spent, faults } = history
   const found = isLost ? [] : mismatches.map(mismatch => `sum and entries differ: ${mismatch}`)
@@ -128,7 +139,8 @@ function once({ calls, requests }: History, { entryOf, hadFault }: Facts): strin
     for (const first of calls.slice(0, index)) {
       if (first.input !== second.input || first.requestId === second.requestId) continue
       const isAlone = modes.get(first.requestId) === 'no-cache'
-      // Other replicas do not see a purchase that a caller demanded, and may wait for a slot until it ends.
+      // Other replicas do not see a purchase that a caller demanded, and may wait for a slot until
+      // it ends.
       const since = isAlone ? (askedAt.get(second.requestId) ?? 0) : second.at
       // Its result may wait for the balance that weighs its cost, and is kept only then.
       const keptAt = isAlone ? (answeredAt.get(first.requestId) ?? first.endedAt) : first.endedAt
@@ -151,9 +163,10 @@ function once({ calls, requests }: History, { entryOf, hadFault }: Facts): strin
 }
 
 /**
- * Nothing is left but a lease, until its name is asked for again: of a process that was killed, or one
- * that a heartbeat took again that reached a frozen store after the release, on an older connection.
- * A process that is drained tries a failed release once more, and then leaves it to its followers.
+ * Nothing is left but a lease, until its name is asked for again: of a process that was killed, or
+ * one that a heartbeat took again that reached a frozen store after the release, on an older
+ * connection. A process that is drained tries a failed release once more, and then leaves it to its
+ * followers.
  */
 function leftovers({ leftovers: left, faults }: History, { hadFault }: Facts): string[] {
   const mayHoldLease = faults.some(
@@ -227,13 +240,19 @@ function events({ account, faults, calls, logs, entries }: History, { isLost, ha
   function isMovedTwice(until: number): boolean {
     return faults.filter(({ kind, from }) => kind === 'top-up' && from <= until).length > 1
   }
-  /** Calls of a replica that cannot reach the store look like those of others, until it can (docs/credits.md). */
+  /**
+   * Calls of a replica that cannot reach the store look like those of others, until it can
+   * (docs/credits.md).
+   */
   function isPartition(at: number, amount: number): boolean {
     const isUnbooked = ({ at: sentAt, process }: UpstreamCall) =>
       sentAt <= at && hadFault([...OF_STORE, ...OF_PROCESS], sentAt, at, process) !== undefined
     return Math.abs(amount) <= calls.filter(isUnbooked).reduce((sum, { cost }) => sum + cost, 0) + ROUNDING
   }
-  /** A second response that shows the same difference confirms it, but for calls in flight (docs/credits.md). */
+  /**
+   * A second response that shows the same difference confirms it, but for calls in flight
+   * (docs/credits.md).
+   */
   function isRepeatedLie(until: number): boolean {
     const lies = calls.filter(({ balanceError, at }) => balanceError !== undefined && at <= until)
     return lies.some((one, index) =>
@@ -281,8 +300,8 @@ function errors({ uncaught, logs }: History, { isLost }: Facts): string[] {
 }
 
 /**
- * In days without faults, nothing is reported but the price change, the top-up and the alert of neither;
- * every call is charged by its header, and every budget and the balance are exact.
+ * In days without faults, nothing is reported but the price change, the top-up and the alert of
+ * neither; every call is charged by its header, and every budget and the balance are exact.
  */
 export function checkClean(history: History, alerts: ReadonlyMap<string, number>): Violation[] {
   const { account, faults, entries, logs, requests, segmind } = history

@@ -10,7 +10,9 @@ export function drawn(...rows: string[]): GreyPixels {
 
 const SIDE = fc.integer({ min: 1, max: 24 })
 
-/** Random masks: noise of any density, and unions and differences of boxes, which nest and touch. */
+/**
+ * Random masks: noise of any density, and unions and differences of boxes, which nest and touch.
+ */
 export const MASKS: fc.Arbitrary<GreyPixels> = fc
   .record({ width: SIDE, height: SIDE })
   .chain(({ width, height }) => fc.oneof(noise(width, height), boxes(width, height)))
@@ -54,7 +56,10 @@ export function cornersOf(ring: ArrayLike<number>): Corner[] {
   ])
 }
 
-/** Fills rings even-odd: a pixel is selected if a ray from its centre crosses an odd number of sides. */
+/**
+ * Fills rings even-odd: a pixel is selected if a ray from its centre crosses an odd number of
+ * sides.
+ */
 export function filled({ width, height }: { width: number; height: number }, rings: readonly Corner[][]): Uint8Array {
   const data = new Uint8Array(width * height)
   for (let row = 0; row < height; row++) {

@@ -5,7 +5,9 @@ import type { LedgerStore, LedgerTotals } from '../../contracts/store.js'
 import { type CallPrice, isBeforeMovement, slackOf } from './reconcile.js'
 import type { AccountRecord, Anchor } from './record.js'
 
-/** A balance that Segmind reported: in a response header, or as the answer of the balance endpoint. */
+/**
+ * A balance that Segmind reported: in a response header, or as the answer of the balance endpoint.
+ */
 export interface ReportedBalance {
   source: 'header' | 'endpoint'
   remaining: Nanocredits
@@ -40,12 +42,14 @@ interface Held {
   responses: number
 }
 
-/** Responses that confirm a difference without an answer of the endpoint: two may be wrong alike. */
+/**
+ * Responses that confirm a difference without an answer of the endpoint: two may be wrong alike.
+ */
 const ENOUGH_HEADERS = 3
 
 /**
- * `plausible`: to be used. `held`: another response must confirm it. `ignored`: it says nothing about the
- * balance as it is now.
+ * `plausible`: to be used. `held`: another response must confirm it. `ignored`: it says nothing
+ * about the balance as it is now.
  */
 export type BalanceVerdict = 'plausible' | 'held' | 'ignored'
 
@@ -82,7 +86,8 @@ export class BalancePlausibility {
     if (reported.source === 'endpoint') this.#free = reported.free ?? 0
     else if (this.#headerOmitsFree && this.#free !== 0) return 'ignored'
     const { reconciler } = this.#options
-    // Another replica may have had it confirmed. Then a balance that agrees with the old record refutes nothing.
+    // Another replica may have had it confirmed. Then a balance that agrees with the old record
+    // refutes nothing.
     if (this.#held) await reconciler.refresh()
     if (this.#isExplained(reported)) return this.#accept(reported)
     // Another replica may have confirmed the difference already.
@@ -127,9 +132,9 @@ export class BalancePlausibility {
   }
 
   /**
-   * Two differences agree if calls between them explain how they differ. If the endpoint stated one of
-   * them, spending by others may explain up to half. Two headers must state the same difference: each may
-   * be wrong by its own amount.
+   * Two differences agree if calls between them explain how they differ. If the endpoint stated one
+   * of them, spending by others may explain up to half. Two headers must state the same difference:
+   * each may be wrong by its own amount.
    */
   #agree(before: Held, now: Held, slack: Nanocredits): boolean {
     const [one, other] = [before.unexplained, now.unexplained]
@@ -138,7 +143,10 @@ export class BalancePlausibility {
     return Math.sign(one) === Math.sign(other) && Math.abs(one - other) <= most
   }
 
-  /** Reports a balance that was held back, unless it is explained by now: another replica had it confirmed. */
+  /**
+   * Reports a balance that was held back, unless it is explained by now: another replica had it
+   * confirmed.
+   */
   #refute({ reported, expected }: Held, slack: Nanocredits): void {
     if (this.#isExplained(reported, slack)) return
     this.#options.onRefuted({ figure: 'balance', claimed: reported.remaining, expected })
@@ -197,15 +205,16 @@ export class CostCheck {
   }
 
   /**
-   * Tells whether a cost is in the range of the learned price, or the balance has dropped by it, as the
-   * endpoint states it now. Others may have spent as much at the same time, so the balance decides only
-   * without the request history. The call must not be booked yet. Never rejects.
+   * Tells whether a cost is in the range of the learned price, or the balance has dropped by it, as
+   * the endpoint states it now. Others may have spent as much at the same time, so the balance
+   * decides only without the request history. The call must not be booked yet. Never rejects.
    */
   async isPlausible(cost: Nanocredits): Promise<boolean> {
     const { reconciler, price, isHistoryRead } = this.#options
     if (cost < IMPLAUSIBLE_FACTOR * price.current()) return true
     if (isHistoryRead()) return false
-    // Another replica may have recorded what others spent. The old record would take that for the cost.
+    // Another replica may have recorded what others spent. The old record would take that for the
+    // cost.
     await reconciler.refresh()
     const anchor = reconciler.record?.anchor
     const [balance, totals] = (anchor && (await withDeadline(this.#ask(), BALANCE_WAIT_MS, () => undefined))) ?? []

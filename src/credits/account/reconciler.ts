@@ -43,7 +43,10 @@ type RecordChange = (record: AccountRecord) => { record: AccountRecord; event: A
 
 /** Time during which an unknown call may still be billed. Segmind itself ends calls sooner. */
 const UNKNOWN_SETTLES_MS = 180_000
-/** A time this far ahead was written by a replica whose clock was wrong: it had no store to compare it with. */
+/**
+ * A time this far ahead was written by a replica whose clock was wrong: it had no store to compare
+ * it with.
+ */
 const FUTURE_MS = 60_000
 const MAX_UNKNOWN = 100
 const MAX_TRIES = 5
@@ -94,7 +97,8 @@ export class Reconciler {
     await this.#replace(record => {
       const last = record.events.findLast(({ kind }) => kind === 'price')
       const isSameWay = last !== undefined && Math.sign(last.amount) === Math.sign(to - from)
-      // The costs before the change are among the recent ones for as long: for days, if calls are few.
+      // The costs before the change are among the recent ones for as long: for days, if calls are
+      // few.
       const isRemembered = record.anchor.calls - (record.pricedCalls ?? Number.NEGATIVE_INFINITY) < REMEMBERED
       const isSame = isSameWay && isRemembered && Math.abs(to - from) < 2 * Math.abs(last.amount)
       if (isSame || (isSameWay && at - last.at < PRICE_AGAIN_MS)) return undefined
@@ -139,7 +143,8 @@ export class Reconciler {
       const seen = { ...sample, month, claims, ...(await this.#unknownsOf(sample, record)) }
       const next = reconcile(record, seen, { price, newId: randomUUID })
       for (const resolution of next.resolutions) await this.#resolve(resolution)
-      // Another replica has recorded a movement since. A wrong balance may have agreed with the old record.
+      // Another replica has recorded a movement since. A wrong balance may have agreed with the old
+      // record.
       const isDoubtful = isMovement(next.event) && !hasSameAnchor(weighedAgainst, record)
       if (isDoubtful) onDoubt()
       if (!next.record || isDoubtful) {
@@ -172,8 +177,8 @@ export class Reconciler {
   }
 
   /**
-   * Returns when the latest unknown call ended. A time ahead of the clock counts from when it was first
-   * seen. Otherwise nothing would be reconciled until then.
+   * Returns when the latest unknown call ended. A time ahead of the clock counts from when it was
+   * first seen. Otherwise nothing would be reconciled until then.
    */
   #unknownAt({ totals: { unknownAt }, at }: SampleWithTotals): number {
     if (unknownAt <= at + FUTURE_MS) return unknownAt

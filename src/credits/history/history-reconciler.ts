@@ -70,8 +70,8 @@ interface News {
 }
 
 /**
- * Learns from Segmind's request history what calls with an unknown or estimated cost have cost, and who
- * else spends. One replica at a time reads it, and only while there is something to learn.
+ * Learns from Segmind's request history what calls with an unknown or estimated cost have cost, and
+ * who else spends. One replica at a time reads it, and only while there is something to learn.
  */
 export class HistoryReconciler {
   readonly #options: HistoryReconcilerOptions
@@ -97,7 +97,10 @@ export class HistoryReconciler {
     this.#periodic.start()
   }
 
-  /** Reads the history once, unless there is nothing to learn or another replica reads it. Never rejects. */
+  /**
+   * Reads the history once, unless there is nothing to learn or another replica reads it. Never
+   * rejects.
+   */
   reconcile(): Promise<void> {
     return this.#periodic.now()
   }
@@ -128,7 +131,9 @@ export class HistoryReconciler {
     if (next.state !== progress.state) this.#options.observer.historyStateChanged(next)
   }
 
-  /** Returns undefined if there is nothing to learn, or nothing new. A history not in use is probed. */
+  /**
+   * Returns undefined if there is nothing to learn, or nothing new. A history not in use is probed.
+   */
   async #newsSince(progress: Progress): Promise<News | undefined> {
     const { ledger, records, now } = this.#options
     const [totals, unknown, { record }] = await Promise.all([
@@ -190,7 +195,9 @@ export class HistoryReconciler {
     return matchRows({ ...listed, entries })
   }
 
-  /** Reads two days in pages and keeps few of their entries: a day may have hundreds of thousands. */
+  /**
+   * Reads two days in pages and keeps few of their entries: a day may have hundreds of thousands.
+   */
   async #recentEntries(isWanted: (entry: LedgerEntry) => boolean): Promise<LedgerEntry[]> {
     const { ledger, calendar, now } = this.#options
     const days = new Set([now() - LIST_MS - HOUR_MS, now()].map(at => calendar.windows(at).day))
@@ -224,8 +231,9 @@ export class HistoryReconciler {
   }
 
   /**
-   * Returns the sequence of the ledger afterwards; undefined if another process ended the call first. The
-   * ledger keeps charged calls, so one that was charged by estimate and cost nothing gets the cost 0.
+   * Returns the sequence of the ledger afterwards; undefined if another process ended the call
+   * first. The ledger keeps charged calls, so one that was charged by estimate and cost nothing
+   * gets the cost 0.
    */
   async #end(
     entry: LedgerEntry,
@@ -253,7 +261,10 @@ export class HistoryReconciler {
     return sequence
   }
 
-  /** Only a picture that is certainly the call's own may enter the cache: a wrong one would stay there. */
+  /**
+   * Only a picture that is certainly the call's own may enter the cache: a wrong one would stay
+   * there.
+   */
   async #rescue(entry: LedgerEntry, row: HistoryRow, cost: Nanocredits): Promise<void> {
     const { rescue, observer } = this.#options
     const { requestId, pictureUrl: url } = row

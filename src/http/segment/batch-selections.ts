@@ -43,8 +43,8 @@ export class BatchSelections {
   }
 
   /**
-   * Throws the selection's error, or that of `book`, which books the answer's body until it is sent.
-   * `isCacheOnly`: a selection that is not cached is answered again later and has not ended.
+   * Throws the selection's error, or that of `book`, which books the answer's body until it is
+   * sent. `isCacheOnly`: a selection that is not cached is answered again later and has not ended.
    */
   async answer(
     { index }: Selection,

@@ -67,7 +67,9 @@ function nextMarker(bytes: Buffer, from: number): number {
   return position
 }
 
-/** Finds the first marker behind coded data, in which 0xFF 0x00 is a byte and restart markers occur. */
+/**
+ * Finds the first marker behind coded data, in which 0xFF 0x00 is a byte and restart markers occur.
+ */
 function endOfScan(bytes: Buffer, from: number): number {
   for (let position = from; ; position += 2) {
     position = nextMarker(bytes, position)

@@ -10,8 +10,9 @@ const READERS = { jpeg: readJpeg, png: readPng, webp: readWebp } as const
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff])
 
 /**
- * Returns the stored size of a picture that ends where its format says that it ends; undefined if it is
- * cut off, empty or damaged between its parts. Nothing is decoded, so damaged pixels are not found.
+ * Returns the stored size of a picture that ends where its format says that it ends; undefined if
+ * it is cut off, empty or damaged between its parts. Nothing is decoded, so damaged pixels are not
+ * found.
  */
 export function wholeSize(type: ImageType, bytes: Buffer): Size | undefined {
   const { isWhole, size, end } = READERS[type](bytes)

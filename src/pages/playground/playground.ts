@@ -210,7 +210,9 @@ export class Playground {
     if (shown) save(shown.answer.blob(), fileNameOf(shown.image.name, shown.output, shown.answer.contentType))
   }
 
-  /** Downloads another form of the mask on display. Accepts only a cached result, to buy nothing. */
+  /**
+   * Downloads another form of the mask on display. Accepts only a cached result, to buy nothing.
+   */
   async #export(form: ExportForm): Promise<void> {
     const [session, { shown }] = [this.#session, this.#results]
     const selection = shown && selectionOf(shown)

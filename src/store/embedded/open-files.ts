@@ -65,14 +65,14 @@ function openIndex(environment: Environment): BlobIndex {
 }
 
 /**
- * LMDB's numbers for a page that is not found, corrupted contents, a fatal error, a wrong version, a
- * file that is none of LMDB's, an incompatible database, and a transaction that met damage.
+ * LMDB's numbers for a page that is not found, corrupted contents, a fatal error, a wrong version,
+ * a file that is none of LMDB's, an incompatible database, and a transaction that met damage.
  */
 const DAMAGE_CODES: unknown[] = [-30_797, -30_796, -30_795, -30_794, -30_793, -30_784, -30_782]
 
 /**
- * Returns what is wrong with a file if an error shows damage. Errors of the system, such as those of
- * a full disk, have other codes. Errors of decoding have none.
+ * Returns what is wrong with a file if an error shows damage. Errors of the system, such as those
+ * of a full disk, have other codes. Errors of decoding have none.
  */
 function damageIn(error: unknown): string | undefined {
   const { code, message } = ((error as Error).cause ?? error) as { code?: unknown; message: string }

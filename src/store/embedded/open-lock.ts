@@ -5,8 +5,9 @@ import locks from 'fs-native-extensions'
 /**
  * Lets a process open an LMDB file only while no process writes to it.
  *
- * LMDB (`mdb_env_open2`) reads the number of the last transaction and then sets it for all processes,
- * without a lock. If another process commits in between, the next transaction overwrites that commit.
+ * LMDB (`mdb_env_open2`) reads the number of the last transaction and then sets it for all
+ * processes, without a lock. If another process commits in between, the next transaction overwrites
+ * that commit.
  *
  * The kernel keeps the locks for an open file, so they end with the process and work across
  * containers.
@@ -14,7 +15,10 @@ import locks from 'fs-native-extensions'
 export interface OpenLock {
   /** Runs `work`, which writes, while no process opens the file. */
   write<T>(work: () => Promise<T>): Promise<T>
-  /** Runs `work`, which opens the file, while no other process writes or opens. `write` does not wait in it. */
+  /**
+   * Runs `work`, which opens the file, while no other process writes or opens. `write` does not
+   * wait in it.
+   */
   open<T>(work: () => Promise<T>): Promise<T>
   close(): void
 }
@@ -23,13 +27,15 @@ export interface OpenLock {
 const ENTRY = 0
 const WRITES = 1
 const POLL_MS = 1
-/** A stopped process may keep its lock. An opening that waits longer for it lets the others write. */
+/**
+ * A stopped process may keep its lock. An opening that waits longer for it lets the others write.
+ */
 const PATIENCE_MS = 2_000
 const REST_MS = 100
 
 /**
- * Creates the lock, with a file of its own. Writers share `WRITES`. An opening locks `ENTRY` first, so
- * that it waits only for the writes in progress.
+ * Creates the lock, with a file of its own. Writers share `WRITES`. An opening locks `ENTRY` first,
+ * so that it waits only for the writes in progress.
  */
 export function createOpenLock(path: string): OpenLock {
   const { tryLock, lock, unlock, close } = openLocks(path)

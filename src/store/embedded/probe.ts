@@ -9,9 +9,9 @@ const LEAST_FREE_BYTES = 2 ** 20
 const MAP_BYTES = 2 ** 34
 
 /**
- * Checks the folder of the embedded store. Creates nothing but two lock files beside an
- * existing ledger, because reads beside a gateway need them. Returns one sentence for a folder that cannot be
- * used, a damaged ledger, or one that is gone or was lost. May run beside a gateway.
+ * Checks the folder of the embedded store. Creates nothing but two lock files beside an existing
+ * ledger, because reads beside a gateway need them. Returns one sentence for a folder that cannot
+ * be used, a damaged ledger, or one that is gone or was lost. May run beside a gateway.
  */
 export async function probeFolder(dir: string, witness: LedgerWitness | undefined): Promise<string | undefined> {
   try {

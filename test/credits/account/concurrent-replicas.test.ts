@@ -51,7 +51,8 @@ function startAccount() {
 }
 
 /**
- * Runs overlapping calls of both replicas. Segmind bills each call up to 0.9 s before its answer arrives.
+ * Runs overlapping calls of both replicas. Segmind bills each call up to 0.9 s before its answer
+ * arrives.
  */
 async function runCalls(
   world: ReturnType<typeof startAccount>,

@@ -137,7 +137,8 @@ t.test('a top-up that another replica has had confirmed is not refuted by equal 
 t.test('a balance is not refuted by the estimates of later calls', async t => {
   const { weigh, refuted, shared } = weigher()
   t.equal(await weigh({ remaining: 15 * CREDIT, totals: totals({ sequence: 2 }) }), 'held')
-  // Another replica has had it confirmed, after a call that was booked with 2 and cost 1.7 millicredits.
+  // Another replica has had it confirmed, after a call that was booked with 2 and cost 1.7
+  // millicredits.
   const remaining = 15 * CREDIT - 1_700_000
   shared.anchor = { ...shared.anchor, remaining, sequence: 4, spent: 2_000_000, calls: 1, estimatedCalls: 1 }
   const now = { sequence: 4, spent: 2_000_000, calls: 1, estimatedCalls: 1 }

@@ -19,13 +19,16 @@ export interface Difference {
 
 export interface Comparison {
   differences: Difference[]
-  /** Uploads by who read them. */
+  /** Uploads by their reader. */
   readers: Record<'scanner' | 'parser', number>
   /** Uploads that were accepted. */
   accepted: number
 }
 
-/** Reads each upload in both ways: with the scanner in front of the parser, and with the parser alone. */
+/**
+ * Reads each upload in both ways: with the scanner in front of the parser, and with the parser
+ * alone.
+ */
 export async function compare({ from, cases }: { from: number; cases: number }): Promise<Comparison> {
   const prototype = await multipartRequest()
   const comparison: Comparison = { differences: [], readers: { scanner: 0, parser: 0 }, accepted: 0 }

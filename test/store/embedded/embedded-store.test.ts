@@ -311,7 +311,8 @@ t.test('a file that ends before pages which are not in use is whole', async t =>
   const path = join(dir, 'blobs.mdb')
   let short = 0
   for (let round = 0; round < 30; round++) {
-    // Written and replaced in one transaction: the first pages are freed before they reach the disk.
+    // Written and replaced in one transaction: the first pages are freed before they reach the
+    // disk.
     await Promise.all([700_000, 900_000, 40_000].map(bytes => store.results.put('key', blobOf(bytes), 60)))
     if (lastPage(path) * 4_096 > statSync(path).size) short++
     t.equal(checkFile(path), 'whole')

@@ -2,7 +2,10 @@ import { deflateSync } from 'node:zlib'
 import type { Size } from '../../../src/contracts/types.js'
 import { PNG_MAGIC, pngChunk } from '../../fixtures/parts.js'
 
-/** Creates a mask of that size as a PNG: the left half is selected. `text` makes it differ from others. */
+/**
+ * Creates a mask of that size as a PNG: the left half is selected. `text` makes it differ from
+ * others.
+ */
 export function fakeMask({ width, height }: Size, text = ''): Buffer {
   const row = Buffer.alloc(1 + width)
   row.fill(255, 1, 1 + Math.ceil(width / 2))

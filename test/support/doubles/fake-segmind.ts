@@ -400,7 +400,8 @@ function perform(
   const sent = Object.entries(headers).filter((entry): entry is [string, string] => entry[1] !== undefined)
   response.writeHead(answer.status ?? 200, Object.fromEntries(sent))
   if (answer.how === 'cut') response.write(firstHalf(bytes), () => request.socket.destroy())
-  // A body that is whole already has no middle. Left open, it would hold up the next request of the connection.
+  // A body that is whole already has no middle. Left open, it would hold up the next request of the
+  // connection.
   else if (answer.how === 'stall' && Number(headers['content-length'] ?? bytes.length) > firstHalf(bytes).length)
     response.write(firstHalf(bytes))
   else response.end(bytes)
