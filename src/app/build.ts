@@ -75,10 +75,7 @@ const JOB_RECORD_MS = 3_600_000
 /** Covers clock differences between replicas and a late event loop. */
 const ORPHAN_MARGIN_MS = 30_000
 
-/**
- * Builds every part once, in order. Each part that needs closing is pushed on `closers` once it is
- * open.
- */
+/** Builds every part once, in order. Pushes each open part that needs closing on `closers`. */
 export async function buildGateway(options: GatewayOptions, closers: Closers) {
   const base = await buildBase(options)
   const storage = await openStorage(options.openStore ?? openStore, base, closers)
@@ -123,9 +120,7 @@ async function buildBase({ settings, log, tracing, now = Date.now }: GatewayOpti
   return { settings, log, now, events, metrics, activity, observer, lifecycle, isTrustedProxy, connections, isTraced }
 }
 
-/**
- * The parts that follow take `now` from the store, so that replicas agree on the times they share.
- */
+/** The parts that follow take `now` from the store, so that replicas agree on shared times. */
 async function openStorage(open: typeof openStore, { settings, observer, now }: Base, closers: Closers) {
   const events = {
     onProblem: (error: unknown, what: string) => observer.storeProblem(error, what),

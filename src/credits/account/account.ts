@@ -52,9 +52,7 @@ type HeaderBalance = Pick<BalanceReport, 'remaining' | 'since' | 'ended'> & { at
 
 /** Calls assumed to be in flight where their number is unknown. */
 const UNKNOWN_OVERLAP = 8
-/**
- * Wait before an implausible answer of the balance endpoint is confirmed or refuted by another one.
- */
+/** Wait before another request confirms or refutes an implausible answer of the endpoint. */
 const CONFIRM_MS = 2_000
 /** Shortest interval of requests for the balance that a header causes. */
 const CONFIRM_EVERY_MS = 10_000
