@@ -76,7 +76,9 @@ function multipartOptions(draft: FormDraft, counter: PartCounter) {
  * `unsupported_image`, `image_too_large`, `image_url_refused`, and the errors of `onBytes`.
  */
 export async function receiveMultipart(request: MultipartRequest, limits: UploadLimits): Promise<ReceivedForm> {
-  const boundary = usualBoundary(request.headers['content-type'])
+  const contentType = request.headers['content-type']
+  if (!BOUNDARY.test(contentType ?? '')) throw new GatewayError('invalid_request', NO_BOUNDARY)
+  const boundary = usualBoundary(contentType)
   if (boundary === undefined) return receiveParsed(request, limits)
   const draft = emptyDraft(limits)
   // The server of Node.js copies each chunk out of the socket's buffer, for this request alone.
@@ -220,6 +222,10 @@ async function collect(
   return collector?.finish()
 }
 
+const BOUNDARY = /;\s*boundary=(?:"([^"]+)"|([^\s;"]+))/i
+const NO_BOUNDARY =
+  'The Content-Type multipart/form-data has no boundary. Leave this header to the HTTP client, which adds one.'
+
 const DETAILS: ReadonlyMap<unknown, string> = new Map([
   ['FST_PARTS_LIMIT', `The multipart body has more than ${MAX_PARTS} parts.`],
   ['FST_INVALID_JSON_FIELD_ERROR', 'A field that is declared as JSON is not valid JSON.'],
@@ -253,7 +259,7 @@ const CLOSING = '--'
  * content type has no boundary.
  */
 export function createPartCounter(contentType: string | undefined): PartCounter {
-  const [, quoted, plain] = /;\s*boundary=(?:"([^"]+)"|([^\s;"]+))/i.exec(contentType ?? '') ?? []
+  const [, quoted, plain] = BOUNDARY.exec(contentType ?? '') ?? []
   const boundary = quoted ?? plain
   const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
   const length = delimiter.length + CLOSING.length
