@@ -76,9 +76,7 @@ function multipartOptions(draft: FormDraft, counter: PartCounter) {
  * `unsupported_image`, `image_too_large`, `image_url_refused`, and the errors of `onBytes`.
  */
 export async function receiveMultipart(request: MultipartRequest, limits: UploadLimits): Promise<ReceivedForm> {
-  const contentType = request.headers['content-type']
-  if (!BOUNDARY.test(contentType ?? '')) throw new GatewayError('invalid_request', NO_BOUNDARY)
-  const boundary = usualBoundary(contentType)
+  const boundary = usualBoundary(request.headers['content-type'])
   if (boundary === undefined) return receiveParsed(request, limits)
   const draft = emptyDraft(limits)
   // The server of Node.js copies each chunk out of the socket's buffer, for this request alone.
@@ -222,11 +220,12 @@ async function collect(
   return collector?.finish()
 }
 
-const BOUNDARY = /;\s*boundary=(?:"([^"]+)"|([^\s;"]+))/i
-const NO_BOUNDARY =
-  'The Content-Type multipart/form-data has no boundary. Leave this header to the HTTP client, which adds one.'
-
+/** Details by the code of the parser's error, or by its message where it has no code. */
 const DETAILS: ReadonlyMap<unknown, string> = new Map([
+  [
+    'Multipart: Boundary not found',
+    'The Content-Type multipart/form-data has no boundary. Leave this header to the HTTP client, which adds one.',
+  ],
   ['FST_PARTS_LIMIT', `The multipart body has more than ${MAX_PARTS} parts.`],
   ['FST_INVALID_JSON_FIELD_ERROR', 'A field that is declared as JSON is not valid JSON.'],
 ])
@@ -237,8 +236,9 @@ const DETAILS: ReadonlyMap<unknown, string> = new Map([
  */
 function toInvalidRequest(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  const detail = DETAILS.get(code) ?? 'The multipart body is malformed or was cut off before its end.'
+  // A body that is cut off has no error.
+  const { code, message }: { code?: unknown; message?: unknown } = error instanceof Error ? error : {}
+  const detail = DETAILS.get(code ?? message) ?? 'The multipart body is malformed or was cut off before its end.'
   return new GatewayError('invalid_request', detail, { cause: error })
 }
 
@@ -259,7 +259,7 @@ const CLOSING = '--'
  * content type has no boundary.
  */
 export function createPartCounter(contentType: string | undefined): PartCounter {
-  const [, quoted, plain] = BOUNDARY.exec(contentType ?? '') ?? []
+  const [, quoted, plain] = /;\s*boundary=(?:"([^"]+)"|([^\s;"]+))/i.exec(contentType ?? '') ?? []
   const boundary = quoted ?? plain
   const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
   const length = delimiter.length + CLOSING.length
