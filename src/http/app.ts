@@ -34,6 +34,7 @@ import { addRateLimits, type RateLimits } from './server/rate-limits.js'
 import { beginFacts, decorateFacts, type RequestObserver } from './server/request-facts.js'
 import { checkHost, toOriginForm } from './server/request-host.js'
 import { requestIdOf } from './server/request-ids.js'
+import { RequestLog } from './server/request-log.js'
 import { addDocsRoutes } from './site/docs.js'
 import { addPagesRoutes } from './site/pages.js'
 import type { Site } from './site/site.js'
@@ -109,6 +110,7 @@ function createServer({ health, log, isTrustedProxy, connections, observer, isTr
   const clientErrors = { openRequests, log }
   const app: App = Fastify({
     loggerInstance: log,
+    childLoggerFactory: (parent, bindings, options) => new RequestLog(parent, bindings, options),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     trustProxy: isTrustedProxy,
     genReqId: requestIdOf,
