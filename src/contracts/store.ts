@@ -133,14 +133,15 @@ export interface LeaseClaim {
 export interface RateCounts {
   /**
    * Adds `amount` to the count of a name in one atomic step, if the sum is at most `max`; otherwise
-   * changes nothing. Resolves with the sum, counted or not, and the rest of the window. An amount
-   * of 0 reads the count. Rejects with `StoreError`.
+   * changes nothing. Returns the sum, counted or not, and the rest of the window; a promise where the
+   * counts are in a store. An amount of 0 reads the count. Rejects with `StoreError`.
    */
-  take(
-    name: string,
-    amount: number,
-    window: { max: number; windowMs: number },
-  ): Promise<{ sum: number; endsInMs: number }>
+  take(name: string, amount: number, window: { max: number; windowMs: number }): RateCount | Promise<RateCount>
+}
+
+export interface RateCount {
+  sum: number
+  endsInMs: number
 }
 
 /** State of a lease at one moment. */

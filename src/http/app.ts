@@ -29,6 +29,7 @@ import { refuseEncodedBody } from './server/content-encoding.js'
 import { addErrorHandler, sendProblem, toGatewayError } from './server/error-handler.js'
 import { addExpectContinue } from './server/expect-continue.js'
 import { addHealthRoutes, type Health } from './server/health.js'
+import { onRequest } from './server/hooks.js'
 import { OpenRequests } from './server/open-requests.js'
 import { addRateLimits, type RateLimits } from './server/rate-limits.js'
 import { beginFacts, decorateFacts, type RequestObserver } from './server/request-facts.js'
@@ -87,10 +88,12 @@ export async function buildApp(parts: AppParts): Promise<App> {
   await app.register(
     async admin => {
       const authenticate = createOperatorAuthentication(authentication)
-      admin.addHook('onRequest', async request => {
-        await authenticate(request)
-        parts.connections.accept(request.raw.socket)
+      const check = onRequest(request => {
+        const refused = authenticate(request)
+        if (!refused) parts.connections.accept(request.raw.socket)
+        return refused
       })
+      admin.addHook('onRequest', check)
       admin.addHook('onRequest', refuseEncodedBody)
       // Set again in this scope, so that authentication runs before a 404.
       admin.setNotFoundHandler(notFound)
@@ -134,9 +137,10 @@ function createServer({ health, log, isTrustedProxy, connections, observer, isTr
   })
   app.server.on('connect', (_request: IncomingMessage, socket: Socket) => refuseTunnel(socket, clientErrors))
   decorateFacts(app, openRequests)
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     beginFacts(request, reply, factsParts)
     checkHost(request)
+    done()
   })
   app.addHook('onSend', ({ raw }, reply, _payload, done) => {
     // Closed before the body has arrived, the connection would break before a refusal is read.
@@ -156,14 +160,16 @@ async function addTeamRoutes(
   { authentication, rateLimits }: { authentication: AuthenticationParts; rateLimits: RateLimits },
 ): Promise<void> {
   const authenticate = createTeamAuthentication(authentication)
-  team.addHook('onRequest', async (request, reply) => {
+  const check = onRequest((request, reply) => {
     if (health.lifecycle.isDraining)
       throw new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterSeconds: 5 })
-    await authenticate(request)
+    const refused = authenticate(request)
+    if (refused) return refused
     connections.accept(request.raw.socket)
     if (request.facts.caller?.isTest) reply.header('x-sandbox', 'true')
+    return rateLimits.limitTeam(request, reply)
   })
-  team.addHook('onRequest', rateLimits.limitTeam)
+  team.addHook('onRequest', check)
   team.addHook('onRequest', refuseEncodedBody)
   await team.register(multipart)
   addUploadParsers(team, segmentation)

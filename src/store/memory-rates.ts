@@ -15,23 +15,33 @@ const MAX_WINDOWS = 5_000
  */
 export function createMemoryRates(now: Clock = Date.now): RateCounts {
   const kinds = new Map<string, Map<string, Window>>()
+  const windowsOf = (kind: string): Map<string, Window> => {
+    const known = kinds.get(kind)
+    if (known) return known
+    const windows = new Map<string, Window>()
+    kinds.set(kind, windows)
+    return windows
+  }
   return {
-    async take(name, amount, { max, windowMs }) {
+    take(name, amount, { max, windowMs }) {
       const nowMs = now()
-      const kind = name.slice(0, name.indexOf(':'))
-      const windows = kinds.get(kind) ?? new Map<string, Window>()
-      kinds.set(kind, windows)
+      const windows = windowsOf(name.slice(0, name.indexOf(':')))
       const found = windows.get(name)
       const isOpen = found !== undefined && found.endsAt > nowMs
-      const { count, endsAt } = isOpen ? found : { count: 0, endsAt: nowMs + windowMs }
-      const sum = count + amount
+      const window = isOpen ? found : { count: 0, endsAt: nowMs + windowMs }
+      const sum = window.count + amount
       if (amount > 0 && sum <= max) {
-        // A map keeps its order, so a new window goes to the end.
-        if (!isOpen) windows.delete(name)
-        windows.set(name, { count: sum, endsAt })
-        if (windows.size > MAX_WINDOWS) windows.delete(windows.keys().next().value as string)
+        window.count = sum
+        if (!isOpen) add(windows, name, window)
       }
-      return { sum, endsInMs: endsAt - nowMs }
+      return { sum, endsInMs: window.endsAt - nowMs }
     },
   }
+}
+
+/** Adds a window to the end: a map keeps its order, even for a name that it has. */
+function add(windows: Map<string, Window>, name: string, window: Window): void {
+  windows.delete(name)
+  windows.set(name, window)
+  if (windows.size > MAX_WINDOWS) windows.delete(windows.keys().next().value as string)
 }

@@ -20,34 +20,35 @@ export interface AuthenticationParts {
   now: Clock
 }
 
-type Authenticate = (request: FastifyRequest) => Promise<void>
+/** Returns a promise where the request is refused, because its failure is counted. */
+type Authenticate = (request: FastifyRequest) => Promise<never> | undefined
 
 /**
  * Creates the check of team keys (docs/reference.md, Access). It runs before the body is read and
  * throws `unauthorized`, `forbidden`, or `rate_limited` after many failures.
  */
 export function createTeamAuthentication({ keys, countFailure, now }: AuthenticationParts): Authenticate {
-  return async request => {
+  return request => {
     const outcome = keys.authenticate(presentedKey(request), now())
     if ('caller' in outcome) {
       request.facts.caller = outcome.caller
-      return
+      return undefined
     }
     if (outcome.refused === 'disabled')
       throw new GatewayError('forbidden', 'This team is disabled. Ask the operators of the gateway.')
-    throw await unauthorized(request, countFailure)
+    return refuse(request, countFailure)
   }
 }
 
 /** Creates the check of the operators' key. A team key gets `forbidden`. */
 export function createOperatorAuthentication({ keys, countFailure, now }: AuthenticationParts): Authenticate {
-  return async request => {
+  return request => {
     const key = presentedKey(request)
     const outcome = keys.authenticate(key, now())
-    if (keys.isOperator(key)) return
+    if (keys.isOperator(key)) return undefined
     if ('caller' in outcome || outcome.refused === 'disabled')
       throw new GatewayError('forbidden', "This route requires the operators' key; a team key is not accepted.")
-    throw await unauthorized(request, countFailure)
+    return refuse(request, countFailure)
   }
 }
 
@@ -58,11 +59,11 @@ function presentedKey({ headers }: FastifyRequest): string | undefined {
   return /^Bearer +([^\s]+) *$/i.exec(headers.authorization ?? '')?.[1]
 }
 
-async function unauthorized(request: FastifyRequest, countFailure: CountFailure): Promise<GatewayError> {
+async function refuse(request: FastifyRequest, countFailure: CountFailure): Promise<never> {
   const tooMany = await countFailure(request)
-  if (tooMany) return new GatewayError('rate_limited', 'Too many wrong keys from this address.', tooMany)
+  if (tooMany) throw new GatewayError('rate_limited', 'Too many wrong keys from this address.', tooMany)
   const detail = 'The key is missing or invalid. Send it as x-api-key, or as Authorization: Bearer.'
-  return new GatewayError('unauthorized', detail, {
+  throw new GatewayError('unauthorized', detail, {
     headers: { 'www-authenticate': 'Bearer realm="segmind-gateway"' },
   })
 }

@@ -1,4 +1,4 @@
-import { isIP } from 'node:net'
+import { isIP, isIPv4 } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 
 const PORT = /:\d{1,5}$/
@@ -12,7 +12,8 @@ export function clientAddress(request: FastifyRequest): string {
   const { headers, socket } = request.raw
   const forwarded = headers['x-forwarded-for']
   if (typeof forwarded === 'string') headers['x-forwarded-for'] = withoutPorts(forwarded)
-  return parseAddress(request.ip ?? '') ?? socket.remoteAddress ?? 'unknown'
+  const address = forwarded === undefined ? socket.remoteAddress : request.ip
+  return parseAddress(address ?? '') ?? socket.remoteAddress ?? 'unknown'
 }
 
 /**
@@ -31,6 +32,7 @@ function withoutPorts(forwarded: string): string {
  * meaning on another machine, and no maximum length.
  */
 function parseAddress(text: string): string | undefined {
+  if (isIPv4(text)) return text
   const entry = text.trim()
   const withoutPort = entry.startsWith('[') || isIP(entry.replace(PORT, '')) === 4 ? entry.replace(PORT, '') : entry
   const address = withoutPort.replace(/^\[(.*)\]$/, '$1').replace(/%.*$/, '')

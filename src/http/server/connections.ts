@@ -112,20 +112,21 @@ export class Connections {
     const connection = this.#bySocket.get(request.socket)
     if (!connection || request.socket.destroyed) return
     connection.latest = request
-    const run = () => {
-      connection.running++
-      if (!connection.isKeyed) connection.keyless = announceIdle(response, KEYLESS_REUSE_MS)
-      response.once('close', () => this.#next(connection, request))
-      handle(request, response)
-    }
     const { waiting, socket } = connection
-    if (connection.running < MAX_RUNNING) run()
+    if (connection.running < MAX_RUNNING) this.#run(connection, request, response, handle)
     else if (waiting.length >= WAITING_PER_CONNECTION && this.#waiting >= MAX_WAITING) socket.destroy()
     else {
-      waiting.push(run)
+      waiting.push(() => this.#run(connection, request, response, handle))
       this.#waiting++
       socket.pause()
     }
+  }
+
+  #run(connection: Connection, request: IncomingMessage, response: ServerResponse, handle: Handler): void {
+    connection.running++
+    if (!connection.isKeyed) connection.keyless = announceIdle(response, KEYLESS_REUSE_MS)
+    response.on('close', () => this.#next(connection, request))
+    handle(request, response)
   }
 
   /** Records that a request of this connection brought an accepted key. */

@@ -35,8 +35,8 @@ export function addErrorHandler(app: FastifyInstance): NotFound {
   })
   app.setErrorHandler((error, request, reply) => sendProblem(toGatewayError(error), request, reply))
   // Runs after authentication, and before the content type of the body is checked.
-  app.addHook('preParsing', async request => {
-    if (request.is404) throw notFoundError(request, routes)
+  app.addHook('preParsing', (request, _reply, _payload, done) => {
+    done(request.is404 ? notFoundError(request, routes) : null)
   })
   const notFound: NotFound = (request, reply) => sendProblem(notFoundError(request, routes), request, reply)
   app.setNotFoundHandler(notFound)

@@ -18,7 +18,8 @@ export function addExpectContinue(app: FastifyInstance, connections: Pick<Connec
   app.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
     connections.dispatch(request, response, app.routing),
   )
-  app.addHook('preParsing', async (request, reply) => {
+  app.addHook('preParsing', (request, reply, _payload, done) => {
     if (!request.is404 && waiting.delete(reply.raw)) reply.raw.writeContinue()
+    done()
   })
 }

@@ -56,7 +56,7 @@ export class OpenRequests {
     connection.open.add(opened)
     connection.latest = opened
     this.#count++
-    reply.raw.once('close', () => this.#end(connection, opened))
+    reply.raw.on('close', () => this.#end(connection, opened))
     return opened
   }
 
@@ -99,7 +99,8 @@ export class OpenRequests {
     if (!connection.open.delete(opened)) return
     this.#count--
     opened.hasEnded = true
-    for (const work of opened.works.splice(0)) work()
+    for (const work of opened.works) work()
+    opened.works = []
     connection.waiting?.()
   }
 }

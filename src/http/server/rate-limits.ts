@@ -1,8 +1,9 @@
 import rateLimit, { type FastifyRateLimitStoreCtor, normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { GatewayError } from '../../contracts/errors.js'
-import type { RateCounts } from '../../contracts/store.js'
+import type { RateCount, RateCounts } from '../../contracts/store.js'
 import type { CountFailure } from './authenticate.js'
+import type { RequestCheck } from './hooks.js'
 import { callerOf } from './request-facts.js'
 
 declare module 'fastify' {
@@ -29,7 +30,7 @@ export interface RateLimits {
    * Counts a request before its body is read. For a batch, only checks that the rate is not used
    * up. Throws `rate_limited`.
    */
-  limitTeam(request: FastifyRequest, reply: FastifyReply): Promise<void>
+  limitTeam: RequestCheck
   /**
    * Counts the selections of a batch as requests, all or none. Throws `rate_limited`.
    */
@@ -50,12 +51,12 @@ interface Count {
  * directly, because the plugin counts every request as one.
  */
 export async function addRateLimits(app: FastifyInstance, counts: RateCounts): Promise<RateLimits> {
-  const take = async (request: FastifyRequest, limit: Limit, amount: number): Promise<Count> => {
+  const take = (request: FastifyRequest, limit: Limit, amount: number): Count | Promise<Count> => {
     const { id, limits } = callerOf(request).team
     const max = limits[LIMITS[limit]]
-    const taking = counts.take(`${limit}:${id}`, amount, { max, windowMs: MINUTE_MS })
-    const { sum, endsInMs } = await taking.catch(() => ({ sum: 0, endsInMs: 0 }))
-    return { max, remaining: Math.max(0, max - sum), ttlInSeconds: Math.ceil(endsInMs / 1000), isExceeded: sum > max }
+    const taken = counts.take(`${limit}:${id}`, amount, { max, windowMs: MINUTE_MS })
+    if (!(taken instanceof Promise)) return toCount(taken, max)
+    return taken.catch(() => NOT_COUNTED).then(count => toCount(count, max))
   }
   await app.register(rateLimit, { global: false, skipOnError: true, store: storeOf(counts) })
   const failures = app.createRateLimit({
@@ -66,13 +67,16 @@ export async function addRateLimits(app: FastifyInstance, counts: RateCounts): P
     keyGenerator: ({ facts }) => `failed:${normalizeIP(facts.address.replace(/%.*$/, ''))}`,
   })
   return {
-    async limitTeam(request, reply) {
+    limitTeam(request, reply) {
       const { spends } = request.routeOptions.config
       const limit = spends ? 'requests_per_minute' : 'reads_per_minute'
-      const counted = await take(request, limit, spends === 'selections' ? 0 : 1)
-      addRateHeaders(reply, limit, counted)
-      if (counted.isExceeded || (spends === 'selections' && counted.remaining === 0))
-        throw tooManyRequests(request, limit, counted)
+      const apply = (counted: Count): undefined => {
+        addRateHeaders(reply, limit, counted)
+        if (counted.isExceeded || (spends === 'selections' && counted.remaining === 0))
+          throw tooManyRequests(request, limit, counted)
+      }
+      const counted = take(request, limit, spends === 'selections' ? 0 : 1)
+      return counted instanceof Promise ? counted.then(apply) : apply(counted)
     },
     async countSelections(request, reply, selections) {
       const limit = 'requests_per_minute'
@@ -88,6 +92,13 @@ export async function addRateLimits(app: FastifyInstance, counts: RateCounts): P
   }
 }
 
+/** Assumed where the store does not respond. */
+const NOT_COUNTED: RateCount = { sum: 0, endsInMs: 0 }
+
+function toCount({ sum, endsInMs }: RateCount, max: number): Count {
+  return { max, remaining: Math.max(0, max - sum), ttlInSeconds: Math.ceil(endsInMs / 1000), isExceeded: sum > max }
+}
+
 /** Adapts counts to the store of @fastify/rate-limit. What exceeds a limit is not counted. */
 function storeOf(counts: RateCounts): FastifyRateLimitStoreCtor {
   return class {
@@ -97,7 +108,7 @@ function storeOf(counts: RateCounts): FastifyRateLimitStoreCtor {
       windowMs: number,
       max: number,
     ): void {
-      counts.take(key, 1, { max, windowMs }).then(
+      Promise.resolve(counts.take(key, 1, { max, windowMs })).then(
         ({ sum, endsInMs }) => callback(null, { current: sum, ttl: endsInMs }),
         (error: Error) => callback(error),
       )

@@ -5,6 +5,7 @@ import { GatewayError } from '../../contracts/errors.js'
 
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/is
 const AUTHORITY = /^(?:[a-z0-9._-]+|\[([0-9a-f:.]+)\])(?::(\d{0,5}))?$/i
+const HOST = 'host'
 /** Longest name of a host, brackets and port included. */
 const MAX_LENGTH = 261
 
@@ -25,12 +26,23 @@ export function toOriginForm(request: IncomingMessage): string {
  * §3.2). HTTP/1.0 needs no Host header.
  */
 export function checkHost({ raw }: FastifyRequest): void {
-  const received = raw.headersDistinct.host ?? []
+  const received = hostsOf(raw)
   if (received.length === 0 && raw.httpVersion === '1.1') throw invalid('The request has no Host header.')
   if (received.length > 1) throw invalid('The request has more than one Host header.')
+  const [named] = received
   const { host } = raw.headers
-  if (host !== undefined && ![host, ...received].every(isAuthority))
+  if ((host !== undefined && !isAuthority(host)) || (named !== undefined && named !== host && !isAuthority(named)))
     throw invalid('The host of the request is not valid. It must be a name or an IP address, with or without a port.')
+}
+
+/** Returns every Host header as received. `headersDistinct` would build an object of all headers. */
+function hostsOf({ rawHeaders }: IncomingMessage): string[] {
+  const hosts: string[] = []
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string
+    if (name.length === HOST.length && name.toLowerCase() === HOST) hosts.push(rawHeaders[at + 1] as string)
+  }
+  return hosts
 }
 
 /** Closes the connection: another server on the way may have read the request differently. */
