@@ -21,9 +21,9 @@ import { IDENTITY, NO_WITNESS } from './ledger-identity.js'
  * Lua counts in doubles, exact up to 2^53; `%.0f` writes them without an exponent. Amounts are
  * returned as text, because the client's parser rounds the largest integers.
  *
- * No step may fail half-way, because Redis does not undo what a script did before its error.
- * Amounts and times are therefore checked before they are sent, and subtracted as `0 - amount`:
- * `-amount` of 0 is written `-0`, which HINCRBY refuses.
+ * A step reads a hash once and writes it once, because each command costs as much as the rest of a
+ * step. No step may fail half-way, because Redis does not undo what a script did before its error.
+ * Amounts and times are therefore checked before they are sent.
  */
 
 const COUNTER_NAMES = LEDGER_COUNTERS.map(name => `'${name}'`).join(', ')
@@ -32,35 +32,37 @@ const COUNTER_NAMES = LEDGER_COUNTERS.map(name => `'${name}'`).join(', ')
 export const ROLLED_UP = 'rolled up'
 
 export const BASE = `${IDENTITY}
+-- Reads the identity and the counters of the ledger, and those of the windows and a team.
+local function open(team)
+  load(KEYS[5], 'lost', 'epoch', 'checksum', 'past', 'rolledUpTo', ${COUNTER_NAMES}, DAY, MONTH)
+  if not team then return end
+  load(KEYS[3], '*', team)
+  load(KEYS[2], '*', team .. ':charged', team .. ':unknown', team .. ':reserved',
+    team .. ':paidCalls', team .. ':unknownCalls', team .. ':reservedCalls')
+end
 local function booked(team)
-  local amounts = redis.call('HMGET', KEYS[2], team .. ':charged', team .. ':unknown', team .. ':reserved')
-  local day = tonumber(amounts[1] or 0) + tonumber(amounts[2] or 0) + tonumber(amounts[3] or 0)
-  return day, tonumber(redis.call('HGET', KEYS[3], team) or 0)
-end
-local function addToDay(team, counter, amount)
-  redis.call('HINCRBY', KEYS[2], team .. ':' .. counter, string.format('%.0f', amount))
-end
-local function addToMonth(team, amount)
-  redis.call('HINCRBY', KEYS[3], team, string.format('%.0f', amount))
-end
-local function addToLedger(counter, amount)
-  redis.call('HINCRBY', KEYS[5], counter, string.format('%.0f', amount))
+  local function amount(state) return tonumber(get(KEYS[2], team .. ':' .. state) or 0) end
+  return amount('charged') + amount('unknown') + amount('reserved'), tonumber(get(KEYS[3], team) or 0)
 end
 -- Calls reserved by a version that kept no totals are missing in them. So the sum never goes below
 -- 0, and is 0 as soon as no call is reserved.
-local function reduceReserved(amount)
-  local left = tonumber(redis.call('HGET', KEYS[5], 'reserved') or 0) - amount
-  if left < 0 or redis.call('ZCARD', KEYS[4]) == 0 then left = 0 end
-  redis.call('HSET', KEYS[5], 'reserved', string.format('%.0f', left))
+local function reduceReserved(amount, calls)
+  local left = tonumber(get(KEYS[5], 'reserved') or 0) - amount
+  if left < 0 or calls == 0 then left = 0 end
+  set(KEYS[5], 'reserved', string.format('%.0f', left))
 end
-local function totals()
-  local known = redis.call('HMGET', KEYS[5], 'epoch', 'checksum', 'lost', ${COUNTER_NAMES})
-  for i = 1, #known do known[i] = known[i] or (i < 4 and '' or '0') end
-  known[#known + 1] = tostring(redis.call('ZCARD', KEYS[4]))
-  return known
+-- Writes the changes, and returns the totals. calls: the reserved calls, if they are counted.
+local function finish(calls)
+  save()
+  local totals = {}
+  for i, field in ipairs({'epoch', 'checksum', 'lost', ${COUNTER_NAMES}}) do
+    totals[i] = get(KEYS[5], field) or (i < 4 and '' or '0')
+  end
+  totals[#totals + 1] = tostring(calls or redis.call('ZCARD', KEYS[4]))
+  return totals
 end
 local function answer(result, day, month)
-  return {result, string.format('%.0f', day), string.format('%.0f', month), totals()}
+  return {result, string.format('%.0f', day), string.format('%.0f', month), finish()}
 end
 local function stateOf(value)
   if not value then return 'none', 0 end
@@ -69,42 +71,43 @@ local function stateOf(value)
 end
 -- Returns whether the calls of the day may have been removed, so that a missing one is no new one.
 local function isRolledUp()
-  local last = redis.call('HGET', KEYS[5], 'rolledUpTo')
+  local last = get(KEYS[5], 'rolledUpTo')
   return last and DAY <= last
 end
 -- Books a reservation.
-local function book(callId, team, estimate, at, member, value)
-  redis.call('HSET', KEYS[1], callId, value)
+local function book(team, estimate, at, member)
   redis.call('ZADD', KEYS[4], at, member)
-  addToDay(team, 'reservedCalls', 1)
-  addToDay(team, 'reserved', estimate)
-  addToMonth(team, estimate)
-  addToLedger('reserved', estimate)
+  add(KEYS[2], team .. ':reservedCalls', 1)
+  add(KEYS[2], team .. ':reserved', estimate)
+  add(KEYS[3], team, estimate)
+  add(KEYS[5], 'reserved', estimate)
 end
 local COUNTERS = {reserved = 'reservedCalls', unknown = 'unknownCalls', charged = 'paidCalls'}
 local function addToEnded(amount, calls, estimatedCalls)
-  addToLedger('spent', amount)
-  addToLedger('calls', calls)
-  addToLedger('estimatedCalls', estimatedCalls)
+  add(KEYS[5], 'spent', amount)
+  add(KEYS[5], 'calls', calls)
+  add(KEYS[5], 'estimatedCalls', estimatedCalls)
 end
+-- Takes a call out of all sums. Returns the reserved calls that are left, if they are counted.
 local function takeOut(team, state, amount, member)
-  addToDay(team, COUNTERS[state], -1)
-  addToDay(team, state, 0 - amount)
-  addToMonth(team, 0 - amount)
+  add(KEYS[2], team .. ':' .. COUNTERS[state], -1)
+  add(KEYS[2], team .. ':' .. state, 0 - amount)
+  add(KEYS[3], team, 0 - amount)
   if state == 'reserved' then
     redis.call('ZREM', KEYS[4], member)
-    reduceReserved(amount)
+    local calls = redis.call('ZCARD', KEYS[4])
+    reduceReserved(amount, calls)
+    return calls
   -- A call that ended under a version without totals is missing in them.
   elseif state == 'unknown' then
     if redis.call('ZREM', KEYS[6], member) == 1 then addToEnded(0 - amount, -1, -1) end
-  elseif tonumber(redis.call('HGET', KEYS[5], 'estimatedCalls') or 0) > 0 then
+  elseif tonumber(get(KEYS[5], 'estimatedCalls') or 0) > 0 then
     addToEnded(0 - amount, -1, -1)
   end
 end
 local function floorHolds(estimate, floor)
-  local remaining = tonumber(redis.call('HGET', KEYS[8], 'remaining') or nil)
-  if not floor or not remaining then return true end
-  return remaining - tonumber(redis.call('HGET', KEYS[5], 'reserved') or 0) - estimate >= floor
+  local remaining = floor and tonumber(redis.call('HGET', KEYS[8], 'remaining') or nil)
+  return not remaining or remaining - tonumber(get(KEYS[5], 'reserved') or 0) - estimate >= floor
 end
 `
 
@@ -116,14 +119,17 @@ end
 export const RESERVE = `${BASE}
 local callId, team, estimate = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local daily, monthly = tonumber(ARGV[4]), tonumber(ARGV[5])
+open(team)
 local day, month = booked(team)
-local lost = isLost({ARGV[11], ARGV[12], ARGV[13]}, ARGV[10])
-if redis.call('HEXISTS', KEYS[1], callId) == 1 then return answer('ok', day, month) end
-if lost and (daily or monthly) then return answer('lost', day, month) end
-if daily and day + estimate > daily then return answer('daily', day, month) end
-if monthly and month + estimate > monthly then return answer('monthly', day, month) end
-if not floorHolds(estimate, tonumber(ARGV[9])) then return answer('floor', day, month) end
-book(callId, team, estimate, ARGV[7], ARGV[8], ARGV[6])
+local refusal
+if isLost({ARGV[11], ARGV[12], ARGV[13]}, ARGV[10]) and (daily or monthly) then refusal = 'lost'
+elseif daily and day + estimate > daily then refusal = 'daily'
+elseif monthly and month + estimate > monthly then refusal = 'monthly'
+elseif not floorHolds(estimate, tonumber(ARGV[9])) then refusal = 'floor' end
+-- A call that is booked already is not refused, and not booked again.
+if refusal and redis.call('HEXISTS', KEYS[1], callId) == 0 then return answer(refusal, day, month) end
+if refusal or redis.call('HSETNX', KEYS[1], callId, ARGV[6]) == 0 then return answer('ok', day, month) end
+book(team, estimate, ARGV[7], ARGV[8])
 commit('reserve ' .. ARGV[8] .. ' ' .. ARGV[3], ARGV[10])
 return answer('ok', day + estimate, month + estimate)
 `
@@ -132,12 +138,15 @@ return answer('ok', day + estimate, month + estimate)
 export const NOTE = `${BASE}
 local state, amount = stateOf(redis.call('HGET', KEYS[1], ARGV[1]))
 if state ~= 'none' and state ~= 'reserved' then return 0 end
+open(ARGV[2])
 if state == 'none' and isRolledUp() then return '${ROLLED_UP}' end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[4])
 -- Books the call again, since its estimate and time may have changed.
 if state == 'reserved' then takeOut(ARGV[2], state, amount, ARGV[6]) end
-book(ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[5], ARGV[6], ARGV[4])
+book(ARGV[2], tonumber(ARGV[3]), ARGV[5], ARGV[6])
 isLost(${NO_WITNESS}, ARGV[7])
 commit('note ' .. ARGV[6] .. ' ' .. ARGV[3], ARGV[7])
+save()
 return 1
 `
 
@@ -148,32 +157,35 @@ return 1
  */
 export const SETTLE = `${BASE}
 local callId, team, outcome, cost, member = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
+open(team)
 isLost({ARGV[11], ARGV[12], ARGV[13]}, ARGV[10])
-local known = redis.call('HGET', KEYS[1], callId)
-local state, amount = stateOf(known)
+local value = redis.call('HGET', KEYS[1], callId)
+local state, amount = stateOf(value)
 -- Within the JSON text of any other member, the quotation marks would be escaped.
 local isCorrection = state == 'charged' and outcome == 'charged' and ARGV[8] == '0'
-  and string.find(known, '"costSource":"estimate"', 1, true)
-if state == 'charged' and not isCorrection then return totals() end
-if state == 'none' and isRolledUp() then return '${ROLLED_UP}' end
-if outcome == 'unknown' and (state == 'unknown' or state == 'released') then return totals() end
-if state ~= 'none' and state ~= 'released' then takeOut(team, state, amount, member) end
+  and string.find(value, '"costSource":"estimate"', 1, true)
+if state == 'charged' and not isCorrection then return finish() end
+if state == 'none' and isRolledUp() then
+  save()
+  return '${ROLLED_UP}'
+end
+if outcome == 'unknown' and (state == 'unknown' or state == 'released') then return finish() end
 redis.call('HSET', KEYS[1], callId, ARGV[5])
-addToDay(team, COUNTERS[outcome], 1)
-addToDay(team, outcome, cost)
-addToMonth(team, cost)
+local reservedCalls
+if state ~= 'none' and state ~= 'released' then reservedCalls = takeOut(team, state, amount, member) end
+add(KEYS[2], team .. ':' .. COUNTERS[outcome], 1)
+add(KEYS[2], team .. ':' .. outcome, cost)
+add(KEYS[3], team, cost)
 addToEnded(cost, 1, tonumber(ARGV[8]))
 if outcome == 'unknown' then
   redis.call('ZADD', KEYS[6], ARGV[7], member)
-  if tonumber(ARGV[7]) > tonumber(redis.call('HGET', KEYS[5], 'unknownAt') or 0) then
-    redis.call('HSET', KEYS[5], 'unknownAt', ARGV[7])
-  end
-elseif ARGV[8] == '0' then
-  redis.call('LPUSH', KEYS[7], ARGV[4])
+  if tonumber(ARGV[7]) > tonumber(get(KEYS[5], 'unknownAt') or 0) then set(KEYS[5], 'unknownAt', ARGV[7]) end
+-- Removes old costs seldom: reads take only the latest.
+elseif ARGV[8] == '0' and redis.call('LPUSH', KEYS[7], ARGV[4]) >= 2 * ARGV[9] then
   redis.call('LTRIM', KEYS[7], 0, ARGV[9] - 1)
 end
 commit(outcome .. ' ' .. member .. ' ' .. ARGV[4], ARGV[10])
-return totals()
+return finish(reservedCalls)
 `
 
 /** ARGV: callId, team, member, the mark to leave, or '', and a new epoch. */
@@ -181,31 +193,33 @@ export const RELEASE = `${BASE}
 local callId, team = ARGV[1], ARGV[2]
 local state, amount = stateOf(redis.call('HGET', KEYS[1], callId))
 if state == 'charged' or (state == 'none' and isRolledUp()) then return 0 end
-local isOpen = state == 'reserved' or state == 'unknown'
-if isOpen then
-  takeOut(team, state, amount, ARGV[3])
-  isLost(${NO_WITNESS}, ARGV[5])
-  commit('release ' .. ARGV[3], ARGV[5])
-end
 if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[1], callId, ARGV[4])
 elseif state ~= 'released' then
   redis.call('HDEL', KEYS[1], callId)
 end
-return isOpen and 1 or 0
+if state ~= 'reserved' and state ~= 'unknown' then return 0 end
+open(team)
+takeOut(team, state, amount, ARGV[3])
+isLost(${NO_WITNESS}, ARGV[5])
+commit('release ' .. ARGV[3], ARGV[5])
+save()
+return 1
 `
 
 /** ARGV: team. */
 export const READ_BOOKED = `${BASE}
+open(ARGV[1])
 local day, month = booked(ARGV[1])
 return answer('ok', day, month)
 `
 
 /** ARGV: epoch, sequence and checksum of the witness, and a new epoch, or '' to mark nothing. */
 export const READ_TOTALS = `${BASE}
+open()
 local expected = {ARGV[1], ARGV[2], ARGV[3]}
 if ARGV[4] ~= '' then isLost(expected, ARGV[4]) end
-local found = totals()
+local found = finish()
 if ARGV[4] == '' then found[3] = findLoss(expected) or '' end
 return found
 `
