@@ -1,5 +1,4 @@
 import { LRUCache } from 'lru-cache'
-import { defined } from '../contracts/defined.js'
 import { etagOf } from '../contracts/etag.js'
 import type { BodyObserver } from '../contracts/observer.js'
 import type { Blob, BlobStore } from '../contracts/store.js'
@@ -58,20 +57,22 @@ export class ResultCache {
    * Finds a result that `isWanted`, else a stale one. A result in memory that is not wanted
    * does not hide a newer one that another process has put into the store.
    */
-  async find(key: CacheKey, isWanted: (result: Result) => boolean): Promise<Found> {
+  find(key: CacheKey, isWanted: (result: Result) => boolean): Found | Promise<Found> {
     const remembered = this.#recall(key)
-    if (remembered && isWanted(remembered)) return { result: remembered, isSure: true }
+    return remembered && isWanted(remembered) ? { result: remembered, isSure: true } : this.#findStored(key)
+  }
+
+  async #findStored(key: CacheKey): Promise<Found> {
     try {
       const stored = await this.#read(key)
       // Memory may hold a newer one: kept during this read, or while the store was down.
       const newest = this.#recall(key)
-      if (!stored || (newest && newest.storedAt >= stored.storedAt))
-        return { isSure: true, ...defined({ result: newest }) }
+      if (!stored || (newest && newest.storedAt >= stored.storedAt)) return { result: newest, isSure: true }
       this.#memory?.set(key, stored)
       return { result: stored, isSure: true }
     } catch (error) {
       this.#options.observer.storeFailed(error, 'results: find')
-      return { isSure: false, ...defined({ result: this.#recall(key) }) }
+      return { result: this.#recall(key), isSure: false }
     }
   }
 

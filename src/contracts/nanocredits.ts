@@ -27,6 +27,7 @@ export function parseCredits(text: string | undefined): Nanocredits | undefined 
  * Formats an amount as decimal credits, without exponent or trailing zeros: `1700000` → `0.0017`.
  */
 export function formatCredits(amount: Nanocredits): string {
+  if (amount === 0) return '0'
   const digits = Math.abs(amount).toString().padStart(10, '0')
   const fraction = digits.slice(-9).replace(/0+$/, '')
   const text = fraction === '' ? digits.slice(0, -9) : `${digits.slice(0, -9)}.${fraction}`

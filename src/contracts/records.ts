@@ -16,25 +16,25 @@ export interface FinishedRequest {
   method: string
   /** By `performance.now()`. */
   startedAt: number
-  trace?: TraceContext
+  trace?: TraceContext | undefined
   /** The route's pattern; `none` where no route matched. */
   route: string
   /** Empty where no team was authenticated. */
   team: string
-  keyId?: string
+  keyId?: string | undefined
   status: number
   /** The error code, absent on success. */
-  error?: string
+  error?: string | undefined
   /** Empty where no result was returned. */
   cache: string
-  charged?: Nanocredits
+  charged?: Nanocredits | undefined
   durationMs: number
-  uploadMs?: number
-  cacheMs?: number
+  uploadMs?: number | undefined
+  cacheMs?: number | undefined
   upstreamMs: number
   uploadBytes: number
   /** Sent with a test key, so its error may be simulated. */
-  isTest?: boolean
+  isTest?: boolean | undefined
   /** Index of the selection in its batch; absent for a whole request. */
   selection?: number
 }

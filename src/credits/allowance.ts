@@ -31,20 +31,21 @@ export class Allowance {
   }
 
   /**
-   * Returns a value up to one second old. Undefined if neither balance nor budgets are known. If
+   * Returns a value up to one second old; a promise for a team with a budget. Undefined if neither balance nor budgets are known. If
    * the store fails, only the balance counts.
    */
-  async remaining(team: Team): Promise<Nanocredits | undefined> {
+  remaining(team: Team): Nanocredits | undefined | Promise<Nanocredits | undefined> {
     const { daily, monthly } = team.budget ?? {}
     const balance = this.#options.balance.latest?.remaining
-    const known = [balance !== undefined && !team.protected ? balance - this.#options.reserve : balance]
-    if (daily !== undefined || monthly !== undefined) {
-      const booked = await this.#booked(team.id)
-      if (booked && daily !== undefined) known.push(daily - booked.daily)
-      if (booked && monthly !== undefined) known.push(monthly - booked.monthly)
-    }
-    const amounts = known.filter(amount => amount !== undefined)
-    return amounts.length === 0 ? undefined : Math.max(0, Math.min(...amounts))
+    const ofAccount = balance !== undefined && !team.protected ? balance - this.#options.reserve : balance
+    if (daily === undefined && monthly === undefined) return least([ofAccount])
+    return this.#booked(team.id).then(booked =>
+      least([
+        ofAccount,
+        booked && daily !== undefined ? daily - booked.daily : undefined,
+        booked && monthly !== undefined ? monthly - booked.monthly : undefined,
+      ]),
+    )
   }
 
   /**
@@ -80,4 +81,10 @@ export class Allowance {
     this.#cached.set(team, { at, booked })
     return booked
   }
+}
+
+/** Returns the least of the known amounts, and 0 for a negative one. */
+function least(amounts: readonly (Nanocredits | undefined)[]): Nanocredits | undefined {
+  const known = amounts.filter(amount => amount !== undefined)
+  return known.length === 0 ? undefined : Math.max(0, Math.min(...known))
 }

@@ -85,9 +85,11 @@ export class UsageJournal {
 
   #activity(team: string, day: string): TeamActivity {
     const name = `${day} ${team}`
-    const counted = this.#counted.get(name) ?? { team, day, activity: noActivity() }
-    this.#counted.set(name, counted)
-    return counted.activity
+    const known = this.#counted.get(name)
+    if (known) return known.activity
+    const activity = noActivity()
+    this.#counted.set(name, { team, day, activity })
+    return activity
   }
 
   #addBack(team: string, day: string, lost: TeamActivity): void {

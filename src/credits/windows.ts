@@ -14,7 +14,8 @@ export interface BudgetCalendar {
 const HOUR_MS = 3_600_000
 
 /** A day, its windows, and the part of it that is known: `from` up to, but without, `until`. */
-interface KnownDay extends BudgetWindows {
+interface KnownDay {
+  windows: BudgetWindows
   from: number
   until: number
 }
@@ -30,7 +31,7 @@ export function createBudgetCalendar(timeZone: string): BudgetCalendar {
   let known: KnownDay | undefined
   let endOfMonth: { month: string; at: number } | undefined
   const monthEnd = (at: number): number => {
-    const { month } = dayOf(at)
+    const { month } = dayOf(at).windows
     if (endOfMonth?.month !== month) endOfMonth = { month, at: firstChange(at, instant => compute(instant).month) }
     return endOfMonth.at
   }
@@ -38,15 +39,13 @@ export function createBudgetCalendar(timeZone: string): BudgetCalendar {
     if (known && at >= known.from && at < known.until) return known
     const windows = compute(at)
     // An earlier moment of the known day. Calls are also looked up by the time they were planned.
-    const until = known?.day === windows.day ? known.until : firstChange(at, instant => compute(instant).day)
-    known = { ...windows, from: at, until }
+    const isKnown = known?.windows.day === windows.day
+    const until = known && isKnown ? known.until : firstChange(at, instant => compute(instant).day)
+    known = { windows, from: at, until }
     return known
   }
   return {
-    windows(at) {
-      const { day, month } = dayOf(at)
-      return { day, month }
-    },
+    windows: at => dayOf(at).windows,
     secondsLeft(at, window) {
       const end = window === 'daily' ? dayOf(at).until : monthEnd(at)
       return Math.max(1, Math.ceil((end - at) / 1000))

@@ -26,7 +26,8 @@ const MAX_DATA_HEADER_CHARACTERS = 1024
  * Never quotes the text.
  */
 export function imageFromText(text: string, maxImageBytes: number): ImageSource {
-  return imageFromBytes(Buffer.from(text.trim()), maxImageBytes)
+  const trimmed = text.trim()
+  return ID.test(trimmed) ? fromId(trimmed) : imageFromBytes(Buffer.from(trimmed), maxImageBytes)
 }
 
 /**
@@ -55,8 +56,10 @@ export function invalidImage(was: string): GatewayError {
   return new GatewayError('invalid_parameter', `${ACCEPTED}; it was ${was}.`)
 }
 
+const ID = /^sha256:([0-9a-f]{64})$/i
+
 function fromId(text: string): ImageSource {
-  const digest = /^sha256:([0-9a-f]{64})$/i.exec(text)?.[1]
+  const digest = ID.exec(text)?.[1]
   if (digest === undefined) throw invalidImage('a sha256: id without exactly 64 hex digits')
   return { kind: 'id', digest: digest.toLowerCase() }
 }

@@ -41,10 +41,16 @@ export function scanMembers(
   /** The last string of the outermost object, and the member whose value may follow. */
   let last: Text | undefined
   let open: Member | undefined
-  for (const { character, text } of tokensOf(json, maxTokens)) {
-    if (text) {
+  let tokens = 0
+  for (let at = 0; at < json.length; at++) {
+    const character = json[at] as number
+    if (!isToken(character)) continue
+    if (++tokens > maxTokens) throw tooMuch(`more than ${maxTokens} values and separators`)
+    if (character === QUOTE) {
+      const text = { start: at + 1, end: endOfString(json, at) }
+      at = text.end
       last = depth === 1 ? text : undefined
-      if (open && last) open.text = last
+      if (open) open.text = text
       open = undefined
     } else if (character === COLON) {
       open = last && addMember(members, json, last)
@@ -56,21 +62,6 @@ export function scanMembers(
     }
   }
   return members
-}
-
-/** Finds the structural characters of a JSON body, and its strings as a whole. */
-function* tokensOf(json: Buffer, maxTokens: number): Generator<{ character: number; text?: Text }> {
-  let tokens = 0
-  for (let index = 0; index < json.length; index++) {
-    const character = json[index] as number
-    if (!isToken(character)) continue
-    if (++tokens > maxTokens) throw tooMuch(`more than ${maxTokens} values and separators`)
-    if (character === QUOTE) {
-      const text = { start: index + 1, end: endOfString(json, index) }
-      yield { character, text }
-      index = text.end
-    } else yield { character }
-  }
 }
 
 function addMember(members: Member[], json: Buffer, { start, end }: Text): Member {

@@ -14,7 +14,6 @@ import { type ImageSource, imageFromBytes, imageFromText, invalidImage } from '.
 import { type Member, repeatedMembers, scanMembers } from './json-members.js'
 import { unescapeJson } from './json-text.js'
 
-const BYTE_ORDER_MARK = Buffer.from('\ufeff')
 /** A longer image text is decoded within the body, and not parsed as JSON. */
 const LARGE_BYTES = 16 * 1024
 
@@ -27,14 +26,15 @@ const LARGE_BYTES = 16 * 1024
  */
 export function receiveJson(body: Buffer, limits: UploadLimits): ReceivedForm {
   if (!isUtf8(body)) throw new GatewayError('invalid_request', 'The JSON body is not valid UTF-8.')
-  const hasMark = body.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK)
-  const json = hasMark ? body.subarray(BYTE_ORDER_MARK.length) : body
+  const json = withoutByteOrderMark(body)
   const members = scanMembers(json, limits.form ?? SEGMENT_FORM)
   const { rest, image } = cutLargeImage(json, members)
   const values = parseObject(rest)
   const draft = emptyDraft(limits)
-  for (const name of repeatedMembers(members)) draft.repeated.add(name)
-  for (const [name, value] of Object.entries(values)) {
+  const names = Object.keys(values)
+  if (names.length < members.length) for (const name of repeatedMembers(members)) draft.repeated.add(name)
+  for (const name of names) {
+    const value = values[name]
     if (!admitField(draft, name) || value === null) continue
     if (name !== 'image') draft.fields[name] = value
     else if (image) setImage(draft, () => imageFromBytes(image, limits.maxImageBytes))
@@ -42,6 +42,10 @@ export function receiveJson(body: Buffer, limits: UploadLimits): ReceivedForm {
   }
   draft.receivedBytes = body.length
   return completeForm(draft)
+}
+
+function withoutByteOrderMark(body: Buffer): Buffer {
+  return body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf ? body.subarray(3) : body
 }
 
 /** Separates a large text of the member `image` from the rest, where it becomes empty text. */
@@ -58,7 +62,7 @@ function imageFromMember(value: unknown, limits: UploadLimits): ImageSource {
   return imageFromText(value, limits.maxImageBytes)
 }
 
-function parseObject(json: Buffer): object {
+function parseObject(json: Buffer): Record<string, unknown> {
   let value: unknown
   try {
     value = JSON.parse(json.toString('utf8'))
@@ -66,7 +70,7 @@ function parseObject(json: Buffer): object {
     // The parser's message quotes the text, which may be an image.
     invalidJson()
   }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
   throw new GatewayError('invalid_request', `The JSON body must be an object; it was ${describeKind(value)}.`)
 }
 

@@ -1,4 +1,3 @@
-import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import { OUTLINE_FORMS, type OutlineForm } from '../images/outline-forms.js'
 import { describeValue } from './describe.js'
@@ -35,7 +34,7 @@ export function parseOutputForm(fields: { readonly output?: unknown; readonly si
   const output = parseOutput(fields.output)
   const simplify = parseSimplify(fields.simplify)
   if (isOutline(output)) return { output, simplify: simplify ?? DEFAULT_SIMPLIFY }
-  if (simplify === undefined) return defined({ output })
+  if (simplify === undefined) return output === undefined ? {} : { output }
   const was = output === undefined ? 'output was not given' : `output=${output} has no outline`
   throw invalid(`simplify works with output=${OUTLINE_FORMS.join(', ')}; ${was}. Leave it out.`)
 }

@@ -36,11 +36,8 @@ export function parseParams(fields: FormFields, rules: ParamRules): ParsedFields
   const overlayMask = resolveOverlayMask(form.output, parseBoolean('overlay_mask', fields.overlay_mask))
   const base64 = parseBoolean('base64', fields.base64) ?? rules.base64Default
   if (prompt === undefined && coordinates === undefined && !rules.allowNoSelection) throw missingSelection()
-  const params: Params = {
-    ...defined({ prompt, coordinates, removeCoordinates }),
-    overlayMask,
-  }
-  return { params, base64, ignoredFields: isIgnoringPoints ? ['coordinates'] : [], ...form }
+  const params: Params = { ...defined({ prompt, coordinates, removeCoordinates }), overlayMask }
+  return { ...form, params, base64, ignoredFields: isIgnoringPoints ? ['coordinates'] : [] }
 }
 
 function parsePrompt(value: unknown): string | undefined {
@@ -50,11 +47,15 @@ function parsePrompt(value: unknown): string | undefined {
   if (typeof value !== 'string') throw refuse(describeValue(value))
   const prompt = value.trim()
   if (prompt === '') return undefined
-  // Counts Unicode code points, of which each has at most two characters.
-  if (prompt.length > 2 * MAX_PROMPT_CHARACTERS || [...prompt].length > MAX_PROMPT_CHARACTERS) throw refuse('longer')
+  if (prompt.length > MAX_PROMPT_CHARACTERS && isLonger(prompt)) throw refuse('longer')
   if (BROKEN_TEXT.test(prompt)) throw refuse('text in a broken encoding (it has U+FFFD or half a surrogate pair)')
   if (prompt.includes('\0')) throw refuse('text with a NUL character')
   return prompt
+}
+
+/** Counts Unicode code points, of which each has at most two characters. */
+function isLonger(prompt: string): boolean {
+  return prompt.length > 2 * MAX_PROMPT_CHARACTERS || [...prompt].length > MAX_PROMPT_CHARACTERS
 }
 
 /** Values of `coordinates` that name no point: nothing, blank text, an empty list. */

@@ -5,6 +5,8 @@ import type { CacheDirectives, Preferences } from '../contracts/types.js'
 const MAX_DELTA_SECONDS = 2 ** 31
 const DIRECTIVE = /([^\s,;="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g
 
+const NO_DIRECTIVES: CacheDirectives = Object.freeze({ noCache: false, noStore: false, onlyIfCached: false })
+
 /**
  * Parses the `Cache-Control` of a request (RFC 9111 §5.2): names in any case, values with or
  * without quotes, several headers joined by commas. Ignores unknown directives, and a `max-age`
@@ -12,7 +14,8 @@ const DIRECTIVE = /([^\s,;="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g
  * wins.
  */
 export function parseCacheControl(header: string | readonly string[] | undefined): CacheDirectives {
-  const text = typeof header === 'string' ? header : (header ?? []).join(',')
+  if (header === undefined) return NO_DIRECTIVES
+  const text = typeof header === 'string' ? header : header.join(',')
   const directives: CacheDirectives = { noCache: false, noStore: false, onlyIfCached: false }
   for (const [, name = '', quoted, token] of text.matchAll(DIRECTIVE)) {
     applyDirective(directives, name.toLowerCase(), quoted ?? token ?? '')

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { CacheKey, Digest, Params, PixelDigest } from '../contracts/types.js'
 
 /** Change this when equal requests no longer have equal results, or when the key's form changes. */
@@ -11,7 +11,7 @@ export const KEY_PARTS = { version: 'v1', model: 'sam-v2-image' } as const
  */
 export function cacheKey(digest: Digest, params: Params, scope: string): CacheKey {
   const members = [KEY_PARTS.version, KEY_PARTS.model, scope, digest, ...canonicalParams(params)]
-  return createHash('sha256').update(JSON.stringify(members)).digest('hex')
+  return hash('sha256', JSON.stringify(members))
 }
 
 const PIXEL_KEY_VERSION = 'p1'
@@ -22,7 +22,7 @@ const PIXEL_KEY_VERSION = 'p1'
  */
 export function pixelKey({ width, height, sha256 }: PixelDigest, params: Params, scope: string): string {
   const members = [PIXEL_KEY_VERSION, scope, width, height, sha256, ...canonicalParams(params)]
-  return createHash('sha256').update(JSON.stringify(members)).digest('hex')
+  return hash('sha256', JSON.stringify(members))
 }
 
 /** Returns the parameters as a list of fixed length. */

@@ -23,17 +23,17 @@ export interface SegmentRequest {
   params: Params
   cache: CacheDirectives
   /** `Idempotency-Key`; has an effect only where the cache is bypassed. */
-  idempotencyKey?: string
-  prefer?: Preferences
+  idempotencyKey?: string | undefined
+  prefer?: Preferences | undefined
   /** Served after the interactive requests of its team: `X-Priority: batch`, selections of a batch. */
-  isBatch?: boolean
+  isBatch?: boolean | undefined
   /**
    * Calls `work` when the caller has left. Absent for a request whose caller fetches its result
    * later: it never leaves.
    */
   onGone?(work: () => void): void
   /** Records what happens to the request. */
-  story?: Story
+  story?: Story | undefined
   /**
    * Called with work that needs the image's bytes even after the caller has left: the purchase this
    * request leads.
@@ -46,7 +46,7 @@ export interface SegmentRequest {
 /** The image of a request: its bytes when they were uploaded, else only its id. */
 export interface RequestedImage {
   digest: Digest
-  uploaded?: ImageBytes
+  uploaded?: ImageBytes | undefined
 }
 
 /** A request with the keys and rules that decide how it is answered. */

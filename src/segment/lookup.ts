@@ -1,9 +1,8 @@
 import type { Clock } from '../contracts/clock.js'
-import { defined } from '../contracts/defined.js'
 import { type ErrorCode, GatewayError } from '../contracts/errors.js'
 import type { CacheDirectives, Result } from '../contracts/types.js'
 import type { Purchase, Results } from './ports.js'
-import { type Story, type StoryLook, timed } from './story.js'
+import type { Story, StoryLook } from './story.js'
 
 /** `CACHE_TTL_SECONDS` and `STALE_SECONDS`. */
 export interface Lifetime {
@@ -28,14 +27,14 @@ const STALE_IF: ReadonlySet<ErrorCode> = new Set([
 export interface Sought {
   name: string
   isAcceptable(result: Result): boolean
-  story?: Story
+  story?: Story | undefined
 }
 
 export interface Lookup {
   /** A result that answers the request. */
-  hit?: Result
+  hit?: Result | undefined
   /** The hit, or a result that does not answer the request: stale, or older than its `max-age`. */
-  result?: Result
+  result?: Result | undefined
   /** False when the store could not be read. */
   isSure: boolean
 }
@@ -46,11 +45,13 @@ export async function lookUp(
   { name, isAcceptable, story }: Sought,
   results: Results,
 ): Promise<Lookup> {
-  const { result, isSure } = await timed(story, 'look', results.find(name, isAcceptable))
+  const startedAt = performance.now()
+  const { result, isSure } = await results.find(name, isAcceptable)
+  story?.recordStep('look', startedAt)
   const hit = result && isAcceptable(result) ? result : undefined
   const found = hit ? 'wanted' : result ? 'unwanted' : 'nothing'
-  story?.looks.push({ when, found, isSure, ...defined({ boughtAt: result?.storedAt }) })
-  return { isSure, ...defined({ hit, result }) }
+  story?.looks.push({ when, found, isSure, boughtAt: result?.storedAt })
+  return { hit, result, isSure }
 }
 
 /** Returns a purchase that costs nothing, because the result comes from the cache. */

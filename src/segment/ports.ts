@@ -31,14 +31,14 @@ export type * from './upstream-port.js'
 
 /** The result cache. Never throws: a failure is a miss, which the part counts and logs. */
 export interface Results {
-  /** Returns an acceptable result, else a stale one, else none. */
-  find(key: CacheKey, isAcceptable: (result: Result) => boolean): Promise<Found>
+  /** Returns an acceptable result, else a stale one, else none; a promise where it must be read. */
+  find(key: CacheKey, isAcceptable: (result: Result) => boolean): Found | Promise<Found>
   /** Keeps a paid result. What the store cannot take now is written when it is reachable again. */
   keep(key: CacheKey, result: Result, ttlSeconds?: number): Promise<WriteState>
 }
 
 export interface Found {
-  result?: Result
+  result?: Result | undefined
   /** False when the store could not be read. */
   isSure: boolean
 }

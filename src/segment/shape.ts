@@ -20,7 +20,7 @@ export interface Shaped {
   /** Position and size of the selection; present for forms derived from a mask. */
   mask?: MaskFacts
   /** Size and orientation of the photo in which it is; absent where the photo is not known. */
-  frame?: Frame
+  frame?: Frame | undefined
 }
 
 /** The requested output form of a result. */
@@ -77,12 +77,19 @@ function isUnfit(error: unknown): boolean {
  * Returns the size and orientation of the photo in which a result is. Results of earlier versions
  * and of dead processes do not tell the photo, so it is read from `image`, if there is one.
  */
-export async function frameOf(
-  { size, photo, body }: Result,
+export function frameOf(
+  result: Result,
+  image: ImageBytes | undefined,
+  parts: Pick<PipelineParts, 'checkImage' | 'orientation'>,
+): Frame | undefined | Promise<Frame | undefined> {
+  return result.photo ? frameOfPicture(result, parts.orientation) : readFrame(result, image, parts)
+}
+
+async function readFrame(
+  { size, body }: Result,
   image: ImageBytes | undefined,
   { checkImage, orientation }: Pick<PipelineParts, 'checkImage' | 'orientation'>,
 ): Promise<Frame | undefined> {
-  if (photo) return frameOfPicture({ photo, ...defined({ size }) }, orientation)
   const checked = image && (await checkImage(image, { overlayMask: true }).catch(() => undefined))
   return frameOfPicture({ ...defined({ size: size ?? pictureOf(body)?.size, photo: checked?.photo }) }, orientation)
 }

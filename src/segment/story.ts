@@ -12,7 +12,7 @@ export interface StoryLook {
   when: 'first' | 'again' | 'landed'
   found: 'wanted' | 'unwanted' | 'nothing'
   /** When the result was bought, milliseconds since 1970. */
-  boughtAt?: number
+  boughtAt?: number | undefined
   /** False when the store could not be read. */
   isSure: boolean
 }
@@ -30,7 +30,7 @@ export interface StoryStep {
   name: StepName
   startedAt: number
   endedAt: number
-  error?: string
+  error?: string | undefined
 }
 
 export type StepName =
@@ -94,7 +94,7 @@ export class Story {
   /** Records a step that ends now. */
   recordStep(name: StepName, startedAt: number, error?: unknown): void {
     const code = error === undefined ? undefined : error instanceof GatewayError ? error.code : 'internal_error'
-    this.steps.push({ name, startedAt, endedAt: performance.now(), ...defined({ error: code }) })
+    this.steps.push({ name, startedAt, endedAt: performance.now(), error: code })
   }
 
   recordAttempt({ code, status, durationMs }: UpstreamAttempt): void {

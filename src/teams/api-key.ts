@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -55,7 +55,7 @@ export function parseApiKey(text: string): ParsedKey | undefined {
 
 /** Returns the SHA-256 of the whole key text, 32 bytes. */
 export function hashApiKey(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
+  return hash('sha256', text, 'buffer')
 }
 
 /** Returns the CRC-32 of a text as base62 digits, most significant first. */

@@ -35,12 +35,13 @@ function createTimestamp(): () => string {
   }
 }
 
-/** Characters after which lines are written at once. */
+/** Lines are written after this time, or once there are this many characters. */
+const BATCH_MS = 10
 const BATCH_CHARACTERS = 16 * 1024
 
 /**
- * Opens stdout for JSON lines. Writes the lines of one iteration of the event loop together: a write
- * takes more time than the rest of a line. A process that is killed loses at most these lines.
+ * Opens stdout for JSON lines. Writes the lines of a few milliseconds together: a write takes more
+ * time than the rest of a line. A process that is killed by SIGKILL loses at most these lines.
  */
 function openStdout(): DestinationStream {
   const stdout = pino.destination({ sync: true })
@@ -53,7 +54,7 @@ function openStdout(): DestinationStream {
   process.once('exit', flush)
   return {
     write(line) {
-      if (lines === '') setImmediate(flush)
+      if (lines === '') setTimeout(flush, BATCH_MS)
       lines += line
       if (lines.length >= BATCH_CHARACTERS) flush()
     },

@@ -49,9 +49,9 @@ export function readHeaders(request: FastifyRequest): Omit<SegmentRequest, 'imag
     requestId,
     caller: callerOf(request),
     cache: parseCacheControl(headers['cache-control']),
-    ...(prefer !== undefined && { prefer: parsePrefer(prefer) }),
-    ...(priority !== undefined && { isBatch: parsePriority(priority) === 'batch' }),
-    ...(idempotencyKey !== undefined && { idempotencyKey: parseIdempotencyKey(idempotencyKey) }),
+    prefer: prefer === undefined ? undefined : parsePrefer(prefer),
+    isBatch: priority === undefined ? undefined : parsePriority(priority) === 'batch',
+    idempotencyKey: idempotencyKey === undefined ? undefined : parseIdempotencyKey(idempotencyKey),
   }
 }
 

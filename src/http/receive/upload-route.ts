@@ -4,6 +4,7 @@ import { GatewayError } from '../../contracts/errors.js'
 import { imageTooLarge } from '../../images/image-type.js'
 import { describeName } from '../../input/describe.js'
 import { maxUploadBytes, type UploadForm } from '../../input/form.js'
+import { onRequest } from '../server/hooks.js'
 import { callerOf } from '../server/request-facts.js'
 import type { MemoryHold, TransferMemory } from './transfer-memory.js'
 import { declaredBytes } from './upload.js'
@@ -47,7 +48,7 @@ export function addUploadRoute(app: FastifyInstance, parts: UploadRouteParts, ro
     method: 'POST',
     url,
     config: { isDropIn, maxBodyBytes: maxBytes, ...defined({ spends }) },
-    onRequest: async (request, reply) => {
+    onRequest: onRequest((request, reply) => {
       checkContentType(request)
       if (!isDropIn) refuseQuery(request)
       if ((declaredBytes(request) ?? 0) > maxBytes) throw imageTooLarge(parts.maxImageBytes)
@@ -55,9 +56,9 @@ export function addUploadRoute(app: FastifyInstance, parts: UploadRouteParts, ro
       if (request.lifetime.hasEnded) return void reply.hijack()
       request.hold = parts.memory.hold(callerOf(request).team)
       request.lifetime.onEnd(request.hold.release)
-      if (request.headers.expect !== undefined) await early?.(request, reply)
-    },
-    handler: async (request, reply) => {
+      return request.headers.expect === undefined ? undefined : early?.(request, reply)
+    }),
+    handler: (request, reply) => {
       if (request.lifetime.hasEnded) return reply.hijack()
       const answered = handle(request, reply)
       request.hold.until(answered)

@@ -23,7 +23,7 @@ export interface ReceivedUpload {
   fields: FormFields
   image: RequestedImage
   /** Verified SHA-256 of the body (hex), if the request declared it. */
-  bodyDigest?: string
+  bodyDigest: string | undefined
 }
 
 /**
@@ -42,12 +42,12 @@ export async function receiveUpload(
   const hasDigest = headers['content-digest'] !== undefined || headers['repr-digest'] !== undefined
   const received: VerifiedForm = await (hasDigest ? receiveVerified : receive)(request, limits)
   const { fields, uploadBytes, bodyDigest } = received
-  await accept?.(fields)
+  if (accept) await accept(fields)
   const image = await resolveImage(received.image, request.hold, parts)
   facts.uploadMs = performance.now() - facts.startedAt
   facts.story?.recordStep('receive', facts.startedAt)
   facts.uploadBytes = uploadBytes
-  return { fields, image, ...defined({ bodyDigest }) }
+  return { fields, image, bodyDigest }
 }
 
 interface VerifiedForm extends ReceivedForm {
@@ -66,7 +66,7 @@ async function receiveVerified(request: FastifyRequest, limits: UploadLimits): P
   return { ...received, ...defined({ bodyDigest: check.finish() }) }
 }
 
-async function receive(request: FastifyRequest, limits: UploadLimits): Promise<ReceivedForm> {
+function receive(request: FastifyRequest, limits: UploadLimits): ReceivedForm | Promise<ReceivedForm> {
   // The plugin's types lack `isPartAFile` and files without a name.
   if (request.isMultipart()) return receiveMultipart(request as unknown as MultipartRequest, limits)
   // Fastify calls no parser for an empty body.
@@ -76,13 +76,20 @@ async function receive(request: FastifyRequest, limits: UploadLimits): Promise<R
 }
 
 /** Fetches an image given by URL. A request by id books no memory. */
-async function resolveImage(source: ImageSource, hold: MemoryHold, parts: UploadParts): Promise<RequestedImage> {
-  if (source.kind === 'id') {
-    hold.shrinkTo(0)
-    return { digest: source.digest }
+function resolveImage(
+  source: ImageSource,
+  hold: MemoryHold,
+  parts: UploadParts,
+): RequestedImage | Promise<RequestedImage> {
+  switch (source.kind) {
+    case 'id':
+      hold.shrinkTo(0)
+      return { digest: source.digest }
+    case 'bytes':
+      return { digest: source.image.digest, uploaded: source.image }
+    case 'url':
+      return parts.fetchImage(source.url, hold.add).then(uploaded => ({ digest: uploaded.digest, uploaded }))
   }
-  const uploaded = source.kind === 'bytes' ? source.image : await parts.fetchImage(source.url, hold.add)
-  return { digest: uploaded.digest, uploaded }
 }
 
 /** Returns `Content-Length`, which Node has validated. */

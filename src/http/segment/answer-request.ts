@@ -32,8 +32,13 @@ export async function answerRequest(
   const { facts, hold, lifetime } = request
   const { segmentRequest, base64, ignoredFields } = received
   const { caller, cache, image } = segmentRequest
-  const held = { holdUntil: hold.until, holdBuffer: hold.addBuffer, onGone: lifetime.onEnd }
-  const recorded = { ...segmentRequest, ...held, ...defined({ story: facts.story }) }
+  const recorded = {
+    ...segmentRequest,
+    holdUntil: hold.until,
+    holdBuffer: hold.addBuffer,
+    onGone: lifetime.onEnd,
+    story: facts.story,
+  }
   const answer = await segmentAndShape(recorded, received, mode, facts)
   facts.resultId = answer.key
   if (answer.how === 'accepted') {
@@ -80,7 +85,7 @@ export async function segmentAndShape(
   const { key, result } = answer
   if (output === undefined) {
     const frame = await frameOf(result, image.uploaded, mode.pipeline)
-    return { ...answer, shaped: { key, result, ...defined({ frame }) } }
+    return { ...answer, shaped: { key, result, frame } }
   }
   const form = {
     output,

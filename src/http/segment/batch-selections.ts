@@ -7,7 +7,7 @@ import { type Selection, selectionId } from '../../segment/batch.js'
 import type { SegmentRequest } from '../../segment/keyed-request.js'
 import { Story } from '../../segment/story.js'
 import { toGatewayError } from '../server/error-handler.js'
-import { logFields, type RequestFacts, type RequestObserver, toFinished } from '../server/request-facts.js'
+import { logFields, newFacts, type RequestFacts, type RequestObserver, toFinished } from '../server/request-facts.js'
 import { recordAnswer, type ShapedAnswer, segmentAndShape } from './answer-request.js'
 import type { Mode } from './route-parts.js'
 
@@ -76,13 +76,7 @@ export class BatchSelections {
   #begin(): RequestFacts {
     const { caller, trace, address } = this.#request.facts
     const story = this.#mode.isTest ? undefined : new Story()
-    return {
-      startedAt: performance.now(),
-      address,
-      uploadBytes: 0,
-      upstreamMs: 0,
-      ...defined({ caller, trace, story }),
-    }
+    return { ...newFacts(address), caller, trace, story }
   }
 
   #fail(index: number, facts: RequestFacts, error: GatewayError): void {
@@ -98,7 +92,7 @@ export class BatchSelections {
     this.#charged += facts.charged ?? 0
     this.#request.facts.charged = this.#charged
     const requestId = selectionId(this.#request.id, { index })
-    const finished = toFinished(this.#request, requestId, { ...facts, status })
+    const finished = toFinished(this.#request, requestId, facts, status)
     this.#parts.observer.selectionFinished({ ...finished, selection: index }, facts.story)
     this.#request.log.info({ selection: index, status, ...logFields(facts, finished.durationMs) }, 'selection')
   }

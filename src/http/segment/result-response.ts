@@ -114,7 +114,7 @@ function headersOf(answer: SegmentAnswer, etag: string, rendering: Rendering): R
   const { how, key, charged, result, isReplay, timing } = answer
   const { imageDigest, purchaseCost, remaining, frame, mask, ignoredFields, uploadMs, now, freshSeconds } = rendering
   const ageSeconds = Math.max(0, (now - result.storedAt) / 1000)
-  return {
+  const headers: Record<string, string> = {
     'cache-status': cacheStatus(answer, rendering.directives, Math.floor(freshSeconds - ageSeconds)),
     'x-cache': X_CACHE[how],
     'x-result-id': key,
@@ -125,19 +125,24 @@ function headersOf(answer: SegmentAnswer, etag: string, rendering: Rendering): R
     'x-content-type-options': 'nosniff',
     // Server-Timing (W3C), in milliseconds.
     'server-timing':
-      `upload;dur=${uploadMs.toFixed(1)}, cache;dur=${timing.cacheMs.toFixed(1)}, ` +
-      `queue;dur=${timing.queueMs.toFixed(1)}, upstream;dur=${timing.upstreamMs.toFixed(1)}`,
-    ...frameHeaders(frame),
-    ...defined({
-      'x-image-id': imageDigest === undefined ? undefined : `sha256:${imageDigest}`,
-      'x-purchase-cost': purchaseCost === undefined ? undefined : formatCredits(purchaseCost),
-      'x-remaining-credits': remaining === undefined ? undefined : formatCredits(remaining),
-      'x-mask-bbox': mask?.bbox.join(','),
-      'x-mask-area': mask && String(mask.area),
-      'x-ignored-fields': ignoredFields.length > 0 ? ignoredFields.join(', ') : undefined,
-      'idempotent-replayed': isReplay ? 'true' : undefined,
-    }),
+      `upload;dur=${tenths(uploadMs)}, cache;dur=${tenths(timing.cacheMs)}, ` +
+      `queue;dur=${tenths(timing.queueMs)}, upstream;dur=${tenths(timing.upstreamMs)}`,
   }
+  if (frame) Object.assign(headers, frameHeaders(frame))
+  if (imageDigest !== undefined) headers['x-image-id'] = `sha256:${imageDigest}`
+  if (purchaseCost !== undefined) headers['x-purchase-cost'] = formatCredits(purchaseCost)
+  if (remaining !== undefined) headers['x-remaining-credits'] = formatCredits(remaining)
+  if (mask) {
+    headers['x-mask-bbox'] = mask.bbox.join(',')
+    headers['x-mask-area'] = String(mask.area)
+  }
+  if (ignoredFields.length > 0) headers['x-ignored-fields'] = ignoredFields.join(', ')
+  if (isReplay) headers['idempotent-replayed'] = 'true'
+  return headers
+}
+
+function tenths(ms: number): string {
+  return ms === 0 ? '0.0' : ms.toFixed(1)
 }
 
 /** Names size and orientation as `POST /images` does. */

@@ -26,7 +26,7 @@ interface StoredImages {
 
 export interface TeamAllowance {
   /** Credits the team may still spend; undefined while unknown. */
-  remaining(team: Team): Promise<Nanocredits | undefined>
+  remaining(team: Team): Nanocredits | undefined | Promise<Nanocredits | undefined>
 }
 
 /**

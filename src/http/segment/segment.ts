@@ -68,7 +68,7 @@ export async function answerEarly(
     return await answerRequest(request, reply, { ...recalled, segmentRequest }, { mode, memory: parts.memory })
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error
-    delete request.facts.story
+    request.facts.story = undefined
     return undefined
   }
 }

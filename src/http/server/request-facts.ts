@@ -1,5 +1,4 @@
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { defined } from '../../contracts/defined.js'
 import { type ErrorCode, GatewayError } from '../../contracts/errors.js'
 import { formatCredits, type Nanocredits } from '../../contracts/nanocredits.js'
 import type { FinishedRequest, TraceContext } from '../../contracts/records.js'
@@ -18,22 +17,22 @@ export interface RequestFacts {
   startedAt: number
   /** Client address. Wrong keys are counted by it. */
   address: string
-  caller?: Caller
-  error?: ErrorCode
+  caller: Caller | undefined
+  error: ErrorCode | undefined
   /**
    * Status of a response written straight to the socket, because the request never arrived in full.
    */
-  status?: number
-  cache?: string
-  charged?: Nanocredits
-  resultId?: string
+  status: number | undefined
+  cache: string | undefined
+  charged: Nanocredits | undefined
+  resultId: string | undefined
   uploadBytes: number
-  uploadMs?: number
-  cacheMs?: number
+  uploadMs: number | undefined
+  cacheMs: number | undefined
   upstreamMs: number
   /** Present on requests that can be explained later. */
-  story?: Story
-  trace?: TraceContext
+  story: Story | undefined
+  trace: TraceContext | undefined
 }
 
 declare module 'fastify' {
@@ -79,13 +78,33 @@ export function decorateFacts(app: FastifyInstance, openRequests: OpenRequests):
  * which Fastify runs no hook.
  */
 export function beginFacts(request: FastifyRequest, reply: FastifyReply, parts: RequestFactsParts): void {
-  request.facts = { startedAt: performance.now(), address: clientAddress(request), uploadBytes: 0, upstreamMs: 0 }
+  request.facts = newFacts(clientAddress(request))
   const trace = readTraceparent(request.headers.traceparent) ?? (parts.isTraced ? newTrace() : undefined)
   if (trace) addTrace(request, trace)
   reply.header('x-request-id', request.id)
   if (parts.isSandbox) reply.header('x-sandbox', 'true')
   request.lifetime = parts.openRequests.begin(request, reply)
   request.lifetime.onEnd(() => finish(request, reply, parts))
+}
+
+/** Has every member from the start, so that all facts have one shape. */
+export function newFacts(address: string): RequestFacts {
+  return {
+    startedAt: performance.now(),
+    address,
+    caller: undefined,
+    error: undefined,
+    status: undefined,
+    cache: undefined,
+    charged: undefined,
+    resultId: undefined,
+    uploadBytes: 0,
+    uploadMs: undefined,
+    cacheMs: undefined,
+    upstreamMs: 0,
+    story: undefined,
+    trace: undefined,
+  }
 }
 
 /** Adds the trace id to every later log line of this request. */
@@ -95,7 +114,7 @@ function addTrace(request: FastifyRequest, trace: TraceContext): void {
 }
 
 function traceFields({ traceId, parentId }: TraceContext): object {
-  return { traceId, ...defined({ parentSpanId: parentId }) }
+  return { traceId, parentSpanId: parentId }
 }
 
 /** Returns the authenticated caller. */
@@ -111,12 +130,13 @@ const CLIENT_CLOSED_REQUEST = 499
 function finish(request: FastifyRequest, reply: FastifyReply, { observer, requestLog }: RequestFactsParts): void {
   const { facts } = request
   const status = facts.status ?? (reply.raw.writableFinished ? reply.statusCode : CLIENT_CLOSED_REQUEST)
-  const finished = toFinished(request, request.id, { ...facts, status })
+  const finished = toFinished(request, request.id, facts, status)
   observer.requestFinished(finished, facts.story)
   requestLog.info(
     {
       requestId: request.id,
-      ...(facts.trace && traceFields(facts.trace)),
+      traceId: facts.trace?.traceId,
+      parentSpanId: facts.trace?.parentId,
       method: request.method,
       route: finished.route,
       status,
@@ -148,22 +168,29 @@ export function logFields(
 export function toFinished(
   request: FastifyRequest,
   requestId: string,
-  facts: RequestFacts & { status: number },
+  facts: RequestFacts,
+  status: number,
 ): FinishedRequest {
-  const { startedAt, trace, caller, error, cache = '', charged, status } = facts
+  const { startedAt, trace, caller, error, cache = '', charged } = facts
   const { uploadMs, cacheMs, upstreamMs, uploadBytes } = facts
   return {
     requestId,
     isNewId: request.headers['x-request-id'] !== request.id,
     method: request.method,
     startedAt,
+    trace,
     route: request.routeOptions.url ?? 'none',
     team: caller?.team.id ?? '',
+    keyId: caller?.keyId,
     status,
+    error,
     cache,
+    charged,
     durationMs: performance.now() - startedAt,
+    uploadMs,
+    cacheMs,
     upstreamMs,
     uploadBytes,
-    ...defined({ trace, error, keyId: caller?.keyId, charged, uploadMs, cacheMs, isTest: caller?.isTest }),
+    isTest: caller?.isTest,
   }
 }
