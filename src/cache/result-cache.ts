@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { etagOf } from '../contracts/etag.js'
+import type { MaybePromise } from '../contracts/maybe-promise.js'
 import type { BodyObserver } from '../contracts/observer.js'
 import type { Blob, BlobStore } from '../contracts/store.js'
 import type { CacheKey, Result } from '../contracts/types.js'
@@ -57,7 +58,7 @@ export class ResultCache {
    * Finds a result that `isWanted`, else a stale one. A result in memory that is not wanted
    * does not hide a newer one that another process has put into the store.
    */
-  find(key: CacheKey, isWanted: (result: Result) => boolean): Found | Promise<Found> {
+  find(key: CacheKey, isWanted: (result: Result) => boolean): MaybePromise<Found> {
     const remembered = this.#recall(key)
     return remembered && isWanted(remembered) ? { result: remembered, isSure: true } : this.#findStored(key)
   }

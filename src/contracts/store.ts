@@ -1,5 +1,6 @@
 import type { LedgerStore } from './ledger.js'
 import type { LedgerBooks } from './ledger-books.js'
+import type { MaybePromise } from './maybe-promise.js'
 import type { ScheduleStore } from './schedule.js'
 
 export type * from './ledger.js'
@@ -136,7 +137,7 @@ export interface RateCounts {
    * changes nothing. Returns the sum, counted or not, and the rest of the window; a promise where the
    * counts are in a store. An amount of 0 reads the count. Rejects with `StoreError`.
    */
-  take(name: string, amount: number, window: { max: number; windowMs: number }): RateCount | Promise<RateCount>
+  take(name: string, amount: number, window: { max: number; windowMs: number }): MaybePromise<RateCount>
 }
 
 export interface RateCount {

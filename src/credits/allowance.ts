@@ -1,5 +1,6 @@
 import type { BudgetStanding } from '../contracts/account.js'
 import type { Clock } from '../contracts/clock.js'
+import type { MaybePromise } from '../contracts/maybe-promise.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
 import type { Booked, BudgetWindows } from '../contracts/store.js'
 import type { Team } from '../contracts/types.js'
@@ -34,7 +35,7 @@ export class Allowance {
    * Returns a value up to one second old; a promise for a team with a budget. Undefined if neither balance nor budgets are known. If
    * the store fails, only the balance counts.
    */
-  remaining(team: Team): Nanocredits | undefined | Promise<Nanocredits | undefined> {
+  remaining(team: Team): MaybePromise<Nanocredits | undefined> {
     const { daily, monthly } = team.budget ?? {}
     const balance = this.#options.balance.latest?.remaining
     const ofAccount = balance !== undefined && !team.protected ? balance - this.#options.reserve : balance

@@ -12,11 +12,11 @@ export type Output = (typeof OUTPUTS)[number]
 /** The form that a request asks for. */
 export interface OutputForm {
   /** Absent if the request named none. */
-  output?: Output
+  output?: Output | undefined
   /**
    * Tolerance of an outline in pixels. Present for outputs that are outlines, and only for them.
    */
-  simplify?: number
+  simplify?: number | undefined
 }
 
 /** Removes the steps of slopes. */

@@ -31,16 +31,16 @@ export interface SegmentRequest {
    * Calls `work` when the caller has left. Absent for a request whose caller fetches its result
    * later: it never leaves.
    */
-  onGone?(work: () => void): void
+  onGone?: ((work: () => void) => void) | undefined
   /** Records what happens to the request. */
   story?: Story | undefined
   /**
    * Called with work that needs the image's bytes even after the caller has left: the purchase this
    * request leads.
    */
-  holdUntil?(work: Promise<unknown>): void
+  holdUntil?: ((work: Promise<unknown>) => void) | undefined
   /** Books an image that was read from the store until then. Throws `overloaded`. */
-  holdBuffer?(buffer: Buffer): void
+  holdBuffer?: ((buffer: Buffer) => void) | undefined
 }
 
 /** The image of a request: its bytes when they were uploaded, else only its id. */

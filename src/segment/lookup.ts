@@ -1,5 +1,6 @@
 import type { Clock } from '../contracts/clock.js'
 import { type ErrorCode, GatewayError } from '../contracts/errors.js'
+import { andThen, type MaybePromise } from '../contracts/maybe-promise.js'
 import type { CacheDirectives, Result } from '../contracts/types.js'
 import type { Purchase, Results } from './ports.js'
 import type { Story, StoryLook } from './story.js'
@@ -40,18 +41,19 @@ export interface Lookup {
 }
 
 /** Looks up a result in the cache and records the outcome. Never throws: a failure is a miss. */
-export async function lookUp(
+export function lookUp(
   when: StoryLook['when'],
   { name, isAcceptable, story }: Sought,
   results: Results,
-): Promise<Lookup> {
+): MaybePromise<Lookup> {
   const startedAt = performance.now()
-  const { result, isSure } = await results.find(name, isAcceptable)
-  story?.recordStep('look', startedAt)
-  const hit = result && isAcceptable(result) ? result : undefined
-  const found = hit ? 'wanted' : result ? 'unwanted' : 'nothing'
-  story?.looks.push({ when, found, isSure, boughtAt: result?.storedAt })
-  return { hit, result, isSure }
+  return andThen(results.find(name, isAcceptable), ({ result, isSure }) => {
+    story?.recordStep('look', startedAt)
+    const hit = result && isAcceptable(result) ? result : undefined
+    const found = hit ? 'wanted' : result ? 'unwanted' : 'nothing'
+    story?.looks.push({ when, found, isSure, boughtAt: result?.storedAt })
+    return { hit, result, isSure }
+  })
 }
 
 /** Returns a purchase that costs nothing, because the result comes from the cache. */

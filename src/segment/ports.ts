@@ -1,5 +1,6 @@
 import type { Clock } from '../contracts/clock.js'
 import type { GatewayError } from '../contracts/errors.js'
+import type { MaybePromise } from '../contracts/maybe-promise.js'
 import type { Nanocredits } from '../contracts/nanocredits.js'
 import type {
   CacheKey,
@@ -32,7 +33,7 @@ export type * from './upstream-port.js'
 /** The result cache. Never throws: a failure is a miss, which the part counts and logs. */
 export interface Results {
   /** Returns an acceptable result, else a stale one, else none; a promise where it must be read. */
-  find(key: CacheKey, isAcceptable: (result: Result) => boolean): Found | Promise<Found>
+  find(key: CacheKey, isAcceptable: (result: Result) => boolean): MaybePromise<Found>
   /** Keeps a paid result. What the store cannot take now is written when it is reachable again. */
   keep(key: CacheKey, result: Result, ttlSeconds?: number): Promise<WriteState>
 }

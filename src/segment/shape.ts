@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { defined } from '../contracts/defined.js'
 import { GatewayError } from '../contracts/errors.js'
 import { etagOf } from '../contracts/etag.js'
+import type { MaybePromise } from '../contracts/maybe-promise.js'
 import type { CacheKey, Frame, ImageBytes, MaskFacts, Result } from '../contracts/types.js'
 import { joinChunks } from '../images/byte-collector.js'
 import { pictureOf } from '../images/containers/structure.js'
@@ -81,7 +82,7 @@ export function frameOf(
   result: Result,
   image: ImageBytes | undefined,
   parts: Pick<PipelineParts, 'checkImage' | 'orientation'>,
-): Frame | undefined | Promise<Frame | undefined> {
+): MaybePromise<Frame | undefined> {
   return result.photo ? frameOfPicture(result, parts.orientation) : readFrame(result, image, parts)
 }
 

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { GatewayError } from '../../contracts/errors.js'
+import { andThen, type MaybePromise } from '../../contracts/maybe-promise.js'
 import type { UploadForm } from '../../input/form.js'
 import { type ParsedFields, parseParams } from '../../input/params.js'
 import { parseCacheControl, parsePrefer, parsePriority } from '../../input/request-directives.js'
-import type { SegmentRequest } from '../../segment/keyed-request.js'
+import type { RequestedImage, SegmentRequest } from '../../segment/keyed-request.js'
 import { callerOf } from '../server/request-facts.js'
 import { readDigests } from './body-digest.js'
 import { receiveUpload, type UploadParts } from './upload.js'
@@ -20,30 +21,37 @@ export interface KnownBodies {
   remember(name: string, request: string): void
 }
 
-export interface ReceiveOptions extends UploadParts {
-  form: UploadForm
+export interface ReceiveParts extends UploadParts {
   /** `ALLOW_NO_SELECTION`, on drop-in endpoints. */
   allowNoSelection?: boolean
-  bodies: KnownBodies
 }
 
 /** Receives and parses a segmentation request. Throws the errors of docs/reference.md, Errors. */
-export async function receiveSegmentRequest(
+export function receiveSegmentRequest(
   request: FastifyRequest,
-  options: ReceiveOptions,
-): Promise<ReceivedRequest> {
-  const { fields, image, bodyDigest } = await receiveUpload(request, options, options.form)
-  const { params, ...rendering } = parseParams(fields, options)
-  if (bodyDigest !== undefined) {
-    const known: KnownRequest = { digest: image.digest, params, ...rendering }
-    options.bodies.remember(bodyName(request, bodyDigest), JSON.stringify(known))
-  }
-  return { segmentRequest: { ...readHeaders(request), image, params }, ...rendering }
+  parts: ReceiveParts,
+  { form, bodies }: { form: UploadForm; bodies: KnownBodies },
+): MaybePromise<ReceivedRequest> {
+  return andThen(receiveUpload(request, parts, form), ({ fields, image, bodyDigest }) => {
+    const parsed = parseParams(fields, parts)
+    if (bodyDigest !== undefined) {
+      const known: KnownRequest = { digest: image.digest, ...parsed }
+      bodies.remember(bodyName(request, bodyDigest), JSON.stringify(known))
+    }
+    return toReceived(request, image, parsed)
+  })
 }
 
-/** Parses the headers that decide how a request is answered. Throws `invalid_request`. */
+function toReceived(request: FastifyRequest, image: RequestedImage, parsed: ParsedFields): ReceivedRequest {
+  const { params, base64, ignoredFields, output, simplify } = parsed
+  return { segmentRequest: { ...readHeaders(request), image, params }, base64, ignoredFields, output, simplify }
+}
+
+/**
+ * Parses the headers that decide how a request is answered, beside what ends and records it. Throws `invalid_request`.
+ */
 export function readHeaders(request: FastifyRequest): Omit<SegmentRequest, 'image' | 'params'> {
-  const { headers, id: requestId } = request
+  const { headers, id: requestId, hold, lifetime, facts } = request
   const { prefer, 'x-priority': priority, 'idempotency-key': idempotencyKey } = headers
   return {
     requestId,
@@ -52,6 +60,10 @@ export function readHeaders(request: FastifyRequest): Omit<SegmentRequest, 'imag
     prefer: prefer === undefined ? undefined : parsePrefer(prefer),
     isBatch: priority === undefined ? undefined : parsePriority(priority) === 'batch',
     idempotencyKey: idempotencyKey === undefined ? undefined : parseIdempotencyKey(idempotencyKey),
+    holdUntil: hold.until,
+    holdBuffer: hold.addBuffer,
+    onGone: lifetime.onEnd,
+    story: facts.story,
   }
 }
 
@@ -65,11 +77,11 @@ export async function recallRequest(
   bodies: KnownBodies,
 ): Promise<ReceivedRequest | undefined> {
   if (!/^\s*100-continue\s*$/i.test(request.headers.expect ?? '')) return undefined
-  const digest = readDigests(request.headers).get('sha-256')?.toString('hex')
-  const text = digest === undefined ? undefined : await bodies.recall(bodyName(request, digest))
+  const bodyDigest = readDigests(request.headers).get('sha-256')?.toString('hex')
+  const text = bodyDigest === undefined ? undefined : await bodies.recall(bodyName(request, bodyDigest))
   if (text === undefined) return undefined
-  const { digest: image, params, ...rendering } = JSON.parse(text) as KnownRequest
-  return { segmentRequest: { ...readHeaders(request), image: { digest: image }, params }, ...rendering }
+  const { digest, ...parsed } = JSON.parse(text) as KnownRequest
+  return toReceived(request, { digest }, parsed)
 }
 
 type KnownRequest = ParsedFields & { digest: string }

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { defined } from '../../contracts/defined.js'
+import { andThen, type MaybePromise } from '../../contracts/maybe-promise.js'
 import type { ImageBytes } from '../../contracts/types.js'
 import type { FormFields, ReceivedForm, UploadForm, UploadLimits } from '../../input/form.js'
 import type { ImageSource } from '../../input/image-source.js'
@@ -31,23 +32,26 @@ export interface ReceivedUpload {
  * called in between; what it throws ends the request. Throws the errors of docs/reference.md,
  * Errors.
  */
-export async function receiveUpload(
+export function receiveUpload(
   request: FastifyRequest,
   parts: UploadParts,
   form: UploadForm,
   accept?: (fields: FormFields) => Promise<void>,
-): Promise<ReceivedUpload> {
+): MaybePromise<ReceivedUpload> {
   const { facts, headers } = request
   const limits = { maxImageBytes: parts.maxImageBytes, form, onBytes: request.hold.add }
   const hasDigest = headers['content-digest'] !== undefined || headers['repr-digest'] !== undefined
-  const received: VerifiedForm = await (hasDigest ? receiveVerified : receive)(request, limits)
-  const { fields, uploadBytes, bodyDigest } = received
-  if (accept) await accept(fields)
-  const image = await resolveImage(received.image, request.hold, parts)
-  facts.uploadMs = performance.now() - facts.startedAt
-  facts.story?.recordStep('receive', facts.startedAt)
-  facts.uploadBytes = uploadBytes
-  return { fields, image, bodyDigest }
+  const receiving: MaybePromise<VerifiedForm> = (hasDigest ? receiveVerified : receive)(request, limits)
+  return andThen(receiving, ({ image: source, fields, uploadBytes, bodyDigest }) => {
+    const accepted = accept?.(fields)
+    const resolve = () => resolveImage(source, request.hold, parts)
+    return andThen(accepted ? accepted.then(resolve) : resolve(), image => {
+      facts.uploadMs = performance.now() - facts.startedAt
+      facts.story?.recordStep('receive', facts.startedAt)
+      facts.uploadBytes = uploadBytes
+      return { fields, image, bodyDigest }
+    })
+  })
 }
 
 interface VerifiedForm extends ReceivedForm {
@@ -66,7 +70,7 @@ async function receiveVerified(request: FastifyRequest, limits: UploadLimits): P
   return { ...received, ...defined({ bodyDigest: check.finish() }) }
 }
 
-function receive(request: FastifyRequest, limits: UploadLimits): ReceivedForm | Promise<ReceivedForm> {
+function receive(request: FastifyRequest, limits: UploadLimits): MaybePromise<ReceivedForm> {
   // The plugin's types lack `isPartAFile` and files without a name.
   if (request.isMultipart()) return receiveMultipart(request as unknown as MultipartRequest, limits)
   // Fastify calls no parser for an empty body.
@@ -76,11 +80,7 @@ function receive(request: FastifyRequest, limits: UploadLimits): ReceivedForm | 
 }
 
 /** Fetches an image given by URL. A request by id books no memory. */
-function resolveImage(
-  source: ImageSource,
-  hold: MemoryHold,
-  parts: UploadParts,
-): RequestedImage | Promise<RequestedImage> {
+function resolveImage(source: ImageSource, hold: MemoryHold, parts: UploadParts): MaybePromise<RequestedImage> {
   switch (source.kind) {
     case 'id':
       hold.shrinkTo(0)

@@ -29,17 +29,10 @@ export async function answerRequest(
   received: ReceivedRequest,
   { mode, memory }: { mode: Mode; memory: TransferMemory },
 ): Promise<FastifyReply> {
-  const { facts, hold, lifetime } = request
+  const { facts, lifetime } = request
   const { segmentRequest, base64, ignoredFields } = received
   const { caller, cache, image } = segmentRequest
-  const recorded = {
-    ...segmentRequest,
-    holdUntil: hold.until,
-    holdBuffer: hold.addBuffer,
-    onGone: lifetime.onEnd,
-    story: facts.story,
-  }
-  const answer = await segmentAndShape(recorded, received, mode, facts)
+  const answer = await segmentAndShape(segmentRequest, received, mode, facts)
   facts.resultId = answer.key
   if (answer.how === 'accepted') {
     await requireImage(segmentRequest, mode)
@@ -50,22 +43,18 @@ export async function answerRequest(
   if (answer.how === 'hit' && received.output === undefined && answer.result.photo) image.uploaded?.release?.()
   const { key, result, mask, frame } = answer.shaped
   lifetime.onEnd(memory.holdBuffer(caller.team, result.body, { isForced: answer.charged > 0 }))
-  return sendAnswer(
-    reply,
-    { ...answer, key, result },
-    {
-      base64,
-      ignoredFields,
-      imageDigest: image.digest,
-      frame,
-      mask,
-      uploadMs: facts.uploadMs ?? 0,
-      directives: cache,
-      remaining: await mode.allowance.remaining(caller.team),
-      now: mode.pipeline.now(),
-      freshSeconds: mode.pipeline.freshSeconds,
-    },
-  )
+  return sendAnswer(reply, result === answer.result ? answer : { ...answer, key, result }, {
+    base64,
+    ignoredFields,
+    imageDigest: image.digest,
+    frame,
+    mask,
+    uploadMs: facts.uploadMs ?? 0,
+    directives: cache,
+    remaining: await mode.allowance.remaining(caller.team),
+    now: mode.pipeline.now(),
+    freshSeconds: mode.pipeline.freshSeconds,
+  })
 }
 
 /**
@@ -85,7 +74,7 @@ export async function segmentAndShape(
   const { key, result } = answer
   if (output === undefined) {
     const frame = await frameOf(result, image.uploaded, mode.pipeline)
-    return { ...answer, shaped: { key, result, frame } }
+    return Object.assign(answer, { shaped: { key, result, frame } })
   }
   const form = {
     output,

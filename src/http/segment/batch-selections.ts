@@ -1,5 +1,4 @@
 import type { FastifyRequest } from 'fastify'
-import { defined } from '../../contracts/defined.js'
 import { ERRORS, GatewayError } from '../../contracts/errors.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { OutputForm } from '../../input/output-form.js'
@@ -53,7 +52,7 @@ export class BatchSelections {
   ): Promise<ShapedAnswer> {
     const facts = this.#open.get(index) ?? this.#begin()
     try {
-      const recorded = { ...request, ...defined({ story: facts.story }) }
+      const recorded = { ...request, story: facts.story }
       const answer = (await segmentAndShape(recorded, form, this.#mode, facts)) as ShapedAnswer
       book(index, answer.shaped.result.body, answer.charged > 0)
       recordAnswer(facts, answer)

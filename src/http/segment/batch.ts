@@ -95,7 +95,7 @@ async function* encodeItems(
   selections: readonly Selection[],
   { request, mode, format, parts }: BatchContext,
 ): AsyncGenerator<Buffer> {
-  const { lifetime, hold } = request
+  const { lifetime } = request
   const answered = new BatchSelections(request, mode, parts)
   const { team } = callerOf(request)
   const freeing = new Map<number, () => void>()
@@ -104,8 +104,7 @@ async function* encodeItems(
     freeing.set(index, free)
     lifetime.onEnd(free)
   }
-  const held = { holdUntil: hold.until, holdBuffer: hold.addBuffer, onGone: lifetime.onEnd }
-  const template = { ...batch, isBatch: true, prefer: { respondAsync: false }, ...held }
+  const template = { ...batch, isBatch: true, prefer: { respondAsync: false } }
   const items = answerBatch<ShapedAnswer>(template, selections, {
     parallel: parts.batchParallel,
     isOver: () => lifetime.hasEnded,

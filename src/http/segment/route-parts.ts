@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { CreditStateName } from '../../contracts/account.js'
+import type { MaybePromise } from '../../contracts/maybe-promise.js'
 import type { Nanocredits } from '../../contracts/nanocredits.js'
 import type { Caller, ImageBytes, Team } from '../../contracts/types.js'
 import type { SegmentRequest } from '../../segment/keyed-request.js'
@@ -26,7 +27,7 @@ interface StoredImages {
 
 export interface TeamAllowance {
   /** Credits the team may still spend; undefined while unknown. */
-  remaining(team: Team): Nanocredits | undefined | Promise<Nanocredits | undefined>
+  remaining(team: Team): MaybePromise<Nanocredits | undefined>
 }
 
 /**

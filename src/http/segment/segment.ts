@@ -22,8 +22,7 @@ export function addSegmentRoutes(app: FastifyInstance, parts: TeamRouteParts): v
     early: (request, reply) => answerEarly(request, reply, parts),
     async handle(request, reply) {
       const mode = beginSegmentation(request, parts)
-      const options = { ...parts, form: SEGMENT_FORM, bodies: mode.bodies }
-      const received = await receiveSegmentRequest(request, options)
+      const received = await receiveSegmentRequest(request, parts, { form: SEGMENT_FORM, bodies: mode.bodies })
       return answerRequest(request, reply, received, { mode, memory: parts.memory })
     },
   })
@@ -63,7 +62,8 @@ export async function answerEarly(
   const { cache } = recalled?.segmentRequest ?? {}
   if (!recalled || !cache || cache.noCache || cache.noStore) return undefined
   const mode = beginSegmentation(request, parts)
-  const segmentRequest = { ...recalled.segmentRequest, cache: { ...cache, onlyIfCached: true } }
+  const { story } = request.facts
+  const segmentRequest = { ...recalled.segmentRequest, story, cache: { ...cache, onlyIfCached: true } }
   try {
     return await answerRequest(request, reply, { ...recalled, segmentRequest }, { mode, memory: parts.memory })
   } catch (error) {
@@ -75,9 +75,9 @@ export async function answerEarly(
 
 async function answerQuote(request: FastifyRequest, reply: FastifyReply, parts: TeamRouteParts): Promise<FastifyReply> {
   const mode = modeOf(request, parts)
-  const options = { ...parts, form: SEGMENT_FORM, bodies: mode.bodies }
-  const { segmentRequest, ignoredFields } = await receiveSegmentRequest(request, options)
-  const quoted = await quote({ ...segmentRequest, holdBuffer: request.hold.addBuffer }, mode.pipeline)
+  const options = { form: SEGMENT_FORM, bodies: mode.bodies }
+  const { segmentRequest, ignoredFields } = await receiveSegmentRequest(request, parts, options)
+  const quoted = await quote(segmentRequest, mode.pipeline)
   request.facts.resultId = quoted.key
   return sendQuote(reply, quoted, {
     ignoredFields,

@@ -39,6 +39,6 @@ async function answerDirectly(
   parts: JobRouteParts,
 ): Promise<FastifyReply> {
   const mode = beginSegmentation(request, parts)
-  const received = await receiveSegmentRequest(request, { ...parts, form: SEGMIND_FORM, bodies: mode.bodies })
+  const received = await receiveSegmentRequest(request, parts, { form: SEGMIND_FORM, bodies: mode.bodies })
   return answerRequest(request, reply, received, { mode, memory: parts.memory })
 }

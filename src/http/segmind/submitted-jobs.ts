@@ -60,7 +60,7 @@ export function addJobRoutes(app: FastifyInstance, parts: JobRouteParts): void {
 
 async function submit(request: FastifyRequest, reply: FastifyReply, parts: JobRouteParts): Promise<FastifyReply> {
   const mode = beginSegmentation(request, parts)
-  const received = await receiveSegmentRequest(request, { ...parts, form: SEGMIND_FORM, bodies: mode.bodies })
+  const received = await receiveSegmentRequest(request, parts, { form: SEGMIND_FORM, bodies: mode.bodies })
   const { caller, cache, image, params } = received.segmentRequest
   if (cache.noStore) {
     const detail =
@@ -99,13 +99,8 @@ interface JobStart {
  */
 async function startJob(request: FastifyRequest, { job, received, mode, parts }: JobStart): Promise<void> {
   const { facts, hold } = request
-  const segmentRequest = {
-    ...received.segmentRequest,
-    prefer: { respondAsync: false },
-    holdUntil: hold.until,
-    holdBuffer: hold.addBuffer,
-    ...defined({ story: facts.story }),
-  }
+  // Its caller fetches the result later, so it cannot leave.
+  const segmentRequest = { ...received.segmentRequest, prefer: { respondAsync: false }, onGone: undefined }
   const work = segmentAndShape(segmentRequest, {}, mode, facts).then(
     answer => (answer.how === 'accepted' ? undefined : void parts.jobs.end(job, completion(answer, mode))),
     (error: unknown) => {

@@ -26,7 +26,7 @@ interface OpenRequest extends RequestLifetime {
 }
 
 interface Connection {
-  open: Set<OpenRequest>
+  open: OpenRequest[]
   latest?: OpenRequest
   /** Called after each response while a broken connection waits for its last one. */
   waiting?: () => void
@@ -53,7 +53,7 @@ export class OpenRequests {
         else opened.works.push(work)
       },
     }
-    connection.open.add(opened)
+    connection.open.push(opened)
     connection.latest = opened
     this.#count++
     reply.raw.on('close', () => this.#end(connection, opened))
@@ -73,7 +73,7 @@ export class OpenRequests {
     const connection = this.#connectionOf(socket)
     const { latest, open } = connection
     const cut = latest && !latest.request.raw.complete ? latest : undefined
-    const isPending = [...open].some(one => one !== cut || one.reply.raw.headersSent)
+    const isPending = open.some(one => one !== cut || one.reply.raw.headersSent)
     const hasWaited = connection.waiting !== undefined
     if (isPending && !broken.isGone) connection.waiting = () => this.onBroken(socket, broken)
     else if (isPending || (cut ? cut.hasEnded : hasWaited)) broken.close()
@@ -87,7 +87,7 @@ export class OpenRequests {
   #connectionOf(socket: Socket): Connection {
     const known = this.#connections.get(socket)
     if (known) return known
-    const connection: Connection = { open: new Set() }
+    const connection: Connection = { open: [] }
     this.#connections.set(socket, connection)
     socket.once('close', () => {
       for (const opened of [...connection.open]) this.#end(connection, opened)
@@ -96,7 +96,9 @@ export class OpenRequests {
   }
 
   #end(connection: Connection, opened: OpenRequest): void {
-    if (!connection.open.delete(opened)) return
+    const at = connection.open.indexOf(opened)
+    if (at < 0) return
+    connection.open.splice(at, 1)
     this.#count--
     opened.hasEnded = true
     for (const work of opened.works) work()

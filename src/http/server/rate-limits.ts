@@ -1,6 +1,7 @@
 import rateLimit, { type FastifyRateLimitStoreCtor, normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { GatewayError } from '../../contracts/errors.js'
+import { andThen, type MaybePromise } from '../../contracts/maybe-promise.js'
 import type { RateCount, RateCounts } from '../../contracts/store.js'
 import type { CountFailure } from './authenticate.js'
 import type { RequestCheck } from './hooks.js'
@@ -51,7 +52,7 @@ interface Count {
  * directly, because the plugin counts every request as one.
  */
 export async function addRateLimits(app: FastifyInstance, counts: RateCounts): Promise<RateLimits> {
-  const take = (request: FastifyRequest, limit: Limit, amount: number): Count | Promise<Count> => {
+  const take = (request: FastifyRequest, limit: Limit, amount: number): MaybePromise<Count> => {
     const { id, limits } = callerOf(request).team
     const max = limits[LIMITS[limit]]
     const taken = counts.take(`${limit}:${id}`, amount, { max, windowMs: MINUTE_MS })
@@ -70,13 +71,11 @@ export async function addRateLimits(app: FastifyInstance, counts: RateCounts): P
     limitTeam(request, reply) {
       const { spends } = request.routeOptions.config
       const limit = spends ? 'requests_per_minute' : 'reads_per_minute'
-      const apply = (counted: Count): undefined => {
+      return andThen(take(request, limit, spends === 'selections' ? 0 : 1), counted => {
         addRateHeaders(reply, limit, counted)
         if (counted.isExceeded || (spends === 'selections' && counted.remaining === 0))
           throw tooManyRequests(request, limit, counted)
-      }
-      const counted = take(request, limit, spends === 'selections' ? 0 : 1)
-      return counted instanceof Promise ? counted.then(apply) : apply(counted)
+      })
     },
     async countSelections(request, reply, selections) {
       const limit = 'requests_per_minute'
