@@ -48,9 +48,14 @@ export type RandomBytes = (length: number) => Uint8Array
  * typing mistakes.
  */
 export function parseApiKey(text: string): ParsedKey | undefined {
+  const parts = partsOf(text)
+  return parts && checksum(text.slice(0, -CHECKSUM_LENGTH)) === text.slice(-CHECKSUM_LENGTH) ? parts : undefined
+}
+
+/** Parses a key without its checksum, for a text whose digest is compared as well. */
+export function partsOf(text: string): ParsedKey | undefined {
   const [, kind, id] = FORM.exec(text) ?? []
-  if (id === undefined || checksum(text.slice(0, -CHECKSUM_LENGTH)) !== text.slice(-CHECKSUM_LENGTH)) return undefined
-  return { id, isTest: kind === 't' }
+  return id === undefined ? undefined : { id, isTest: kind === 't' }
 }
 
 /** Returns the SHA-256 of the whole key text, 32 bytes. */

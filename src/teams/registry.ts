@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { Authenticated, TeamEntry } from '../contracts/keys.js'
 import type { Caller, Team } from '../contracts/types.js'
-import { hashApiKey, parseApiKey } from './api-key.js'
+import { hashApiKey, partsOf } from './api-key.js'
 import { endOfDate } from './key-dates.js'
 
 /** The teams and their keys. */
@@ -42,7 +42,7 @@ export function createRegistry(initial: readonly TeamEntry[]): ReplaceableRegist
     keys: () => entries,
     authenticate(keyText = '', nowMs) {
       const digest = hashApiKey(keyText)
-      const parsed = parseApiKey(keyText)
+      const parsed = partsOf(keyText)
       const key = keys.get(parsed?.id ?? '')
       const isEqual = timingSafeEqual(digest, key?.digest ?? UNKNOWN_KEY_DIGEST)
       if (!key || !isEqual || key.isRevoked || nowMs >= key.expiresAtMs) return { refused: 'unauthorized' }

@@ -88,7 +88,7 @@ type KnownRequest = ParsedFields & { digest: string }
 
 /** The same bytes mean a different request on another route, or with another content type. */
 function bodyName(request: FastifyRequest, digest: string): string {
-  const name = [request.routeOptions.url, request.headers['content-type'], digest]
+  const name = [request.facts.route, request.headers['content-type'], digest]
   return createHash('sha256').update(JSON.stringify(name)).digest('hex')
 }
 

@@ -73,9 +73,10 @@ export class BatchSelections {
 
   /** Caller and trace are those of the batch. */
   #begin(): RequestFacts {
-    const { caller, trace, address } = this.#request.facts
+    const { facts } = this.#request
+    const { caller, trace } = facts
     const story = this.#mode.isTest ? undefined : new Story()
-    return { ...newFacts(address), caller, trace, story }
+    return { ...newFacts(facts), caller, trace, story }
   }
 
   #fail(index: number, facts: RequestFacts, error: GatewayError): void {

@@ -42,7 +42,7 @@ export function addUploadParsers(app: FastifyInstance, { maxImageBytes }: { maxI
   app.addContentTypeParser('application/json', (request: FastifyRequest, payload: Readable) =>
     receiveBody(payload, {
       declaredBytes: declaredBytes(request),
-      maxBytes: request.routeOptions.config.maxBodyBytes ?? 0,
+      maxBytes: request.facts.config.maxBodyBytes ?? 0,
       onBytes: request.hold.add,
       tooLarge: () => imageTooLarge(maxImageBytes),
     }),

@@ -69,7 +69,7 @@ export async function addRateLimits(app: FastifyInstance, counts: RateCounts): P
   })
   return {
     limitTeam(request, reply) {
-      const { spends } = request.routeOptions.config
+      const { spends } = request.facts.config
       const limit = spends ? 'requests_per_minute' : 'reads_per_minute'
       return andThen(take(request, limit, spends === 'selections' ? 0 : 1), counted => {
         addRateHeaders(reply, limit, counted)

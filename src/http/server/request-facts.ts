@@ -1,4 +1,4 @@
-import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, GatewayError } from '../../contracts/errors.js'
 import { formatCredits, type Nanocredits } from '../../contracts/nanocredits.js'
 import type { FinishedRequest, TraceContext } from '../../contracts/records.js'
@@ -17,6 +17,10 @@ export interface RequestFacts {
   startedAt: number
   /** Client address. Wrong keys are counted by it. */
   address: string
+  /** The route's pattern; `none` where no route matched. */
+  route: string
+  /** Kept, because Fastify builds all options of a route each time they are read. */
+  config: FastifyContextConfig
   caller: Caller | undefined
   error: ErrorCode | undefined
   /**
@@ -78,7 +82,8 @@ export function decorateFacts(app: FastifyInstance, openRequests: OpenRequests):
  * which Fastify runs no hook.
  */
 export function beginFacts(request: FastifyRequest, reply: FastifyReply, parts: RequestFactsParts): void {
-  request.facts = newFacts(clientAddress(request))
+  const { url = 'none', config } = request.routeOptions
+  request.facts = newFacts({ address: clientAddress(request), route: url, config })
   const trace = readTraceparent(request.headers.traceparent) ?? (parts.isTraced ? newTrace() : undefined)
   if (trace) addTrace(request, trace)
   reply.header('x-request-id', request.id)
@@ -88,10 +93,12 @@ export function beginFacts(request: FastifyRequest, reply: FastifyReply, parts: 
 }
 
 /** Has every member from the start, so that all facts have one shape. */
-export function newFacts(address: string): RequestFacts {
+export function newFacts({ address, route, config }: Pick<RequestFacts, 'address' | 'route' | 'config'>): RequestFacts {
   return {
     startedAt: performance.now(),
     address,
+    route,
+    config,
     caller: undefined,
     error: undefined,
     status: undefined,
@@ -171,7 +178,7 @@ export function toFinished(
   facts: RequestFacts,
   status: number,
 ): FinishedRequest {
-  const { startedAt, trace, caller, error, cache = '', charged } = facts
+  const { startedAt, trace, route, caller, error, cache = '', charged } = facts
   const { uploadMs, cacheMs, upstreamMs, uploadBytes } = facts
   return {
     requestId,
@@ -179,7 +186,7 @@ export function toFinished(
     method: request.method,
     startedAt,
     trace,
-    route: request.routeOptions.url ?? 'none',
+    route,
     team: caller?.team.id ?? '',
     keyId: caller?.keyId,
     status,
