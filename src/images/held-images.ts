@@ -157,13 +157,14 @@ export class HeldImages {
 
   async #put(key: string, image: ImageBytes): Promise<void> {
     const { store, ttlSeconds, now } = this.#options
-    const { type, chunks } = image
+    const { type } = image
+    const body = joinChunks(image)
     // The store may read the bytes even after a failed write.
     delete image.release
     // Recorded before the write, so that two requests with the same new image write it once.
     this.#storedLately.set(key, true)
     const meta: ImageMeta = { type, at: now() }
-    await store.put(key, { meta: JSON.stringify(meta), body: joinChunks(chunks) }, ttlSeconds)
+    await store.put(key, { meta: JSON.stringify(meta), body }, ttlSeconds)
   }
 
   async #putSender(sender: string): Promise<void> {

@@ -50,7 +50,7 @@ function allowOnlyAcceptedLoaders(): void {
 async function readHeader(image: ImageBytes): Promise<Photo> {
   const type = imageTypeOf(image.chunks)
   if (type === undefined) throw new GatewayError('unsupported_image', 'The image is not a JPEG, PNG or WebP.')
-  const bytes = joinChunks(image.chunks)
+  const bytes = joinChunks(image)
   const metadata = await readMetadata(type, bytes)
   const { width, height, orientation = 1 } = metadata
   if (metadata.format !== type || !(width > 0 && height > 0)) throw unreadable(type)

@@ -26,7 +26,7 @@ export function createPixelDigest({ maxPixels }: { maxPixels: number }) {
 
 async function digestOf(image: ImageBytes, maxPixels: number): Promise<PixelDigest | undefined> {
   try {
-    const bytes = joinChunks(image.chunks)
+    const bytes = joinChunks(image)
     const { data, info } = await sharp(bytes, { limitInputPixels: maxPixels, sequentialRead: true, failOn: 'error' })
       .toColourspace('srgb')
       .ensureAlpha()

@@ -23,7 +23,7 @@ export type StripMode = 'location' | 'all'
 export function createMetadataFilter(mode: StripMode | 'none'): ((image: ImageBytes) => ImageBytes) | undefined {
   if (mode === 'none') return undefined
   return image => {
-    const chunks = stripMetadata(image.type, joinChunks(image.chunks), mode)
+    const chunks = stripMetadata(image.type, joinChunks(image), mode)
     if (!chunks) return image
     const hash = createHash('sha256')
     for (const chunk of chunks) hash.update(chunk)

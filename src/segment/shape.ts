@@ -209,7 +209,7 @@ function factsOf({ result }: { result: { mask?: MaskFacts } }): { mask?: MaskFac
 
 async function bytesOf({ image, scope }: OutputRequest, parts: ShapeParts): Promise<Buffer> {
   const bytes = image.uploaded ?? (await parts.images.find(scope, image.digest))
-  if (bytes) return joinChunks(bytes.chunks)
+  if (bytes) return joinChunks(bytes)
   const detail = `A cutout needs the image sha256:${image.digest}, which the gateway no longer holds; send its bytes.`
   throw new GatewayError('unknown_image', detail)
 }

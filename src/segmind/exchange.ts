@@ -1,6 +1,8 @@
+import { getDefaultHighWaterMark } from 'node:stream'
 import { setImmediate as nextIteration } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
 import { defined } from '../contracts/defined.js'
+import { freeMemory } from '../images/byte-collector.js'
 import type { WireBody } from './wire-request.js'
 import type { WireHeaders } from './wire-response.js'
 
@@ -29,6 +31,7 @@ export interface Exchange {
   cause?: unknown
 }
 
+const SOCKET_BUFFER_BYTES = getDefaultHighWaterMark(false)
 /** Limit for the body of a response other than 200. */
 const ERROR_BODY_BYTES = 64 * 1024
 
@@ -62,7 +65,9 @@ interface Progress {
 
 function resultOf({ bodySent, head, chunks }: Progress, end: Exchange['end']): Exchange {
   const [first] = chunks
-  const body = chunks.length === 1 && first ? first : Buffer.concat(chunks)
+  if (chunks.length === 1 && first) return { bodySent, ...defined({ head }), body: first, end }
+  const body = Buffer.concat(chunks)
+  for (const chunk of chunks) if (chunk.length === chunk.buffer.byteLength) freeMemory(chunk)
   return { bodySent, ...defined({ head }), body, end }
 }
 
@@ -96,6 +101,8 @@ async function* lazyBody(body: WireBody, progress: Progress): AsyncGenerator<Buf
   const bytes = body.encode()
   progress.bodySent = true
   yield bytes
+  // undici asks for more once the socket has taken all of a body that is larger than its buffer.
+  if (bytes.length > SOCKET_BUFFER_BYTES) freeMemory(bytes)
 }
 
 /**
