@@ -18,6 +18,8 @@ export interface ImageBytes {
   digest: Digest
   chunks: readonly Buffer[]
   byteLength: number
+  /** True if nothing else uses the memory of the chunks. */
+  ownsChunks?: boolean
   /**
    * Frees the memory of the bytes at once, after the last read. A part that keeps them for later
    * reads deletes this member.

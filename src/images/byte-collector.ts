@@ -61,22 +61,20 @@ export function collectBytes(bytes: Buffer): CollectedBytes {
   return collector.finish()
 }
 
-/** Chunks that nothing else uses. */
-const ownedChunks = new WeakSet<readonly Buffer[]>()
-
 /**
  * Returns the bytes of an image in one buffer, which then are its only chunk: an image is copied
  * once at most, and the memory of chunks that nothing else uses is freed. Does not copy a single
  * chunk.
  */
-export function joinChunks(image: Pick<ImageBytes, 'chunks' | 'release'>): Buffer {
+export function joinChunks(image: ImageBytes): Buffer {
   const { chunks } = image
   const [first, ...others] = chunks
   if (first && others.length === 0) return first
   const whole = Buffer.concat(chunks)
   image.chunks = [whole]
   delete image.release
-  if (ownedChunks.has(chunks)) chunks.forEach(freeMemory)
+  if (image.ownsChunks) chunks.forEach(freeMemory)
+  delete image.ownsChunks
   return whole
 }
 
@@ -86,7 +84,7 @@ export function joinChunks(image: Pick<ImageBytes, 'chunks' | 'release'>): Buffe
  */
 export function makeReleasable(image: ImageBytes): void {
   const { chunks } = image
-  ownedChunks.add(chunks)
+  image.ownsChunks = true
   image.release = () => {
     delete image.release
     // An empty image must not be sent on.

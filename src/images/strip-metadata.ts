@@ -28,7 +28,7 @@ export function createMetadataFilter(mode: StripMode | 'none'): ((image: ImageBy
     const hash = createHash('sha256')
     for (const chunk of chunks) hash.update(chunk)
     const byteLength = chunks.reduce((sum, { length }) => sum + length, 0)
-    return { ...image, chunks, byteLength, digest: hash.digest('hex') }
+    return { type: image.type, chunks, byteLength, digest: hash.digest('hex') }
   }
 }
 

@@ -2,7 +2,10 @@ import { createHash, randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
 import type { ImageBytes } from '../../src/contracts/types.js'
-import { ByteCollector, collectBytes, makeReleasable } from '../../src/images/byte-collector.js'
+import { ByteCollector, collectBytes, joinChunks, makeReleasable } from '../../src/images/byte-collector.js'
+import { createMetadataFilter } from '../../src/images/strip-metadata.js'
+import { smallJpeg } from '../fixtures/odd-images.js'
+import { insert, jpegSegment } from '../fixtures/parts.js'
 
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
@@ -64,4 +67,30 @@ t.test('a released image has no bytes left to send on', async t => {
   t.equal(image.release, undefined, 'once')
   const isFreed = 'transfer' in ArrayBuffer.prototype
   for (const chunk of chunks) t.equal(chunk.length === 0, isFreed, 'freed at once as of Node.js 22')
+})
+
+t.test('an image is joined once, and only chunks of its own are freed then', async t => {
+  for (const isOwned of [false, true]) {
+    const chunks = [randomBytes(20_000), randomBytes(30_000)]
+    const expected = Buffer.concat(chunks)
+    const image: ImageBytes = { type: 'jpeg', digest: '', chunks, byteLength: expected.length }
+    if (isOwned) makeReleasable(image)
+    const whole = joinChunks(image)
+    t.ok(whole.equals(expected))
+    t.equal(joinChunks(image), whole, 'a later reader gets the same buffer')
+    t.same(image.chunks, [whole])
+    t.equal(image.release, undefined, 'other readers may hold the joined bytes')
+    const isFreed = isOwned && 'transfer' in ArrayBuffer.prototype
+    for (const chunk of chunks) t.equal(chunk.length === 0, isFreed)
+  }
+})
+
+t.test('the parts of a filtered image are not freed with it', async t => {
+  const jpeg = insert(await smallJpeg(24, 16), 2, jpegSegment(0xfe, randomBytes(20_000)))
+  const image: ImageBytes = { type: 'jpeg', digest: '', chunks: [jpeg], byteLength: jpeg.length }
+  makeReleasable(image)
+  const filtered = createMetadataFilter('all')?.(image) ?? image
+  t.ok(filtered.chunks.length > 1, 'it has slices of the image')
+  joinChunks(filtered)
+  t.ok(joinChunks(image).length > 20_000)
 })

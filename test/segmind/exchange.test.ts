@@ -1,3 +1,7 @@
+import { randomBytes } from 'node:crypto'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { buffer } from 'node:stream/consumers'
 import t from 'tap'
 import { type Dispatcher, Pool } from 'undici'
 import { exchange, type Outgoing } from '../../src/segmind/exchange.js'
@@ -70,4 +74,41 @@ t.test('the body of a request that waits for a connection is not encoded yet', a
   gate.open()
   for (const exchanged of await Promise.all(exchanges)) t.match(exchanged, { head: { status: 200 }, end: 'complete' })
   t.same([first.encoded, second.encoded], [1, 1])
+})
+
+t.test('a large body is sent whole and freed then, and a large answer arrives whole', async t => {
+  const sent = randomBytes(3_000_000)
+  const answer = randomBytes(2_000_000)
+  let received: Buffer | undefined
+  const server = createServer(async (request, response) => {
+    // Its socket fills up before it reads.
+    await new Promise(resolve => setTimeout(resolve, 100))
+    received = await buffer(request)
+    response.end(answer)
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const pool = new Pool(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  t.teardown(async () => {
+    await pool.close()
+    server.close()
+  })
+  const encoded: Buffer[] = []
+  const encode = () => {
+    const bytes = Buffer.from(sent)
+    encoded.push(bytes)
+    return bytes
+  }
+  const limits = { ...outgoing({ byteLength: sent.length, encode }), maxAnswerBytes: answer.length }
+  for (let call = 0; call < 2; call++) {
+    const { body, end } = await exchange(pool, limits)
+    t.equal(end, 'complete')
+    t.ok(received?.equals(sent), 'all of it arrives')
+    t.ok(body.equals(answer))
+  }
+  const isFreed = 'transfer' in ArrayBuffer.prototype
+  t.same(
+    encoded.map(({ length }) => length === 0),
+    [isFreed, isFreed],
+    'freed as of Node.js 22',
+  )
 })
