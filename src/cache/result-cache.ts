@@ -56,11 +56,13 @@ export class ResultCache {
 
   /**
    * Finds a result that `isWanted`, else a stale one. A result in memory that is not wanted
-   * does not hide a newer one that another process has put into the store.
+   * does not hide a newer one that another process has put into the store. `isStored`: false if the
+   * store is known to have none, so that it is not read.
    */
-  find(key: CacheKey, isWanted: (result: Result) => boolean): MaybePromise<Found> {
+  find(key: CacheKey, isWanted: (result: Result) => boolean, isStored = true): MaybePromise<Found> {
     const remembered = this.#recall(key)
-    return remembered && isWanted(remembered) ? { result: remembered, isSure: true } : this.#findStored(key)
+    if (remembered && isWanted(remembered)) return { result: remembered, isSure: true }
+    return isStored ? this.#findStored(key) : { isSure: true, ...defined({ result: remembered }) }
   }
 
   async #findStored(key: CacheKey): Promise<Found> {

@@ -109,7 +109,7 @@ export class SharedFlights implements Leases {
         const earlier = dead && decodeNote(dead.note)
         const wanted = earlier ? { ...claim, note: JSON.stringify({ ...note, earlier }) } : claim
         const acquired = await this.#acquire(wanted, dead)
-        if (acquired?.kind === 'taken') return await this.#leadTaken(note, claim, acquired.previous, earlier)
+        if (acquired?.kind === 'taken') return await this.#leadTaken(note, claim, acquired, earlier)
         follower ??= new LeaseFollower(store, name, { heartbeatMs, silenceMs, endsAt })
         if (acquired?.kind === 'held') {
           mustWait = true
@@ -211,7 +211,7 @@ export class SharedFlights implements Leases {
   async #leadTaken(
     note: FlightNote,
     claim: LeaseClaim,
-    previous: LeaseSnapshot | undefined,
+    { previous, isStored }: { previous?: LeaseSnapshot; isStored?: boolean },
     dead: FlightNote | undefined,
   ): Promise<FlightRole> {
     const isTakeover = dead !== undefined && previous?.outcome === undefined
@@ -222,7 +222,7 @@ export class SharedFlights implements Leases {
     // job again.
     if (earlier && !isTakeover)
       await this.#options.store.renew([noted]).catch(error => this.#options.observer.storeFailed(error, 'leases: beat'))
-    return this.#lead(noted, isTakeover ? 'takeover' : 'first', earlier)
+    return this.#lead(noted, isTakeover ? 'takeover' : 'first', { earlier, isStored })
   }
 
   /**
@@ -232,14 +232,14 @@ export class SharedFlights implements Leases {
   #lead(
     claim: LeaseClaim,
     purchase: Extract<FlightRole, { role: 'leader' }>['purchase'],
-    earlier?: FlightNote,
+    known: { earlier?: FlightNote | undefined; isStored?: boolean | undefined } = {},
   ): FlightRole {
     this.#held.add(claim)
     this.#options.observer.flightJoined(purchase === 'first' ? 'leader' : purchase)
     return {
       role: 'leader',
       purchase,
-      ...defined({ earlier }),
+      ...defined(known),
       end: outcome => void this.#held.release(claim, outcome),
     }
   }

@@ -130,25 +130,25 @@ async function runFlight(request: KeyedRequest, audience: Audience, parts: Pipel
  *
  * Looks in the cache again before it pays. This prevents a second purchase in this race: A looks
  * (miss) · B's purchase ends, is stored, and B leaves the flight · A finds no flight, leads a new
- * one and would pay again. A store that cannot be reached prevents nothing, so the purchase is
- * marked `unguarded`.
+ * one and would pay again. A store that granted the lease and found no result in one step need not
+ * be read again. A store that cannot be reached prevents nothing, so the purchase is marked
+ * `unguarded`.
  */
 async function lead(
   request: KeyedRequest,
-  { purchase: kind, earlier, end }: FlightRole & { role: 'leader' },
+  { purchase: kind, earlier, isStored, end }: FlightRole & { role: 'leader' },
   { note, audience }: Pick<LeaderContext, 'note' | 'audience'>,
   parts: PipelineParts,
 ): Promise<Purchase> {
-  const lookAgain = () => lookUp('again', request, parts.results)
   const leader: LeaderContext = {
     note,
     audience,
     purchase: kind,
-    lookAgain: async () => (await lookAgain()).hit,
+    lookAgain: async () => (await lookUp('again', request, parts.results)).hit,
     ...defined({ earlier }),
   }
   try {
-    const { hit, result, isSure } = await lookAgain()
+    const { hit, result, isSure } = await lookUp('again', { ...request, isStored }, parts.results)
     const isTooOld = result !== undefined && isFresh(result, parts)
     leader.purchase = kindOf(request, kind, { isSure, isTooOld })
     const purchase = hit ? cached(hit) : await buy(request, leader, parts)

@@ -28,6 +28,8 @@ const STALE_IF: ReadonlySet<ErrorCode> = new Set([
 export interface Sought {
   name: string
   isAcceptable(result: Result): boolean
+  /** False if the store is known to have no result. */
+  isStored?: boolean | undefined
   story?: Story | undefined
 }
 
@@ -43,11 +45,11 @@ export interface Lookup {
 /** Looks up a result in the cache and records the outcome. Never throws: a failure is a miss. */
 export function lookUp(
   when: StoryLook['when'],
-  { name, isAcceptable, story }: Sought,
+  { name, isAcceptable, isStored, story }: Sought,
   results: Results,
 ): MaybePromise<Lookup> {
   const startedAt = performance.now()
-  return andThen(results.find(name, isAcceptable), ({ result, isSure }) => {
+  return andThen(results.find(name, isAcceptable, isStored), ({ result, isSure }) => {
     story?.recordStep('look', startedAt)
     const hit = result && isAcceptable(result) ? result : undefined
     const found = hit ? 'wanted' : result ? 'unwanted' : 'nothing'

@@ -32,8 +32,11 @@ export type * from './upstream-port.js'
 
 /** The result cache. Never throws: a failure is a miss, which the part counts and logs. */
 export interface Results {
-  /** Returns an acceptable result, else a stale one, else none; a promise where it must be read. */
-  find(key: CacheKey, isAcceptable: (result: Result) => boolean): MaybePromise<Found>
+  /**
+   * Returns an acceptable result, else a stale one, else none; a promise where it must be read.
+   * `isStored`: false if the store is known to have none, so that only memory is searched.
+   */
+  find(key: CacheKey, isAcceptable: (result: Result) => boolean, isStored?: boolean): MaybePromise<Found>
   /** Keeps a paid result. What the store cannot take now is written when it is reachable again. */
   keep(key: CacheKey, result: Result, ttlSeconds?: number): Promise<WriteState>
 }
@@ -136,6 +139,8 @@ export type FlightRole =
       purchase: 'first' | 'takeover' | 'unguarded'
       /** The call of an earlier leader that died or left a job open. */
       earlier?: FlightNote
+      /** False if the store had no result when it granted the lease. */
+      isStored?: boolean
       /** Ends the flight for its followers. Call it once the store has the result. Never throws. */
       end(outcome: FlightOutcome): void
     }

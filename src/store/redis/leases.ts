@@ -8,6 +8,8 @@ export interface LeasesOptions {
   connection: RedisConnection
   notifications: Notifications
   prefix: string
+  /** Returns the key of a stored result. */
+  resultKey(name: string): string
   /**
    * Time that an empty Redis gives current holders to renew their leases before it grants new ones.
    */
@@ -32,12 +34,12 @@ export const releaseChannel = (prefix: string): string => `${prefix}:flights:lan
  * Leases in Redis. Their keys share a hash tag: a cluster keeps them on one node, where one script
  * renews them all.
  */
-export function createLeases({ connection, notifications, prefix, recoveryMs }: LeasesOptions): RedisLeases {
+export function createLeases({ connection, notifications, prefix, resultKey, recoveryMs }: LeasesOptions): RedisLeases {
   const leaseKey = (name: string): string => `{${prefix}:flights}:lease:${name}`
   const sinceKey = `{${prefix}:flights}:since`
   const channel = releaseChannel(prefix)
   const start = connection.script('leaseStart', 1, START)
-  const acquire = connection.script('leaseAcquire', 2, ACQUIRE)
+  const acquire = connection.script('leaseAcquire', 3, ACQUIRE)
   const release = connection.script('leaseRelease', 1, RELEASE)
   const renew = connection.variadicScript('leaseRenew', RENEW)
   return {
@@ -48,7 +50,8 @@ export function createLeases({ connection, notifications, prefix, recoveryMs }: 
     },
     async acquire({ name, token, note, ttlMs }, from) {
       const expected = [from?.token ?? '', from?.heartbeat ?? '']
-      return toOutcome(await acquire(leaseKey(name), sinceKey, token, note, ttlMs, recoveryMs, ...expected))
+      const keys = [leaseKey(name), sinceKey, resultKey(name)]
+      return toOutcome(await acquire(...keys, token, note, ttlMs, recoveryMs, ...expected))
     },
     async renew(claims) {
       if (claims.length === 0) return []
@@ -71,9 +74,13 @@ type LeaseFields = readonly (string | null | undefined)[]
 function toOutcome(answer: unknown): AcquireOutcome {
   const [kind, ...rest] = answer as [string, ...(string | number)[]]
   if (kind === 'recovering') return { kind: 'recovering', waitMs: Number(rest[0]) }
-  const snapshot = toSnapshot(rest as string[])
-  if (kind === 'held' && snapshot) return { kind: 'held', snapshot }
-  return { kind: 'taken', ...defined({ previous: snapshot }) }
+  if (kind === 'held') return { kind: 'held', snapshot: toSnapshot(rest as string[]) as LeaseSnapshot }
+  const [isStored, ...previous] = rest
+  const known = {
+    previous: toSnapshot(previous as string[]),
+    isStored: isStored === undefined ? undefined : isStored === 1,
+  }
+  return { kind: 'taken', ...defined(known) }
 }
 
 function toSnapshot([token, beat, note, parting]: LeaseFields): LeaseSnapshot | undefined {

@@ -74,11 +74,13 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
   })
   clock = createStoreClock(connection, now)
   await clock.sync()
-  const leases = createLeases({ connection, notifications, prefix: keyPrefix, recoveryMs })
+  const results = `${keyPrefix}:result`
+  const resultKey = (name: string) => `${results}:${name}`
+  const leases = createLeases({ connection, notifications, prefix: keyPrefix, resultKey, recoveryMs })
   startLeases = leases.start
   await startLeases()
   return {
-    results: createBlobs({ connection, prefix: `${keyPrefix}:result`, onProblem }),
+    results: createBlobs({ connection, prefix: results, onProblem }),
     images: createBlobs({ connection, prefix: `${keyPrefix}:image`, onProblem }),
     requests: createBlobs({ connection, prefix: `${keyPrefix}:request`, onProblem }),
     ledger: createLedger(connection, keyPrefix),

@@ -160,6 +160,17 @@ t.test('all keys are in one slot, and only the start of the recovery never expir
   t.ok(keep > 0 && keep <= 500)
 })
 
+t.test('taking a lease tells in the same step whether the result is stored', async t => {
+  const { store, leases } = await open(t)
+  await store.results.put('bought', { meta: '{}', body: Buffer.from('picture') }, 60)
+  t.same(await leases.acquire(claim('bought', 'a')), { kind: 'taken', isStored: true })
+  t.same(await leases.acquire(claim('new', 'a')), { kind: 'taken', isStored: false })
+  t.match(await leases.acquire(claim('new', 'b'), await leases.read('new')), {
+    previous: { token: 'a' },
+    isStored: false,
+  })
+})
+
 t.test('a refusal of Redis is a StoreError, and a full Redis still accepts renewals', async t => {
   const { leases, key } = await open(t)
   await raw.lpush(key('list'), 'x')
