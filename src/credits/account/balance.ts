@@ -21,6 +21,8 @@ export interface BalanceOptions {
   /** Requests the balance from Segmind's free endpoint. */
   requestBalance(): Promise<AccountBalance>
   now: Clock
+  /** Runs `work` after a time in milliseconds, unless the process ends before. */
+  later(work: () => void, ms: number): void
   /** Credits that calls of this gateway may have used while a balance request was in progress. */
   slack(): Nanocredits
   /** While true, the balance is requested more often. */
@@ -43,6 +45,8 @@ const FUTURE_MS = 60_000
  */
 const REQUEST_AFTER_MS = 60_000
 const URGENT_REQUEST_AFTER_MS = 12_000
+/** Time for which a sample that no decision waits for is kept, so that newer ones replace it. */
+const DEFER_MS = 1_000
 /** Age from which a balance is stale. */
 const FRESH_MS = 300_000
 
@@ -57,6 +61,8 @@ export class Balance {
   #refreshing: Promise<void> | undefined
   #next: Promise<void> | undefined
   #sequenceBefore: number | undefined
+  /** The newest sample that is not shared yet. */
+  #deferred: BalanceSample | undefined
 
   constructor(options: BalanceOptions) {
     this.#options = options
@@ -67,12 +73,20 @@ export class Balance {
     return this.#ageOf(this.latest) <= FRESH_MS ? 'fresh' : 'stale'
   }
 
-  /** Takes a balance from the headers of a response, and shares it. */
-  async record(sample: BalanceSample): Promise<void> {
+  /** Takes a balance from the headers of a response, and shares it: now, or within a second. */
+  async record(sample: BalanceSample, { isDeferrable = false } = {}): Promise<void> {
     this.#take(sample)
-    await this.#options.store
-      .recordBalance(sample)
-      .catch(error => this.#options.observer.storeFailed(error, 'balance: share'))
+    const isPlanned = this.#deferred !== undefined
+    if (!this.#deferred || sample.at >= this.#deferred.at) this.#deferred = sample
+    if (!isDeferrable) await this.flush()
+    else if (!isPlanned) this.#options.later(() => void this.flush(), DEFER_MS)
+  }
+
+  /** Shares a sample that waits. Never rejects. */
+  async flush(): Promise<void> {
+    const sample = this.#deferred
+    this.#deferred = undefined
+    if (sample) await this.#shared(store => store.recordBalance(sample))
   }
 
   /**
