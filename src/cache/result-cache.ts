@@ -61,8 +61,8 @@ export class ResultCache {
    */
   find(key: CacheKey, isWanted: (result: Result) => boolean, isStored = true): MaybePromise<Found> {
     const remembered = this.#recall(key)
-    if (remembered && isWanted(remembered)) return { result: remembered, isSure: true }
-    return isStored ? this.#findStored(key) : { isSure: true, ...defined({ result: remembered }) }
+    const isKnown = !isStored || (remembered && isWanted(remembered))
+    return isKnown ? { result: remembered, isSure: true } : this.#findStored(key)
   }
 
   async #findStored(key: CacheKey): Promise<Found> {

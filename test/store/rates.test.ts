@@ -75,3 +75,29 @@ t.test('redis: two stores share the counts', async t => {
   t.equal((await other?.rates.take('a', 3, MINUTE))?.sum, 6)
   t.equal((await other?.rates.take('a', 2, MINUTE))?.sum, 5)
 })
+
+t.test('redis: a process counts in advance, and all processes together never exceed the maximum', async t => {
+  const keyPrefix = `own-${randomUUID()}`
+  const stores = await Promise.all([1, 2].map(() => openRedisStore({ url: redis.url, keyPrefix })))
+  t.teardown(() => Promise.all(stores.map(store => store.close())))
+  const window = { max: 1_280, windowMs: 60_000 }
+  const [one] = stores
+  t.equal((await one?.rates.take('b', 1, window))?.sum, 1)
+  const next = one?.rates.take('b', 2, window)
+  t.notOk(next instanceof Promise, 'counted in advance')
+  t.match(next, { sum: 3 })
+  t.equal((await one?.rates.take('b', 0, window))?.sum, 3)
+  t.equal((await one?.rates.take('b', 1_278, window))?.sum, 1_281, 'refused whole')
+  t.equal((await one?.rates.take('b', 1_277, window))?.sum, 1_280, 'what was counted in advance is used')
+
+  let taken = 0
+  const drain = async ({ rates }: (typeof stores)[0]) => {
+    for (let amount = 1; ; amount = 1 + (amount % 3)) {
+      const { sum } = await rates.take('a', amount, window)
+      if (sum <= window.max) taken += amount
+      else if (amount === 1) return
+    }
+  }
+  await Promise.all([...stores, ...stores].map(drain))
+  t.equal(taken, 1_280)
+})
