@@ -27,7 +27,8 @@ const MAX_DATA_HEADER_CHARACTERS = 1024
  */
 export function imageFromText(text: string, maxImageBytes: number): ImageSource {
   const trimmed = text.trim()
-  return ID.test(trimmed) ? fromId(trimmed) : imageFromBytes(Buffer.from(trimmed), maxImageBytes)
+  const digest = ID.exec(trimmed)?.[1]
+  return digest === undefined ? imageFromBytes(Buffer.from(trimmed), maxImageBytes) : byId(digest)
 }
 
 /**
@@ -61,6 +62,10 @@ const ID = /^sha256:([0-9a-f]{64})$/i
 function fromId(text: string): ImageSource {
   const digest = ID.exec(text)?.[1]
   if (digest === undefined) throw invalidImage('a sha256: id without exactly 64 hex digits')
+  return byId(digest)
+}
+
+function byId(digest: string): ImageSource {
   return { kind: 'id', digest: digest.toLowerCase() }
 }
 

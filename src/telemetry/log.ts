@@ -35,9 +35,10 @@ function createTimestamp(): () => string {
   }
 }
 
-/** Lines are written after this time, or once there are this many characters. */
+/** Longest time until a line is written. */
 const BATCH_MS = 10
-const BATCH_CHARACTERS = 16 * 1024
+/** As much as a pipe takes in one piece (`PIPE_BUF` of Linux), so that processes may share one. */
+const BATCH_CHARACTERS = 4096
 
 /**
  * Opens stdout for JSON lines. Writes the lines of a few milliseconds together: a write takes more
@@ -46,17 +47,19 @@ const BATCH_CHARACTERS = 16 * 1024
 function openStdout(): DestinationStream {
   const stdout = pino.destination({ sync: true })
   let lines = ''
+  let timer: NodeJS.Timeout | undefined
   const flush = () => {
-    const written = lines
+    clearTimeout(timer)
+    timer = undefined
+    if (lines !== '') stdout.write(lines)
     lines = ''
-    if (written !== '') stdout.write(written)
   }
   process.once('exit', flush)
   return {
     write(line) {
-      if (lines === '') setTimeout(flush, BATCH_MS)
+      if (lines.length + line.length > BATCH_CHARACTERS) flush()
       lines += line
-      if (lines.length >= BATCH_CHARACTERS) flush()
+      timer ??= setTimeout(flush, BATCH_MS)
     },
   }
 }

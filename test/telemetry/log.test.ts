@@ -1,6 +1,8 @@
+import { execFile, spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
+import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { StoreError } from '../../src/contracts/store.js'
 import { createLog, openLogDestination } from '../../src/telemetry/log.js'
@@ -40,4 +42,41 @@ t.test('the pretty log shows the stack of a defect, and only the message of a st
   t.match(lines, /rejected *\n +err: "no error"\n/)
   t.match(lines, /err: TypeError: x is not a function\n +at /)
   t.match(lines, /store operation failed *\n +err: Redis is not connected\n$/)
+})
+
+const program = (code: string) => [
+  '--input-type=module',
+  '--eval',
+  `import { createLog } from '${new URL('../../src/telemetry/log.js', import.meta.url)}'; const log = createLog('info'); ${code}`,
+]
+
+t.test('every line is on stdout when the process ends, in order, with its time', async t => {
+  const from = Date.now()
+  const ends = ['process.exit(3)', 'throw new Error()', '']
+  for (const end of ends) {
+    const code = `for (let n = 0; n < 200; n++) log.info({ n }, 'line'); ${end}`
+    const running = promisify(execFile)(process.execPath, program(code))
+    const { stdout } = (await running.catch((error: unknown) => error)) as { stdout: string }
+    const lines = stdout.split('\n').slice(0, -1)
+    const parsed = lines.map(line => JSON.parse(line) as { n: number; time: string })
+    t.strictSame(
+      parsed.map(({ n }) => n),
+      Array.from({ length: 200 }, (_, n) => n),
+      `ended by ${end || 'itself'}`,
+    )
+    for (const { time } of parsed) {
+      const at = Date.parse(time)
+      if (at < from || at > Date.now() || new Date(at).toISOString() !== time) t.fail(`the time ${time} is wrong`)
+    }
+  }
+})
+
+t.test('a line is written soon, while the process runs on', async t => {
+  const child = spawn(process.execPath, program("log.info('one'); setInterval(() => {}, 1000)"))
+  t.teardown(() => child.kill())
+  child.stdout.setEncoding('utf8')
+  for await (const chunk of child.stdout) {
+    t.match(JSON.parse(chunk), { level: 'info', msg: 'one' })
+    break
+  }
 })

@@ -1,4 +1,4 @@
-import { isIP, isIPv4 } from 'node:net'
+import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 
 const PORT = /:\d{1,5}$/
@@ -12,8 +12,9 @@ export function clientAddress(request: FastifyRequest): string {
   const { headers, socket } = request.raw
   const forwarded = headers['x-forwarded-for']
   if (typeof forwarded === 'string') headers['x-forwarded-for'] = withoutPorts(forwarded)
-  const address = forwarded === undefined ? socket.remoteAddress : request.ip
-  return parseAddress(address ?? '') ?? socket.remoteAddress ?? 'unknown'
+  const own = socket.remoteAddress
+  if (forwarded === undefined && own !== undefined) return withoutZone(own)
+  return parseAddress(request.ip ?? '') ?? own ?? 'unknown'
 }
 
 /**
@@ -32,9 +33,13 @@ function withoutPorts(forwarded: string): string {
  * meaning on another machine, and no maximum length.
  */
 function parseAddress(text: string): string | undefined {
-  if (isIPv4(text)) return text
   const entry = text.trim()
   const withoutPort = entry.startsWith('[') || isIP(entry.replace(PORT, '')) === 4 ? entry.replace(PORT, '') : entry
-  const address = withoutPort.replace(/^\[(.*)\]$/, '$1').replace(/%.*$/, '')
+  const address = withoutZone(withoutPort.replace(/^\[(.*)\]$/, '$1'))
   return isIP(address) ? address : undefined
+}
+
+function withoutZone(address: string): string {
+  const zone = address.indexOf('%')
+  return zone < 0 ? address : address.slice(0, zone)
 }

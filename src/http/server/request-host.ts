@@ -15,6 +15,7 @@ const MAX_LENGTH = 261
  */
 export function toOriginForm(request: IncomingMessage): string {
   const { url = '/', headers } = request
+  if (url.startsWith('/')) return url
   const [, authority, rest = ''] = ABSOLUTE_FORM.exec(url) ?? []
   if (authority === undefined) return url
   headers.host = authority
