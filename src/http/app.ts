@@ -144,10 +144,18 @@ function createServer({ health, log, isTrustedProxy, connections, observer, isTr
   })
   app.addHook('onSend', ({ raw }, reply, _payload, done) => {
     // Closed before the body has arrived, the connection would break before a refusal is read.
-    if (health.lifecycle.isLeaving && raw.complete) reply.header('connection', 'close')
+    if (health.lifecycle.isLeaving && hasArrived(raw)) reply.header('connection', 'close')
     done()
   })
   return app
+}
+
+/**
+ * Returns whether a request has arrived in full. The end of one without a body is not parsed yet
+ * when its response follows from its head.
+ */
+function hasArrived({ complete, headers }: IncomingMessage): boolean {
+  return complete || (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0)
 }
 
 /** Leaves out the hooks of @fastify/multipart. They delete files that the gateway never makes. */
