@@ -64,6 +64,8 @@ export interface ScheduleView {
   own: ReadonlyMap<number, ScheduleEntryState>
   /** Waiting entries of all processes. */
   waiting: number
+  /** True while other processes use the schedule. */
+  isShared: boolean
   /** Expected wait of an own waiting entry; undefined for any other. */
   placeOf(id: number): SchedulePlace | undefined
   /** Time until the pacer permits the next call; 0 when it permits one now. */

@@ -113,8 +113,11 @@ export class HeldImages {
     const key = imageKey(scope, image.digest)
     const sender = senderKey(scope, image.digest, team)
     try {
-      if (!this.#storedLately.has(key)) await this.#put(key, image)
-      if (sender !== undefined && !this.#storedLately.has(sender)) await this.#putSender(sender)
+      // Both at once, which is one transaction of the embedded store.
+      await Promise.all([
+        !this.#storedLately.has(key) && this.#put(key, image),
+        sender !== undefined && !this.#storedLately.has(sender) && this.#putSender(sender),
+      ])
     } catch (error) {
       this.#storedLately.delete(key)
       if (sender !== undefined) this.#storedLately.delete(sender)

@@ -25,6 +25,9 @@ export interface ScheduleLinkOptions {
   now: Clock
 }
 
+/** Time for which a process that is alone keeps the end of an entry, for the step of the next entry. */
+const DEFER_MS = 100
+
 /**
  * Keeps the entries of this process in the shared schedule, or in its own one while the shared one
  * does not answer. Sends one step at a time; changes made meanwhile share the next one.
@@ -37,6 +40,8 @@ export class ScheduleLink {
   /** Entries that the store has lost. They are sent again with the next step. */
   #lost = new Set<number>()
   #isDue = false
+  /** True if the latest step showed no other process. */
+  #isAlone = false
   #running: Promise<void> | undefined
   #isLocal: boolean
   #sharedRetryAt = 0
@@ -58,7 +63,9 @@ export class ScheduleLink {
   leave(id: number, usedMs?: number): void {
     // An entry that was never sent need not leave.
     if (!this.#enter.delete(id)) this.#leave.set(id, usedMs)
-    this.#run()
+    const isAwaited = this.#options.entries().some(({ isRunning }) => !isRunning)
+    if (this.#isAlone && !isAwaited && !this.#running) this.#planWake()
+    else this.#run()
   }
 
   /** Tells whether an entry was added after the latest step was sent. */
@@ -74,7 +81,7 @@ export class ScheduleLink {
   /** Returns the view that would follow if `entry` were added now. Falls back like a step. */
   async forecast(entry: NewScheduleEntry): Promise<ScheduleView> {
     const { shared, local, limits, process } = this.#options
-    const change = { process, enter: [entry], leave: [] }
+    const change = { process, enter: [entry], leave: this.#leaving() }
     if (!shared || this.#isLocal) return local.forecast(change, limits)
     return shared.forecast(change, limits).catch(error => {
       this.#options.onStoreFailed(error)
@@ -87,6 +94,7 @@ export class ScheduleLink {
     this.#isClosed = true
     clearTimeout(this.#timer)
     this.#stopWatching?.()
+    if (this.#hasChanges()) this.#run()
     await this.#running
   }
 
@@ -121,7 +129,7 @@ export class ScheduleLink {
     const change: ScheduleChange = {
       process,
       enter: [...this.#enter.values(), ...lost],
-      leave: [...this.#leave].map(([id, usedMs]) => (usedMs === undefined ? { id } : { id, usedMs })),
+      leave: this.#leaving(),
       ...(this.#throttled && { throttled: this.#throttled }),
     }
     this.#enter.clear()
@@ -129,6 +137,10 @@ export class ScheduleLink {
     this.#lost.clear()
     this.#throttled = undefined
     return change
+  }
+
+  #leaving(): ScheduleChange['leave'] {
+    return [...this.#leave].map(([id, usedMs]) => (usedMs === undefined ? { id } : { id, usedMs }))
   }
 
   /** Returns undefined while the shared schedule does not answer. */
@@ -162,6 +174,7 @@ export class ScheduleLink {
 
   #apply(view: ScheduleView): void {
     const { entries, onView, shared, process, heartbeatMs, now } = this.#options
+    this.#isAlone = !view.isShared && !this.#isLocal
     onView(view)
     const own = new Set<number>()
     let isWaiting = false
@@ -190,8 +203,9 @@ export class ScheduleLink {
     const entries = this.#options.entries()
     // Without entries, a process still returns to the shared schedule, where it may have left some.
     const mayReturn = this.#isLocal && shared !== undefined
-    if (this.#isClosed || (entries.length === 0 && !mayReturn)) return
-    const leftMs = Math.max(1, this.#nextStepAt - now())
+    const isLeaving = this.#leave.size > 0
+    if (this.#isClosed || (entries.length === 0 && !mayReturn && !isLeaving)) return
+    const leftMs = isLeaving ? DEFER_MS : Math.max(1, this.#nextStepAt - now())
     const isWaiting = entries.some(({ isRunning }) => !isRunning)
     const pollMs = isWaiting && !this.#isLocal ? (shared?.pollMs ?? leftMs) : leftMs
     this.#timer = setTimeout(() => void this.#onTimer(), Math.min(leftMs, pollMs)).unref()
@@ -200,7 +214,7 @@ export class ScheduleLink {
   /** Steps when that is due, or when a poll shows that a step would change an own entry. */
   async #onTimer(): Promise<void> {
     const { shared, limits, process, entries, now } = this.#options
-    if (now() >= this.#nextStepAt || !shared) return this.#wake()
+    if (now() >= this.#nextStepAt || !shared || this.#leave.size > 0) return this.#wake()
     const view = await shared.forecast({ process, enter: [], leave: [] }, limits).catch(() => undefined)
     const isChanged = entries().some(({ id, isRunning }) => !isRunning && view?.own.get(id) !== 'waiting')
     if (isChanged) this.#wake()

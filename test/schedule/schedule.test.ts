@@ -46,6 +46,33 @@ t.test('the number of slots in use never exceeds the limit', async t => {
   t.equal(schedule.running, 0)
 })
 
+t.test('a process that is alone sends the end of a call with the next request, or a little later', async t => {
+  const store = createMemorySchedule(() => NOW)
+  const steps: string[] = []
+  const shared: ScheduleStore = {
+    ...store,
+    step(change, limits) {
+      steps.push(`${change.enter.length} enter, ${change.leave.length} leave`)
+      return store.step(change, limits)
+    },
+  }
+  const { schedule, acquire } = world(t, { shared, heartbeatMs: 1e6 })
+  for (let call = 0; call < 3; call++) (await acquire()).release()
+  t.same(steps.splice(0), ['1 enter, 0 leave', '1 enter, 1 leave', '1 enter, 1 leave'])
+  await eventually('the last call never ended', async () => steps.length > 0)
+  t.same(steps.splice(0), ['0 enter, 1 leave'])
+  ;(await acquire()).release()
+  await schedule.close()
+  t.same(steps, ['1 enter, 0 leave', '0 enter, 1 leave'], 'a stop sends it at once')
+
+  const other = world(t, { shared })
+  const held = await other.acquire()
+  const waiting = world(t, { shared }).acquire()
+  await settled()
+  held.release()
+  ;(await waiting).release()
+})
+
 t.test('clicks of a team come before its batches', async t => {
   const { acquire } = world(t)
   const order: string[] = []

@@ -38,6 +38,7 @@ export function viewOf(state: ScheduleState, { process, dropped, limits, now }: 
   return {
     own,
     waiting: waitingOf(state).length,
+    isShared: Object.keys(state.processes).some(name => name !== process),
     pacedMs: pacedWaitMs(state.pacer, limits.perMinute, now, 1),
     placeOf(id) {
       if (own.get(id) !== 'waiting') return undefined
