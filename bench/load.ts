@@ -1,5 +1,6 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 
 /**
  * Sends the same request over raw connections and checks every response. Takes `LoadJob` as JSON in
@@ -16,6 +17,8 @@ export interface LoadJob {
   uniqueAt?: number
   /** First number. Each connection counts in steps of their number. */
   first?: number
+  /** True where all connections send the same numbers, so that their requests are the same. */
+  isShared?: boolean
 }
 
 export interface LoadReport {
@@ -28,6 +31,7 @@ export interface LoadReport {
 }
 
 const HEAD_END = Buffer.from('\r\n\r\n')
+const LAST_CHUNK = Buffer.from('\r\n0\r\n\r\n')
 
 const job = JSON.parse(process.argv[2] ?? '{}') as LoadJob
 const request = readFileSync(job.file)
@@ -47,45 +51,69 @@ const report: LoadReport = {
 console.log(JSON.stringify(report))
 
 /** Sends requests on one connection, each after the response to the one before. */
-function drive(index: number): Promise<void> {
+async function drive(index: number): Promise<void> {
   const bytes = job.uniqueAt === undefined ? request : Buffer.from(request)
+  let number = (job.first ?? 0) + (job.isShared ? 0 : index)
+  let socket: Socket | undefined
+  while (performance.now() < endsAt) {
+    if (job.uniqueAt !== undefined) bytes.writeBigUInt64BE(BigInt(number), job.uniqueAt)
+    number += job.isShared ? 1 : job.connections
+    const sentAt = performance.now()
+    socket ??= await open()
+    const isReusable = await exchange(socket, bytes)
+    latencies.push(performance.now() - sentAt)
+    if (!isReusable) {
+      socket.destroy()
+      socket = undefined
+    }
+  }
+  socket?.destroy()
+}
+
+async function open(): Promise<Socket> {
   const socket = connect({ port: job.port, host: '127.0.0.1', noDelay: true })
-  let number = (job.first ?? 0) + index
-  let sentAt = 0
+  await once(socket, 'connect')
+  return socket
+}
+
+/** Sends one request and reads its response. Resolves with whether the connection stays open. */
+function exchange(socket: Socket, bytes: Buffer): Promise<boolean> {
+  const chunks: Buffer[] = []
+  let isReusable = true
   /** Bytes of the response that are still to come; undefined until its head is complete. */
   let left: number | undefined
-  let head: Buffer[] = []
-  const send = () => {
-    if (job.uniqueAt !== undefined) bytes.writeBigUInt64BE(BigInt(number), job.uniqueAt)
-    number += job.connections
-    sentAt = performance.now()
-    socket.write(bytes)
-  }
+  let tail = Buffer.alloc(0)
   return new Promise((resolve, reject) => {
-    socket.once('connect', send)
-    socket.once('error', reject)
-    socket.on('data', chunk => {
+    const end = (error?: Error) => {
+      socket.off('data', read).off('close', cutOff).off('error', reject)
+      if (error) reject(error)
+      else resolve(isReusable)
+    }
+    const cutOff = () => end(new Error('the server closed the connection'))
+    const read = (chunk: Buffer) => {
       if (left === undefined) {
-        head.push(chunk)
-        const known = Buffer.concat(head)
-        const end = known.indexOf(HEAD_END)
-        if (end < 0) return
-        left = lengthIn(known.toString('latin1', 0, end)) - (known.length - end - HEAD_END.length)
+        chunks.push(chunk)
+        const known = Buffer.concat(chunks)
+        const headEnd = known.indexOf(HEAD_END)
+        if (headEnd < 0) return
+        const head = known.toString('latin1', 0, headEnd)
+        isReusable = !/^connection: close/im.test(head)
+        left = lengthIn(head) - (known.length - headEnd - HEAD_END.length)
       } else left -= chunk.length
-      if (left > 0) return
-      left = undefined
-      head = []
-      latencies.push(performance.now() - sentAt)
-      if (performance.now() < endsAt) return send()
-      socket.destroy()
-      resolve()
-    })
-    socket.once('close', () => reject(new Error('the server closed the connection')))
+      // A body in chunks ends with an empty one.
+      tail = Buffer.concat([tail, chunk.subarray(-LAST_CHUNK.length)]).subarray(-LAST_CHUNK.length)
+      if (left === Number.POSITIVE_INFINITY && tail.equals(LAST_CHUNK)) left = 0
+      if (left <= 0) end()
+    }
+    socket.on('data', read).once('close', cutOff).once('error', reject)
+    socket.write(bytes)
   })
 }
 
+/** Returns the length of the body; Infinity for one in chunks. Throws for an unusable response. */
 function lengthIn(head: string): number {
   if (!head.startsWith('HTTP/1.1 200')) throw new Error(head)
+  if (/^transfer-encoding: chunked/im.test(head)) return Number.POSITIVE_INFINITY
   const length = /^content-length: *(\d+)/im.exec(head)?.[1]
   if (length === undefined) throw new Error(`no length: ${head}`)
   return Number(length)

@@ -3,6 +3,11 @@ import { createServer } from 'node:http'
 import multipart from '@fastify/multipart'
 import fastify, { type FastifyInstance } from 'fastify'
 import { LRUCache } from 'lru-cache'
+import { Pool } from 'undici'
+import { freeMemory } from '../src/images/byte-collector.js'
+import { completeForm, emptyDraft } from '../src/input/form.js'
+import { MultipartScanner, usualBoundary } from '../src/input/multipart-scanner.js'
+import { segmentBody } from '../src/segmind/wire-request.js'
 
 /**
  * A server to compare the gateway with, or the upstream: node peer.js MODE. Every response is the
@@ -12,6 +17,7 @@ import { LRUCache } from 'lru-cache'
  * - `fastify`: a route with a small JSON body
  * - `plain`: the plain way to cache by content: @fastify/multipart, SHA-256, lru-cache
  * - `pass`: the plain way to forward: @fastify/multipart, JSON, fetch
+ * - `prototype`: the gateway's scanner and its body for Segmind, and nothing else of the gateway
  * - `upstream`: Segmind, without any work
  */
 const [, , mode = 'bare', upstreamUrl = ''] = process.argv
@@ -24,6 +30,7 @@ const BODY_LIMIT = 64 * 2 ** 20
 
 if (mode === 'fastify') await listen(byId())
 else if (mode === 'plain') await listen(await plainCache())
+else if (mode === 'prototype') servePrototype()
 else if (mode === 'pass') await listen(await plainForwarder())
 else serveBare(mode)
 
@@ -92,6 +99,29 @@ async function plainForwarder(): Promise<FastifyInstance> {
     return reply.headers(HEADERS).send(Buffer.from(await response.arrayBuffer()))
   })
   return app
+}
+
+/** Scans, hashes, encodes, sends and answers, with nothing booked, kept or logged. */
+function servePrototype(): void {
+  const pool = new Pool(upstreamUrl)
+  const server = createServer((request, response) => {
+    const draft = emptyDraft({ maxImageBytes: BODY_LIMIT })
+    const boundary = usualBoundary(request.headers['content-type']) ?? ''
+    const scanner = new MultipartScanner(boundary, draft, { ownsChunks: true })
+    request.on('data', chunk => scanner.push(chunk))
+    request.on('end', async () => {
+      const { image, fields } = completeForm(scanner.finish())
+      if (image.kind !== 'bytes') throw new Error('the upload has no image')
+      const sent = segmentBody(image.image, { prompt: String(fields.prompt), overlayMask: false }).encode()
+      image.image.release?.()
+      const headers = { 'content-type': 'application/json' }
+      const { body } = await pool.request({ method: 'POST', path: '/', headers, body: sent })
+      const answer = Buffer.from(await body.arrayBuffer())
+      freeMemory(sent)
+      response.writeHead(200, { ...HEADERS, 'content-length': answer.length }).end(answer)
+    })
+  })
+  server.listen(0, '127.0.0.1', () => announce(server.address()))
 }
 
 async function listen(app: FastifyInstance): Promise<void> {
