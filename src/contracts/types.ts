@@ -18,11 +18,9 @@ export interface ImageBytes {
   digest: Digest
   chunks: readonly Buffer[]
   byteLength: number
-  /** True if nothing else uses the memory of the chunks. */
-  ownsChunks?: boolean
   /**
-   * Frees the memory of the bytes at once, after the last read. A part that keeps them for later
-   * reads deletes this member.
+   * Frees the memory of the bytes at once. Called when the request and the work it began have ended.
+   * A part that reads them longer than that deletes this member.
    */
   release?(): void
 }

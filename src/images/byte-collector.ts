@@ -70,11 +70,14 @@ export function joinChunks(image: ImageBytes): Buffer {
   const { chunks } = image
   const [first, ...others] = chunks
   if (first && others.length === 0) return first
-  const whole = Buffer.concat(chunks)
+  // Memory of its own, however small it is.
+  const whole = Buffer.allocUnsafeSlow(image.byteLength)
+  let end = 0
+  for (const chunk of chunks) end += chunk.copy(whole, end)
+  // The memory is not zeroed: an unwritten byte would leak process memory.
+  if (end !== whole.length) throw new Error(`the image has ${end} bytes where ${whole.length} were received`)
   image.chunks = [whole]
-  delete image.release
-  if (image.ownsChunks) chunks.forEach(freeMemory)
-  delete image.ownsChunks
+  if (image.release) chunks.forEach(freeMemory)
   return whole
 }
 
@@ -83,9 +86,8 @@ export function joinChunks(image: ImageBytes): Buffer {
  * there, `release` only forbids later reads.
  */
 export function makeReleasable(image: ImageBytes): void {
-  const { chunks } = image
-  image.ownsChunks = true
   image.release = () => {
+    const { chunks } = image
     delete image.release
     // An empty image must not be sent on.
     Object.defineProperty(image, 'chunks', { get: refuseRead })
@@ -100,7 +102,7 @@ interface Transferable {
 }
 
 /**
- * Frees the memory behind bytes that are never read again. Without that, garbage in the memory
+ * Frees all memory behind bytes that are never read again. Without that, garbage in the memory
  * outside of V8's heap costs full collections. Does nothing in Node.js 20.
  */
 export function freeMemory({ buffer }: Buffer): void {

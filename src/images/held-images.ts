@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../contracts/clock.js'
+import { defined } from '../contracts/defined.js'
 import type { BodyObserver } from '../contracts/observer.js'
 import type { BlobStore } from '../contracts/store.js'
 import type { Digest, ImageBytes, ImageType } from '../contracts/types.js'
@@ -160,14 +161,15 @@ export class HeldImages {
 
   async #put(key: string, image: ImageBytes): Promise<void> {
     const { store, ttlSeconds, now } = this.#options
-    const { type } = image
     const body = joinChunks(image)
+    const { type, release } = image
     // The store may read the bytes even after a failed write.
     delete image.release
     // Recorded before the write, so that two requests with the same new image write it once.
     this.#storedLately.set(key, true)
     const meta: ImageMeta = { type, at: now() }
     await store.put(key, { meta: JSON.stringify(meta), body }, ttlSeconds)
+    Object.assign(image, defined({ release }))
   }
 
   async #putSender(sender: string): Promise<void> {

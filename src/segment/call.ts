@@ -66,6 +66,7 @@ export async function callInSlot(
   const acquiring = timed(story, 'queue', parts.slots.acquire(slotRequest(request, audience)))
   let slot = await releaseOnError(acquiring, reservation)
   const pixels = parts.digestPixels?.(image)
+  if (pixels) request.holdUntil?.(pixels)
   let [queueMs, upstreamMs] = [slot.waitedMs, 0]
   for (let sends = 1; ; sends++) {
     const result = slot.waitedMs >= LOOK_AGAIN_AFTER_MS ? await lookAgain?.() : undefined

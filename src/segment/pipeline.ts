@@ -52,9 +52,9 @@ export async function segment(request: SegmentRequest, parts: PipelineParts): Pr
   if (request.cache.onlyIfCached)
     throw new GatewayError('not_cached', 'The result is not cached, and only-if-cached forbids a purchase.')
 
-  // 2. A miss is bought once: by this request, or by an identical one already in flight. Its image may
-  // be read even after this request.
-  delete request.image.uploaded?.release
+  // 2. A miss is bought once: by this request, or by an identical one already in flight. Without a
+  // hold, its image could be freed while the purchase reads it.
+  if (!request.holdUntil) delete request.image.uploaded?.release
   try {
     const isShared = mustBuy ? isIdempotent : parts.coalesce
     const isAsync = request.prefer?.respondAsync

@@ -79,9 +79,10 @@ t.test('an image is joined once, and only chunks of its own are freed then', asy
     t.ok(whole.equals(expected))
     t.equal(joinChunks(image), whole, 'a later reader gets the same buffer')
     t.same(image.chunks, [whole])
-    t.equal(image.release, undefined, 'other readers may hold the joined bytes')
     const isFreed = isOwned && 'transfer' in ArrayBuffer.prototype
     for (const chunk of chunks) t.equal(chunk.length === 0, isFreed)
+    image.release?.()
+    t.equal(whole.length === 0, isFreed, 'the joined bytes are freed in place of the chunks')
   }
 })
 
@@ -93,4 +94,12 @@ t.test('the parts of a filtered image are not freed with it', async t => {
   t.ok(filtered.chunks.length > 1, 'it has slices of the image')
   joinChunks(filtered)
   t.ok(joinChunks(image).length > 20_000)
+})
+
+t.test('a small image does not share the memory of other buffers', async t => {
+  const image: ImageBytes = { type: 'jpeg', digest: '', chunks: [Buffer.from('ab'), Buffer.from('c')], byteLength: 3 }
+  const whole = joinChunks(image)
+  t.equal(whole.toString(), 'abc')
+  t.equal(whole.buffer.byteLength, 3)
+  t.throws(() => joinChunks({ ...image, chunks: [Buffer.from('ab'), Buffer.from('c')], byteLength: 4 }))
 })

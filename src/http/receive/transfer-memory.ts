@@ -15,6 +15,8 @@ export interface MemoryHold {
   addBuffer(buffer: Buffer): void
   /** Reduces the booking to `bytes`. */
   shrinkTo(bytes: number): void
+  /** Calls `free` when the hold ends. */
+  onEnd(free: () => void): void
   /** Extends the hold until this work has settled. */
   until(work: Promise<unknown>): void
   /** Frees the memory once all work has settled. A second call changes nothing. */
@@ -60,7 +62,7 @@ export class TransferMemory {
   hold(holder: Holder): MemoryHold {
     const { id, limits } = holder
     const team = this.#begin(id, limits.weight)
-    const buffers: (() => void)[] = []
+    const frees: (() => void)[] = []
     let held = 0
     let users = 1
     let isReleased = false
@@ -73,7 +75,7 @@ export class TransferMemory {
       users--
       if (users > 0) return
       book(0)
-      for (const free of buffers) free()
+      for (const free of frees) free()
       team.holds--
       if (team.holds === 0) this.#teams.delete(id)
     }
@@ -86,7 +88,10 @@ export class TransferMemory {
         book(size)
       },
       addBuffer: buffer => {
-        if (users > 0) buffers.push(this.holdBuffer(holder, buffer, { isForced: false }))
+        if (users > 0) frees.push(this.holdBuffer(holder, buffer, { isForced: false }))
+      },
+      onEnd: free => {
+        if (users > 0) frees.push(free)
       },
       shrinkTo: bytes => {
         if (users > 0 && bytes < held) book(bytes)

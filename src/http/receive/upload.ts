@@ -86,6 +86,7 @@ function resolveImage(source: ImageSource, hold: MemoryHold, parts: UploadParts)
       hold.shrinkTo(0)
       return { digest: source.digest }
     case 'bytes':
+      hold.onEnd(() => source.image.release?.())
       return { digest: source.image.digest, uploaded: source.image }
     case 'url':
       return parts.fetchImage(source.url, hold.add).then(uploaded => ({ digest: uploaded.digest, uploaded }))

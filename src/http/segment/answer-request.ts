@@ -39,8 +39,6 @@ export async function answerRequest(
     return sendAccepted(reply, answer.key, { base64, form: received, imageDigest: image.digest, queue: answer.queue })
   }
   recordAnswer(facts, answer)
-  // A cached answer has read the image for the last time, unless it was made from the image.
-  if (answer.how === 'hit' && received.output === undefined && answer.result.photo) image.uploaded?.release?.()
   const { key, result, mask, frame } = answer.shaped
   lifetime.onEnd(memory.holdBuffer(caller.team, result.body, { isForced: answer.charged > 0 }))
   return sendAnswer(reply, result === answer.result ? answer : { ...answer, key, result }, {

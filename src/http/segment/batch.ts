@@ -95,7 +95,7 @@ async function* encodeItems(
   selections: readonly Selection[],
   { request, mode, format, parts }: BatchContext,
 ): AsyncGenerator<Buffer> {
-  const { lifetime } = request
+  const { lifetime, hold } = request
   const answered = new BatchSelections(request, mode, parts)
   const { team } = callerOf(request)
   const freeing = new Map<number, () => void>()
@@ -104,13 +104,15 @@ async function* encodeItems(
     freeing.set(index, free)
     lifetime.onEnd(free)
   }
-  const template = { ...batch, isBatch: true, prefer: { respondAsync: false } }
+  const template = { ...batch, isBatch: true, prefer: { respondAsync: false }, holdUntil: hold.until }
   const items = answerBatch<ShapedAnswer>(template, selections, {
     parallel: parts.batchParallel,
     isOver: () => lifetime.hasEnded,
     ask: (one, form, selection) => {
       const isCacheOnly = one.cache.onlyIfCached && !batch.cache.onlyIfCached
-      return answered.answer(selection, one, { form, isCacheOnly, book })
+      const answer = answered.answer(selection, one, { form, isCacheOnly, book })
+      hold.until(answer)
+      return answer
     },
   })
   for await (const item of items) {
