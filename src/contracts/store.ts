@@ -57,6 +57,7 @@ export class StoreError extends Error {
  */
 export interface BlobStore {
   get(key: string): Promise<Blob | undefined>
+  /** Once it has resolved, the caller may free or overwrite the body. After a failure it may not. */
   put(key: string, blob: Blob, ttlSeconds: number): Promise<void>
   has(key: string): Promise<boolean>
   delete(key: string): Promise<boolean>

@@ -35,7 +35,7 @@ const MAX_STORED_LATELY = 10_000
  */
 export class HeldImages {
   readonly #options: HeldImagesOptions
-  readonly #storedLately: LRUCache<string, true>
+  readonly #storedLately: LRUCache<string, true | ImageMeta>
   /** Images that requests use now, so that many selections of one image read it once. */
   readonly #inUse = new Map<string, { image: WeakRef<ImageBytes>; at: number }>()
   readonly #reading = new Map<string, Promise<ImageBytes | undefined>>()
@@ -165,11 +165,12 @@ export class HeldImages {
     const { type, release } = image
     // The store may read the bytes even after a failed write.
     delete image.release
-    // Recorded before the write, so that two requests with the same new image write it once.
-    this.#storedLately.set(key, true)
     const meta: ImageMeta = { type, at: now() }
+    // Recorded before the write, so that two requests with the same new image write it once.
+    this.#storedLately.set(key, meta)
     await store.put(key, { meta: JSON.stringify(meta), body }, ttlSeconds)
-    Object.assign(image, defined({ release }))
+    // If the record was deleted meanwhile, another write may read the bytes.
+    if (this.#storedLately.get(key) === meta) Object.assign(image, defined({ release }))
   }
 
   async #putSender(sender: string): Promise<void> {

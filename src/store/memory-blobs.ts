@@ -15,7 +15,9 @@ export function createMemoryBlobs({ maxBytes }: { maxBytes: number }): BlobStore
   })
   return {
     get: async key => blobs.get(key),
-    put: async (key, blob, ttlSeconds) => void blobs.set(key, blob, { ttl: Math.max(1, ttlSeconds * 1000) }),
+    async put(key, { meta, body }, ttlSeconds) {
+      blobs.set(key, { meta, body: Buffer.from(body) }, { ttl: Math.max(1, ttlSeconds * 1000) })
+    },
     has: async key => blobs.has(key),
     delete: async key => blobs.delete(key),
     async clear() {

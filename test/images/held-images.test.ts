@@ -45,7 +45,7 @@ function held(ttlSeconds = 60) {
         bodyDamaged: (kind, key) => damaged.push(`${kind} ${key}`),
       },
     })
-  return { images: another(), another, blobs, state, clock, failures, damaged }
+  return { images: another(), another, store, blobs, state, clock, failures, damaged }
 }
 
 t.test('an image is found by its id, in one chunk, and written once', async t => {
@@ -173,4 +173,19 @@ t.test('an image that the store may still read is not released', async t => {
   await storing
   await images.keep('', sentAgain, 'vision')
   t.type(sentAgain.release, 'function', 'the store has the image already')
+})
+
+t.test('an image is not freed while a second write reads it', async t => {
+  const { images, store } = held()
+  const writes: (() => void)[] = []
+  store.put = () => new Promise(resolve => writes.push(resolve))
+  const image: ImageBytes = { ...IMAGE, release: () => {} }
+  const first = images.keep('red', image, 'vision')
+  t.equal(await images.find('red', IMAGE.digest), undefined, 'not stored yet')
+  const second = images.keep('red', image, 'vision')
+  writes[0]?.()
+  await first
+  t.notOk(image.release)
+  writes[1]?.()
+  await second
 })

@@ -13,6 +13,14 @@ t.test('blobs are stored, found and deleted', async t => {
   t.equal(await blobs.get('a'), undefined)
 })
 
+t.test('a stored blob does not change with the memory it was stored from', async t => {
+  const blobs = createMemoryBlobs({ maxBytes: 10_000 })
+  const stored = blob(10)
+  await blobs.put('a', stored, 60)
+  stored.body.fill(1)
+  t.same(await blobs.get('a'), blob(10))
+})
+
 t.test('the least recently used blob is evicted, and a blob that never fits is not stored', async t => {
   const blobs = createMemoryBlobs({ maxBytes: 2_500 })
   await blobs.put('a', blob(1_000), 60)
