@@ -24,11 +24,11 @@ local function recoveryLeftMs(sinceKey, known, recoveryMs)
   if known == '0' then return 0 end
   ${NOW}
   local since = tonumber(known or now + 1)
-  if since > now then since = now end
-  local leftMs = since + recoveryMs - now
-  if leftMs <= 0 then since = 0 end
-  redis.call('SET', sinceKey, string.format('%.0f', since))
-  return leftMs
+  if since > now then
+    since = now
+    redis.call('SET', sinceKey, string.format('%.0f', now))
+  end
+  return since + recoveryMs - now
 end
 `
 
@@ -67,6 +67,7 @@ local found = redis.call('MGET', KEYS[2], KEYS[3])
 local waitMs = recoveryLeftMs(KEYS[2], found[1], tonumber(ARGV[4]))
 if waitMs > 0 then return {'recovering', waitMs} end
 take(KEYS[1], token, 0, ARGV[2], ARGV[3])
+if found[1] ~= '0' then redis.call('SET', KEYS[2], 0) end
 local isStored = found[2] and 1 or 0
 if not lease[1] then return {'taken', isStored} end
 return {'taken', isStored, lease[1], lease[2], lease[3], lease[4]}

@@ -171,8 +171,8 @@ t.test('taking a lease tells in the same step whether the result is stored', asy
   })
 })
 
-t.test('a refusal of Redis is a StoreError, and a full Redis still accepts renewals', async t => {
-  const { leases, key } = await open(t)
+t.test('a refusal of Redis is a StoreError, and a full Redis still accepts leases and renewals', async t => {
+  const { leases, key, since } = await open(t)
   await raw.lpush(key('list'), 'x')
   await t.rejects(leases.acquire(claim('list', 'a')), {
     name: 'StoreError',
@@ -185,4 +185,10 @@ t.test('a refusal of Redis is a StoreError, and a full Redis still accepts renew
   await t.rejects(leases.release(claim('name', 'a'), '{}', 1_000), { name: 'StoreError', message: /OOM/ })
   t.same(await leases.renew([claim('name', 'a')]), [true])
   t.match(await leases.read('name'), { token: 'a', heartbeat: 1 })
+  for (const known of [1, 0]) {
+    await raw.config('SET', 'maxmemory', 0)
+    await raw.set(since, known)
+    await raw.config('SET', 'maxmemory', 1)
+    t.match(await leases.acquire(claim(`new-${known}`, 'a')), { kind: 'taken' })
+  }
 })
