@@ -101,3 +101,14 @@ t.test('redis: a process counts in advance, and all processes together never exc
   await Promise.all([...stores, ...stores].map(drain))
   t.equal(taken, 1_280)
 })
+
+t.test('redis: of many requests at once, only one counts in advance', async t => {
+  const keyPrefix = `own-${randomUUID()}`
+  const stores = await Promise.all([1, 2].map(() => openRedisStore({ url: redis.url, keyPrefix })))
+  t.teardown(() => Promise.all(stores.map(store => store.close())))
+  const window = { max: 6_400, windowMs: 60_000 }
+  await Promise.all(Array.from({ length: 300 }, () => stores[0]?.rates.take('a', 1, window)))
+  t.equal((await stores[0]?.rates.take('a', 0, window))?.sum, 300)
+  const sum = (await stores[1]?.rates.take('a', 0, window))?.sum
+  t.ok(sum !== undefined && sum <= 400, `${sum} of 6400 are counted for another process`)
+})

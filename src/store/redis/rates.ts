@@ -3,9 +3,8 @@ import type { RedisConnection } from './connection.js'
 
 /**
  * KEYS[1]: the count of a window, which expires with it. ARGV: amount, maximum, milliseconds of a
- * new window, and the divisor of the advance: the part of what is left that is counted as well, and
- * belongs to the calling process. Returns the sum with the advance, the milliseconds until the
- * window ends, and the advance.
+ * new window, and the part of what is left that is counted in advance, for the calling process.
+ * Returns the sum with the advance, the milliseconds until the window ends, and the advance.
  */
 const TAKE = `
 local amount, max = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -14,7 +13,7 @@ local endsIn = redis.call('PTTL', KEYS[1])
 local isOpen = endsIn > 0
 if not isOpen then endsIn = tonumber(ARGV[3]) end
 if amount == 0 or sum > max then return {sum, endsIn, 0} end
-local advance = math.floor((max - sum) / tonumber(ARGV[4]))
+local advance = math.floor((max - sum) * tonumber(ARGV[4]))
 if advance < 2 then advance = 0 end
 redis.call('INCRBY', KEYS[1], amount + advance)
 if not isOpen then redis.call('PEXPIRE', KEYS[1], endsIn) end
@@ -23,10 +22,10 @@ return {sum + advance, endsIn, advance}
 
 /**
  * A process counts up to this part of what is left in advance, so that most requests need not ask
- * Redis. Where less than twice as many requests are left as this number, each is counted alone. A
- * process never takes more than the maximum allows, but may leave its advance unused.
+ * Redis. Where that is less than 2, each request is counted alone. A process never takes more than
+ * the maximum allows, but may leave its advance unused.
  */
-const ADVANCE_DIVISOR = 64
+const ADVANCE = 1 / 64
 
 /** What a process has counted in advance in one window. */
 interface Advance {
@@ -42,7 +41,15 @@ interface Advance {
 export function createRates(connection: RedisConnection, prefix: string): RateCounts {
   const script = connection.script('rateTake', 1, TAKE)
   const advances = new Map<string, Advance>()
+  /** Names for which an advance is requested. Many requests at once must not take one each. */
+  const requested = new Set<string>()
 
+  const request = async (name: string, ...args: [amount: number, max: number, windowMs: number]) => {
+    const isFirst = !requested.has(name)
+    requested.add(name)
+    const taking = script(`${prefix}:${name}`, ...args, isFirst ? ADVANCE : 0)
+    return (await taking.finally(() => isFirst && requested.delete(name))) as [number, number, number]
+  }
   const find = (name: string, max: number, now: number): Advance | undefined => {
     const known = advances.get(name)
     if (known && (known.max !== max || known.endsAt <= now)) advances.delete(name)
@@ -57,8 +64,7 @@ export function createRates(connection: RedisConnection, prefix: string): RateCo
     const known = amount > 0 ? find(name, max, sentAt) : undefined
     const own = known?.left ?? 0
     if (known) known.left = 0
-    const answer = await script(`${prefix}:${name}`, amount - own, max, windowMs, ADVANCE_DIVISOR)
-    const [sum, endsInMs, advance] = answer as [number, number, number]
+    const [sum, endsInMs, advance] = await request(name, amount - own, max, windowMs)
     const isRefused = amount > 0 && sum > max
     const left = (find(name, max, performance.now())?.left ?? 0) + (isRefused ? own : advance)
     if (left > 0)
