@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
+import { setImmediate as nextIteration } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import multipart from '@fastify/multipart'
 import Fastify, { type FastifyRequest } from 'fastify'
@@ -88,6 +89,9 @@ interface Outcome {
   error?: unknown
 }
 
+/** Iterations of the event loop in which the rest of a refused body arrives. */
+const DRAIN_TURNS = 100
+
 interface Reception {
   prototype: FastifyRequest
   upload: Upload
@@ -121,6 +125,7 @@ async function outcomeOf(
     return { isParsed, form: contentOf(received), bookedBytes, seen: seen.digest('hex') }
   } catch (error) {
     if (!(error instanceof GatewayError)) return { isParsed, error }
+    for (let turn = 0; turn < DRAIN_TURNS && !raw.readableEnded; turn++) await nextIteration()
     return { isParsed, code: error.code, message: error.message, isDrained: raw.readableEnded }
   } finally {
     raw.destroy()
