@@ -143,19 +143,15 @@ function createServer({ health, log, isTrustedProxy, connections, observer, isTr
     done()
   })
   app.addHook('onSend', ({ raw }, reply, _payload, done) => {
-    // Closed before the body has arrived, the connection would break before a refusal is read.
-    if (health.lifecycle.isLeaving && hasArrived(raw)) reply.header('connection', 'close')
-    done()
+    if (!health.lifecycle.isLeaving) return done()
+    // What arrived together with the head is parsed by then.
+    setImmediate(() => {
+      // Closed before the body has arrived, the connection would break before a refusal is read.
+      if (raw.complete) reply.header('connection', 'close')
+      done()
+    })
   })
   return app
-}
-
-/**
- * Returns whether a request has arrived in full. The end of one without a body is not parsed yet
- * when its response follows from its head.
- */
-function hasArrived({ complete, headers }: IncomingMessage): boolean {
-  return complete || (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0)
 }
 
 /** Leaves out the hooks of @fastify/multipart. They delete files that the gateway never makes. */

@@ -61,6 +61,7 @@ t.test('for SHUTDOWN_DELAY_MS a gateway is not ready and serves every request', 
   const { env, key, upstream } = await setUp(t)
   const gateway = await startGatewayProcess({ ...env, SHUTDOWN_DELAY_MS: '3000' })
   const client = await connectTo(gateway.url)
+  const refused = await connectTo(gateway.url)
   const health = 'GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n'
   client.send(health)
   t.match(await client.until(/"ok"\}$/), /connection: keep-alive/i)
@@ -74,6 +75,8 @@ t.test('for SHUTDOWN_DELAY_MS a gateway is not ready and serves every request', 
   })
   client.send(health)
   t.match(await client.ended, /\{"status":"ok"\}.*connection: close.*\{"status":"ok"\}$/is)
+  refused.send(`POST /segment HTTP/1.1\r\nhost: x\r\nx-api-key: ${key}\r\ncontent-length: 4\r\n\r\nbody`)
+  t.match(await within('the connection was kept', refused.ended), /^HTTP\/1.1 415 .*connection: close/is)
   const second = ask(gateway.url, key, { prompt: 'a cat' })
   await upstream.arrived(2)
   held.open()

@@ -30,6 +30,7 @@ export function receiveBody(stream: Readable, limits: BodyLimits): Promise<Buffe
       } catch (error) {
         // The stream stays open: its connection carries the refusal.
         stream.off('data', onData).pause()
+        received.take()
         return reject(error)
       }
       if (received.isComplete) return
@@ -43,7 +44,7 @@ export function receiveBody(stream: Readable, limits: BodyLimits): Promise<Buffe
     }
     if (stream.destroyed) onCut()
     stream.on('data', onData).on('error', onCut).on('close', onCut)
-    stream.on('end', () => resolve(received.bytes))
+    stream.on('end', () => resolve(received.take()))
   })
 }
 
@@ -54,10 +55,6 @@ class ReceivedBody {
 
   constructor(limits: BodyLimits) {
     this.#limits = limits
-  }
-
-  get bytes(): Buffer {
-    return this.#buffer.subarray(0, this.#length)
   }
 
   get isComplete(): boolean {
@@ -77,6 +74,13 @@ class ReceivedBody {
       chunk.copy(this.#buffer, this.#length)
     }
     this.#length = needed
+  }
+
+  /** Returns the bytes, and keeps them no longer than the caller does, whatever the stream keeps. */
+  take(): Buffer {
+    const bytes = this.#buffer.subarray(0, this.#length)
+    this.#buffer = NOTHING
+    return bytes
   }
 
   #grow(needed: number): void {

@@ -1,7 +1,10 @@
 import { Readable } from 'node:stream'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { GatewayError } from '../../../src/contracts/errors.js'
 import { receiveBody } from '../../../src/http/receive/body.js'
+import { eventually } from '../../support/eventually.js'
 
 const tooLarge = () => new GatewayError('image_too_large', 'too large')
 const bytes = Buffer.from(Array.from({ length: 200_000 }, (_, at) => at % 251))
@@ -39,4 +42,25 @@ t.test('a body that is cut off is an invalid request', async t => {
   const received = receiveBody(stream, { declaredBytes: 10, maxBytes: 10, tooLarge })
   stream.destroy(new Error('aborted'))
   await t.rejects(received, { code: 'invalid_request' })
+})
+
+function* chunksOf(...sizes: number[]): Generator<Buffer> {
+  for (const size of sizes) yield Buffer.alloc(size)
+}
+
+t.test('a refused body is not kept while its stream lasts', async t => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+  const before = process.memoryUsage().arrayBuffers
+  const size = 50_000_000
+  const onBytes = (count: number) => {
+    if (count === 1) throw tooLarge()
+  }
+  const stream = Readable.from(chunksOf(size, 1, 2), { objectMode: false })
+  await t.rejects(receiveBody(stream, { declaredBytes: size + 10, maxBytes: 2 * size, onBytes, tooLarge }))
+  await eventually('the body was kept', () => {
+    collectGarbage()
+    return process.memoryUsage().arrayBuffers - before < size / 2
+  })
+  t.notOk(stream.destroyed)
 })
