@@ -61,11 +61,16 @@ export class ScheduleLink {
   }
 
   leave(id: number, usedMs?: number): void {
+    const isPlanned = this.#leave.size > 0
     // An entry that was never sent need not leave.
     if (!this.#enter.delete(id)) this.#leave.set(id, usedMs)
-    const isAwaited = this.#options.entries().some(({ isRunning }) => !isRunning)
-    if (this.#isAlone && !isAwaited && !this.#running) this.#planWake()
-    else this.#run()
+    if (!this.#isDeferrable()) this.#run()
+    else if (!isPlanned) this.#planWake()
+  }
+
+  #isDeferrable(): boolean {
+    if (!this.#isAlone || this.#isClosed || this.#running) return false
+    return this.#options.entries().every(({ isRunning }) => isRunning)
   }
 
   /** Tells whether an entry was added after the latest step was sent. */

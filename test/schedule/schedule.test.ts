@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { ScheduleStore } from '../../src/contracts/schedule.js'
 import { StoreError } from '../../src/contracts/store.js'
@@ -63,7 +64,7 @@ t.test('a process that is alone sends the end of a call with the next request, o
   t.same(steps.splice(0), ['0 enter, 1 leave'])
   ;(await acquire()).release()
   await schedule.close()
-  t.same(steps, ['1 enter, 0 leave', '0 enter, 1 leave'], 'a stop sends it at once')
+  t.same(steps.splice(0), ['1 enter, 0 leave', '0 enter, 1 leave'], 'a stop sends it at once')
 
   const other = world(t, { shared })
   const held = await other.acquire()
@@ -71,6 +72,39 @@ t.test('a process that is alone sends the end of a call with the next request, o
   await settled()
   held.release()
   ;(await waiting).release()
+})
+
+t.test('a call that ends after the stop of a process that is alone leaves at once', async t => {
+  const shared = createMemorySchedule(() => NOW)
+  const { schedule, acquire } = world(t, { shared, heartbeatMs: 1e6 })
+  const slot = await acquire()
+  await schedule.close()
+  slot.release()
+  await settled()
+  const next = world(t, { shared })
+  let isGranted = false
+  void next.acquire().then(() => {
+    isGranted = true
+  })
+  await settled()
+  t.ok(isGranted)
+})
+
+t.test('calls that end one after another do not delay the end of the first one further', async t => {
+  const shared = createMemorySchedule(() => NOW)
+  const one = world(t, { shared, slots: 8, heartbeatMs: 1e6 })
+  const held = await Promise.all(Array.from({ length: 8 }, () => one.acquire()))
+  const other = world(t, { shared, slots: 8 })
+  let isGranted = false
+  void other.acquire().then(() => {
+    isGranted = true
+  })
+  await settled()
+  for (const slot of held.slice(0, 7)) {
+    slot.release()
+    await sleep(40)
+  }
+  t.ok(isGranted)
 })
 
 t.test('clicks of a team come before its batches', async t => {
