@@ -77,7 +77,7 @@ export class Balance {
   async record(sample: BalanceSample, { isDeferrable = false } = {}): Promise<void> {
     this.#take(sample)
     const isPlanned = this.#deferred !== undefined
-    if (!this.#deferred || sample.at >= this.#deferred.at) this.#deferred = sample
+    this.#deferred = this.#deferred ? newerOf(this.#deferred, sample) : sample
     if (!isDeferrable) await this.flush()
     else if (!isPlanned) this.#options.later(() => void this.flush(), DEFER_MS)
   }
@@ -168,17 +168,23 @@ export class Balance {
     }
   }
 
-  /**
-   * Keeps the newest sample. Responses of concurrent calls arrive out of order, so of two samples
-   * that overlap in time the lower balance is kept, unless they differ by more than calls of this
-   * gateway explain.
-   */
   #take(sample: BalanceSample): void {
     const known = this.latest && !this.#isFromTheFuture(this.latest) ? this.latest : undefined
     if (known && sample.at < known.at) return
-    const { remaining, at, since = at, slack = 0 } = sample
-    const isOverlapping = known !== undefined && since < known.at && remaining - known.remaining <= slack
-    this.latest = { remaining: isOverlapping ? Math.min(remaining, known.remaining) : remaining, at }
+    const { remaining, at } = known ? newerOf(known, sample) : sample
+    this.latest = { remaining, at }
     this.#options.onSample(this.latest)
   }
+}
+
+/**
+ * Returns the newer of two samples. Responses of concurrent calls arrive out of order, so of two
+ * samples that overlap in time the lower balance is kept, unless they differ by more than calls of
+ * this gateway explain.
+ */
+function newerOf(known: BalanceSample, sample: BalanceSample): BalanceSample {
+  if (sample.at < known.at) return known
+  const { remaining, at, since = at, slack = 0 } = sample
+  const isOverlapping = since < known.at && remaining - known.remaining <= slack
+  return isOverlapping ? { ...sample, remaining: Math.min(remaining, known.remaining) } : sample
 }

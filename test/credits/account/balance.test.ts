@@ -32,6 +32,11 @@ t.test('a sample that may wait is shared a second later, together with newer one
   planned[0]?.()
   await balance.flush()
   t.same(state.balance, { remaining: 40, at: 1001 })
+  const concurrent = { since: 1001, slack: 20 }
+  await balance.record({ remaining: 20, at: 1002, ...concurrent }, { isDeferrable: true })
+  await balance.record({ remaining: 30, at: 1003, ...concurrent }, { isDeferrable: true })
+  await balance.flush()
+  t.match(state.balance, { remaining: 20, at: 1003 }, 'the response of an earlier call does not hide a later one')
 })
 
 t.test('the balance is unknown until Segmind reports one, then it is the newest sample of all replicas', async t => {
