@@ -48,7 +48,8 @@ function toReceived(request: FastifyRequest, image: RequestedImage, parsed: Pars
 }
 
 /**
- * Parses the headers that decide how a request is answered, beside what ends and records it. Throws `invalid_request`.
+ * Parses the headers that decide how a request is answered, and adds its lifetime, memory and
+ * record. Throws `invalid_request`.
  */
 export function readHeaders(request: FastifyRequest): Omit<SegmentRequest, 'image' | 'params'> {
   const { headers, id: requestId, hold, lifetime, facts } = request
