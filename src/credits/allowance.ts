@@ -32,8 +32,8 @@ export class Allowance {
   }
 
   /**
-   * Returns a value up to one second old; a promise for a team with a budget. Undefined if neither balance nor budgets are known. If
-   * the store fails, only the balance counts.
+   * Returns a value up to one second old; a promise for a team with a budget. Undefined if neither
+   * balance nor budgets are known. If the store fails, only the balance counts.
    */
   remaining(team: Team): MaybePromise<Nanocredits | undefined> {
     const { daily, monthly } = team.budget ?? {}

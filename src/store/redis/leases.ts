@@ -30,10 +30,7 @@ const POLL_MS = 500
 /** Returns the channel on which releases are published. */
 export const releaseChannel = (prefix: string): string => `${prefix}:flights:landed`
 
-/**
- * Leases in Redis. Their keys share a hash tag: a cluster keeps them on one node, where one script
- * renews them all.
- */
+/** Creates leases in Redis. One script renews all leases of a process. */
 export function createLeases({ connection, notifications, prefix, resultKey, recoveryMs }: LeasesOptions): RedisLeases {
   const leaseKey = (name: string): string => `{${prefix}:flights}:lease:${name}`
   const sinceKey = `{${prefix}:flights}:since`
