@@ -72,17 +72,21 @@ try {
 }
 process.exit(isWorse ? 1 : 0)
 
-/** Prints each ratio of the gateway that is clearly worse than it was. Returns whether there is one. */
+/**
+ * Prints each ratio of the gateway that is clearly worse than it was, or has no earlier figure.
+ * Returns whether there is one.
+ */
 function hasWorse(earlier: Report): boolean {
   const worse = Object.entries(report).flatMap(([name, rows]) =>
     rows.slice(1).flatMap(({ target, ratios }) => {
+      if (!target.startsWith('gateway')) return []
       const before = earlier[name]?.find(row => row.target === target)
-      if (!before || !target.startsWith('gateway')) return []
+      if (!before) return [`${name}, ${target}: no earlier figure`]
       const [was, is] = [quantile(before.ratios, 0.5), quantile(ratios, 0.25)]
       return is > was * TOLERANCE ? [`${name}, ${target}: ${is.toFixed(2)}, was ${was.toFixed(2)}`] : []
     }),
   )
-  console.log(worse.length === 0 ? '\nNo ratio is clearly worse.' : `\nClearly worse:\n${worse.join('\n')}`)
+  console.log(worse.length === 0 ? '\nNo ratio is clearly worse.' : `\nWorse, or not comparable:\n${worse.join('\n')}`)
   return worse.length > 0
 }
 
