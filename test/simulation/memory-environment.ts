@@ -70,7 +70,7 @@ function openTable(table: () => Table) {
   const get = (key: Key) => copy(table().values.get(encode(key))?.value)
   return {
     get,
-    getBinary: get,
+    getBinaryFast: get,
     put(key: Key, value: unknown) {
       const { values, order } = table()
       const text = encode(key)
