@@ -43,6 +43,8 @@ export class ScheduleLink {
   /** True if the latest step showed no other process. */
   #isAlone = false
   #running: Promise<void> | undefined
+  /** The step that was sent and has not ended. */
+  #step: Promise<unknown> | undefined
   #isLocal: boolean
   #sharedRetryAt = 0
   #nextStepAt = 0
@@ -86,6 +88,7 @@ export class ScheduleLink {
   /** Returns the view that would follow if `entry` were added now. Falls back like a step. */
   async forecast(entry: NewScheduleEntry): Promise<ScheduleView> {
     const { shared, local, limits, process } = this.#options
+    await this.#step
     const change = { process, enter: [entry], leave: this.#leaving() }
     if (!shared || this.#isLocal) return local.forecast(change, limits)
     return shared.forecast(change, limits).catch(error => {
@@ -122,8 +125,10 @@ export class ScheduleLink {
     while (this.#hasChanges()) {
       this.#isDue = false
       const change = this.#takeChange()
-      const view = (await this.#stepShared(change)) ?? (await this.#stepLocal(change))
-      this.#apply(view)
+      const step = this.#stepShared(change).then(view => view ?? this.#stepLocal(change))
+      this.#step = step
+      this.#apply(await step)
+      this.#step = undefined
     }
   }
 

@@ -5,6 +5,7 @@ import { StoreError } from '../../src/contracts/store.js'
 import { Schedule, type ScheduleOptions } from '../../src/schedule/schedule.js'
 import type { Slot } from '../../src/segment/ports.js'
 import { createMemorySchedule } from '../../src/store/schedule/memory-schedule.js'
+import { deferred } from '../support/deferred.js'
 import { aCaller } from '../support/doubles/team.js'
 import { eventually } from '../support/eventually.js'
 
@@ -313,6 +314,29 @@ t.test('requests get upstream_busy at once while Segmind refuses calls for longe
   await t.rejects(slot.requeue(), { code: 'upstream_busy', retryAfterSeconds: 60 })
   await waiting
   await t.rejects(acquire(), { code: 'upstream_busy', retryAfterSeconds: 60 })
+})
+
+t.test('a forecast counts an end of a call that is on its way to the store', async t => {
+  const store = createMemorySchedule(() => NOW)
+  let isSent = false
+  let arriving: Promise<unknown> = Promise.resolve()
+  const shared: ScheduleStore = {
+    ...store,
+    step(change, limits) {
+      isSent = change.leave.length > 0
+      return arriving.then(() => store.step(change, limits))
+    },
+  }
+  const { schedule, acquire } = world(t, { shared, slots: 1, heartbeatMs: 1e6 })
+  const slot = await acquire()
+  const gate = deferred()
+  arriving = gate.promise
+  slot.release()
+  await eventually('the end was never sent', async () => isSent)
+  const forecast = schedule.forecast(aCaller({ id: 'vision' }).team)
+  await settled()
+  gate.resolve()
+  t.match(await forecast, { depth: 0, position: 0 })
 })
 
 t.test('a rate that is used up refuses with overloaded', async t => {
