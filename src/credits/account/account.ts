@@ -96,8 +96,13 @@ export class Account {
     this.price = new PriceEstimate(priceEstimate)
     this.state = new SharedCreditState({ records, reserve, price: this.price, observer })
     this.balance = this.#openBalance()
-    const currentBalance = () => this.currentBalance()
-    this.gate = new CreditGate({ state: this.state, balance: this.balance, currentBalance, price: this.price, now })
+    this.gate = new CreditGate({
+      state: this.state,
+      balance: this.balance,
+      currentBalance: () => this.currentBalance(),
+      price: this.price,
+      now,
+    })
     this.reconciler = this.#openReconciler()
     this.#plausibility = new BalancePlausibility({
       reconciler: this.reconciler,
@@ -149,9 +154,7 @@ export class Account {
     const overlap = overlapOf(reserved, ended, notes)
     if (ended) this.#reserved = ended.reserved
     if (!(await this.#isPlausibleHeader({ remaining, since, at, ended, overlap }))) return
-    const sample = { remaining, at, since, slack: (overlap ?? UNKNOWN_OVERLAP) * this.price.max }
-    // Reservations are checked against the shared balance only where credits are kept in reserve.
-    const shared = this.balance.record(sample, { isDeferrable: this.#options.reserve === 0 })
+    const shared = this.balance.record({ remaining, at, since, slack: (overlap ?? UNKNOWN_OVERLAP) * this.price.max })
     if (ended && overlap !== undefined)
       this.#inBackground(this.reconciler.observe({ remaining, at, since, totals: ended, overlap }))
     await shared
@@ -180,7 +183,6 @@ export class Account {
     reserved: LedgerTotals,
     notes: number,
   ): Promise<Nanocredits | undefined> {
-    await this.reconciler.flush()
     const before = this.reconciler.record?.anchor
     const isKnown =
       this.#options.isSettled() &&
@@ -200,7 +202,6 @@ export class Account {
   async idle(): Promise<void> {
     await this.#refreshing
     while (this.#work.size > 0) await Promise.all(this.#work)
-    await Promise.all([this.balance.flush(), this.reconciler.flush()])
   }
 
   async #refresh(): Promise<void> {
@@ -275,7 +276,6 @@ export class Account {
     return new Balance({
       store,
       now,
-      later: this.#later,
       requestBalance,
       isUrgent: () => this.state.current !== undefined && this.state.current.name !== 'normal',
       slack: () => UNKNOWN_OVERLAP * this.price.max,
@@ -288,8 +288,7 @@ export class Account {
 
   #openReconciler(): Reconciler {
     const { store, ...others } = this.#options
-    const onDoubt = () => this.#confirm()
-    return new Reconciler({ ...others, ledger: store, price: this.price, later: this.#later, onDoubt })
+    return new Reconciler({ ...others, ledger: store, price: this.price, onDoubt: () => this.#confirm() })
   }
 
   #inBackground(work: Promise<unknown>): void {

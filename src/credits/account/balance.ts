@@ -21,8 +21,6 @@ export interface BalanceOptions {
   /** Requests the balance from Segmind's free endpoint. */
   requestBalance(): Promise<AccountBalance>
   now: Clock
-  /** Runs `work` after a time in milliseconds, unless the process ends before. */
-  later(work: () => void, ms: number): void
   /** Credits that calls of this gateway may have used while a balance request was in progress. */
   slack(): Nanocredits
   /** While true, the balance is requested more often. */
@@ -45,8 +43,6 @@ const FUTURE_MS = 60_000
  */
 const REQUEST_AFTER_MS = 60_000
 const URGENT_REQUEST_AFTER_MS = 12_000
-/** Time for which a sample that no decision waits for is kept, so that newer ones replace it. */
-const DEFER_MS = 1_000
 /** Age from which a balance is stale. */
 const FRESH_MS = 300_000
 
@@ -61,8 +57,6 @@ export class Balance {
   #refreshing: Promise<void> | undefined
   #next: Promise<void> | undefined
   #sequenceBefore: number | undefined
-  /** The newest sample that is not shared yet. */
-  #deferred: BalanceSample | undefined
 
   constructor(options: BalanceOptions) {
     this.#options = options
@@ -73,20 +67,12 @@ export class Balance {
     return this.#ageOf(this.latest) <= FRESH_MS ? 'fresh' : 'stale'
   }
 
-  /** Takes a balance from the headers of a response, and shares it: now, or within a second. */
-  async record(sample: BalanceSample, { isDeferrable = false } = {}): Promise<void> {
+  /** Takes a balance from the headers of a response, and shares it. */
+  async record(sample: BalanceSample): Promise<void> {
     this.#take(sample)
-    const isPlanned = this.#deferred !== undefined
-    this.#deferred = this.#deferred ? newerOf(this.#deferred, sample) : sample
-    if (!isDeferrable) await this.flush()
-    else if (!isPlanned) this.#options.later(() => void this.flush(), DEFER_MS)
-  }
-
-  /** Shares a sample that waits. Never rejects. */
-  async flush(): Promise<void> {
-    const sample = this.#deferred
-    this.#deferred = undefined
-    if (sample) await this.#shared(store => store.recordBalance(sample))
+    await this.#options.store
+      .recordBalance(sample)
+      .catch(error => this.#options.observer.storeFailed(error, 'balance: share'))
   }
 
   /**
@@ -168,23 +154,17 @@ export class Balance {
     }
   }
 
+  /**
+   * Keeps the newest sample. Responses of concurrent calls arrive out of order, so of two samples
+   * that overlap in time the lower balance is kept, unless they differ by more than calls of this
+   * gateway explain.
+   */
   #take(sample: BalanceSample): void {
     const known = this.latest && !this.#isFromTheFuture(this.latest) ? this.latest : undefined
     if (known && sample.at < known.at) return
-    const { remaining, at } = known ? newerOf(known, sample) : sample
-    this.latest = { remaining, at }
+    const { remaining, at, since = at, slack = 0 } = sample
+    const isOverlapping = known !== undefined && since < known.at && remaining - known.remaining <= slack
+    this.latest = { remaining: isOverlapping ? Math.min(remaining, known.remaining) : remaining, at }
     this.#options.onSample(this.latest)
   }
-}
-
-/**
- * Returns the newer of two samples. Responses of concurrent calls arrive out of order, so of two
- * samples that overlap in time the lower balance is kept, unless they differ by more than calls of
- * this gateway explain.
- */
-function newerOf(known: BalanceSample, sample: BalanceSample): BalanceSample {
-  if (sample.at < known.at) return known
-  const { remaining, at, since = at, slack = 0 } = sample
-  const isOverlapping = since < known.at && remaining - known.remaining <= slack
-  return isOverlapping ? { ...sample, remaining: Math.min(remaining, known.remaining) } : sample
 }

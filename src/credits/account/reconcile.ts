@@ -113,16 +113,6 @@ export function isBeforeMovement(
   return since !== undefined && movedAt !== undefined && since <= movedAt
 }
 
-/** Tells whether an observation only moves the anchor: exact costs explain the whole balance. */
-export function movesOnlyAnchor(
-  { anchor }: Pick<AccountRecord, 'anchor'>,
-  { remaining, totals, overlap }: Pick<Observation, 'remaining' | 'totals' | 'overlap'>,
-): boolean {
-  const { estimated, rounding } = sinceAnchor(anchor, totals)
-  const unexplained = anchor.remaining - remaining - (totals.spent - anchor.spent)
-  return overlap === 0 && estimated === 0 && !anchor.loose && Math.abs(unexplained) <= rounding
-}
-
 /** Calls without a known cost of which each may have cost the most. Of many, not all do. */
 const FEW_ESTIMATED = 8
 

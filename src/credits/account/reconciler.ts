@@ -6,7 +6,7 @@ import type { LedgerStore, LedgerTotals, RecordStore } from '../../contracts/sto
 import type { CreditsObserver } from '../observer.js'
 import type { BudgetCalendar } from '../windows.js'
 import { type PriceEstimate, REMEMBERED } from './price.js'
-import { movesOnlyAnchor, type Observation, type Resolution, reconcile } from './reconcile.js'
+import { type Observation, type Resolution, reconcile } from './reconcile.js'
 import { ACCOUNT_KEY, type AccountRecord, readAccount, withEvent } from './record.js'
 
 export interface ReconcilerOptions {
@@ -18,8 +18,6 @@ export interface ReconcilerOptions {
    */
   price: Pick<PriceEstimate, 'max' | 'learn' | 'current'>
   now: Clock
-  /** Runs `work` after a time in milliseconds, unless the process ends before. */
-  later(work: () => void, ms: number): void
   /**
    * False while the ledger may lack steps: some wait on this machine, or the store failed a moment
    * ago.
@@ -41,12 +39,6 @@ export interface SampleWithTotals {
   since?: number
 }
 
-/** `weighedAgainst`: absent for the record at the time when the sample is reconciled. */
-interface WaitingSample {
-  sample: SampleWithTotals
-  weighedAgainst?: AccountRecord
-}
-
 type RecordChange = (record: AccountRecord) => { record: AccountRecord; event: AccountEvent } | undefined
 
 /** Time during which an unknown call may still be billed. Segmind itself ends calls sooner. */
@@ -56,8 +48,6 @@ const UNKNOWN_SETTLES_MS = 180_000
  * it with.
  */
 const FUTURE_MS = 60_000
-/** Time for which a sample that only moves the anchor may wait for a newer one. */
-const DEFER_MS = 1_000
 const MAX_UNKNOWN = 100
 const MAX_TRIES = 5
 const MAX_CLAIMS = 20
@@ -73,10 +63,7 @@ export class Reconciler {
   record: AccountRecord | undefined
   readonly #options: ReconcilerOptions
   #running: Promise<void> | undefined
-  #next: WaitingSample | undefined
-  /** The newest sample that only moves the anchor. */
-  #deferred: WaitingSample | undefined
-  #isFlushPlanned = false
+  #next: SampleWithTotals | undefined
   #replacing: Promise<void> = Promise.resolve()
   /** The last end of an unknown call that was ahead of the clock, and when it was first seen. */
   #ahead: { unknownAt: number; seenAt: number } | undefined
@@ -87,38 +74,12 @@ export class Reconciler {
 
   /**
    * Reconciles a sample. While one is in progress, only the newest of the following samples is
-   * kept. Resolves once done. A sample that only moves the anchor is written a second later, if no
-   * newer one has replaced it, or before any sample that does more.
+   * kept. Resolves once done.
    */
-  async observe(sample: SampleWithTotals): Promise<void> {
-    if (this.record && this.#isDeferrable(sample, this.record)) {
-      this.#deferred = { sample, weighedAgainst: this.record }
-      this.#planFlush()
-      return this.#running
-    }
-    this.#next = { sample }
-    return this.flush()
-  }
-
-  /** Reconciles the samples that wait. Resolves once done. */
-  async flush(): Promise<void> {
-    if (this.#deferred || this.#next) this.#running ??= this.#run()
-    await this.#running
-  }
-
-  #isDeferrable(sample: SampleWithTotals, record: AccountRecord): boolean {
-    const monthOf = ({ at }: SampleWithTotals) => this.#options.calendar.windows(at).month
-    const isOfMonth = !this.#deferred || monthOf(this.#deferred.sample) === monthOf(sample)
-    return isOfMonth && movesOnlyAnchor(record, sample)
-  }
-
-  #planFlush(): void {
-    if (this.#isFlushPlanned) return
-    this.#isFlushPlanned = true
-    this.#options.later(() => {
-      this.#isFlushPlanned = false
-      void this.flush()
-    }, DEFER_MS)
+  observe(sample: SampleWithTotals): Promise<void> {
+    this.#next = sample
+    this.#running ??= this.#run()
+    return this.#running
   }
 
   /** Reads the shared record. */
@@ -158,9 +119,10 @@ export class Reconciler {
   }
 
   async #run(): Promise<void> {
-    for (let waiting = this.#takeNext(); waiting; waiting = this.#takeNext()) {
+    for (let sample = this.#next; sample; sample = this.#next) {
+      this.#next = undefined
       try {
-        await this.#reconcile(waiting.sample, waiting.weighedAgainst ?? this.record)
+        await this.#reconcile(sample)
       } catch (error) {
         this.#options.observer.storeFailed(error, 'reconcile')
       }
@@ -170,16 +132,10 @@ export class Reconciler {
     this.#running = undefined
   }
 
-  #takeNext(): WaitingSample | undefined {
-    const waiting = this.#deferred ?? this.#next
-    if (this.#deferred) this.#deferred = undefined
-    else this.#next = undefined
-    return waiting
-  }
-
-  async #reconcile(sample: SampleWithTotals, weighedAgainst: AccountRecord | undefined): Promise<void> {
+  async #reconcile(sample: SampleWithTotals): Promise<void> {
     const { records, calendar, price, isSettled, onDoubt, observer } = this.#options
     if (!isSettled()) return
+    const weighedAgainst = this.record
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const { record, version } = await readAccount(records)
       const { month } = calendar.windows(sample.at)

@@ -4,7 +4,6 @@ import { modelLedger } from '../../support/doubles/model-ledger.js'
 
 function balanceOver(options: Partial<BalanceOptions> & Pick<BalanceOptions, 'store' | 'requestBalance' | 'now'>) {
   return new Balance({
-    later: () => undefined,
     isUrgent: () => false,
     slack: () => 0,
     onSample: () => {},
@@ -14,30 +13,6 @@ function balanceOver(options: Partial<BalanceOptions> & Pick<BalanceOptions, 'st
     ...options,
   })
 }
-
-t.test('a sample that may wait is shared a second later, together with newer ones', async t => {
-  const { store, state } = modelLedger()
-  const planned: (() => void)[] = []
-  const balance = balanceOver({
-    store,
-    now: () => 1000,
-    later: work => void planned.push(work),
-    requestBalance: async () => ({ remaining: 7, free: 0 }),
-  })
-  await balance.record({ remaining: 50, at: 1000 }, { isDeferrable: true })
-  await balance.record({ remaining: 40, at: 1001 }, { isDeferrable: true })
-  t.same(balance.latest, { remaining: 40, at: 1001 })
-  t.equal(state.balance, undefined)
-  t.equal(planned.length, 1)
-  planned[0]?.()
-  await balance.flush()
-  t.same(state.balance, { remaining: 40, at: 1001 })
-  const concurrent = { since: 1001, slack: 20 }
-  await balance.record({ remaining: 20, at: 1002, ...concurrent }, { isDeferrable: true })
-  await balance.record({ remaining: 30, at: 1003, ...concurrent }, { isDeferrable: true })
-  await balance.flush()
-  t.match(state.balance, { remaining: 20, at: 1003 }, 'the response of an earlier call does not hide a later one')
-})
 
 t.test('the balance is unknown until Segmind reports one, then it is the newest sample of all replicas', async t => {
   const { store, state } = modelLedger()

@@ -20,7 +20,6 @@ function open(changes: Partial<ReconcilerOptions> = {}) {
       calendar: createBudgetCalendar('UTC'),
       price: { max: 1_000, current: () => 100, learn: cost => reported.push(`mean ${cost}`) },
       now: () => clock.now,
-      later: work => work(),
       isSettled: () => true,
       onDoubt: () => reported.push('doubt'),
       observer: {
@@ -48,29 +47,6 @@ t.test('two replicas that observe the same foreign use record it once', async t 
   t.equal(two.record?.drift, 1_000)
   t.match(await accountMonth(records, '2026-11'), { drift: 1_000, closing: { remaining: 4_000 } })
   t.equal(await accountMonth(records, '2026-12'), undefined)
-})
-
-t.test('samples that only move the anchor are written together, and before one that does more', async t => {
-  const { records, reported, clock, start, observe } = open()
-  const planned: (() => void)[] = []
-  const reconciler = start({ later: work => void planned.push(work) })
-  await observe(reconciler, 5_000)
-  const closing = async () => (await accountMonth(records, '2026-11'))?.closing
-  for (let second = 1; second <= 3; second++) {
-    clock.now = NOON + second * 1_000
-    await observe(reconciler, 5_000)
-  }
-  t.match(await closing(), { at: NOON }, 'not yet')
-  t.equal(planned.length, 1)
-  planned.shift()?.()
-  await reconciler.flush()
-  t.match(await closing(), { at: NOON + 3_000 })
-  clock.now += 1_000
-  await observe(reconciler, 5_000)
-  clock.now += 1_000
-  await observe(reconciler, 4_000)
-  t.same(reported, ['foreign 1000'])
-  t.match(reconciler.record, { anchor: { remaining: 4_000, at: NOON + 5_000 }, drift: 1_000 })
 })
 
 t.test('two replicas that find out at once that an unknown call was not billed count it once', async t => {
