@@ -76,7 +76,7 @@ async function open(): Promise<Socket> {
   return socket
 }
 
-/** Sends one request and reads its response. Resolves with whether the connection stays open. */
+/** Sends one request and reads its response. Resolves with true if the connection stays open. */
 function exchange(socket: Socket, bytes: Buffer): Promise<boolean> {
   const chunks: Buffer[] = []
   let isReusable = true

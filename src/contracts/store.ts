@@ -157,10 +157,10 @@ export interface LeaseSnapshot {
 }
 
 /**
- * `taken`: `previous` is the lease before, if it was taken over or released lately. `isStored`:
- * whether `results` has an entry of that name, read in the same atomic step; absent if the store
- * cannot tell. `recovering`: the store is new or was emptied; holders elsewhere have `waitMs` to
- * renew their leases first.
+ * `taken`: `previous` is the lease before, if it was taken over or released lately. `isStored` is
+ * true if `results` has an entry of that name, as of the same atomic step; it is absent if the
+ * store cannot tell. `recovering`: the store is new or was emptied; holders elsewhere have `waitMs`
+ * to renew their leases first.
  */
 export type AcquireOutcome =
   | { kind: 'taken'; previous?: LeaseSnapshot; isStored?: boolean }

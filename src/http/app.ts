@@ -144,7 +144,7 @@ function createServer({ health, log, isTrustedProxy, connections, observer, isTr
   })
   app.addHook('onSend', ({ raw }, reply, _payload, done) => {
     if (!health.lifecycle.isLeaving) return done()
-    // What arrived together with the head is parsed by then.
+    // By then a body that arrived together with the head is parsed.
     setImmediate(() => {
       // Closed before the body has arrived, the connection would break before a refusal is read.
       if (raw.complete) reply.header('connection', 'close')
@@ -152,15 +152,6 @@ function createServer({ health, log, isTrustedProxy, connections, observer, isTr
     })
   })
   return app
-}
-
-/** Leaves out the hooks of @fastify/multipart. They delete files that the gateway never makes. */
-function withoutHooks(plugin: typeof multipart): typeof multipart {
-  const register = (app: App, ...rest: unknown[]) => {
-    const addHook = () => app
-    return (plugin as (...args: unknown[]) => void)(Object.create(app, { addHook: { value: addHook } }), ...rest)
-  }
-  return Object.assign(register, plugin)
 }
 
 /**
@@ -184,7 +175,7 @@ async function addTeamRoutes(
   })
   team.addHook('onRequest', check)
   team.addHook('onRequest', refuseEncodedBody)
-  await team.register(withoutHooks(multipart))
+  await team.register(multipart)
   addUploadParsers(team, segmentation)
   addSegmentRoutes(team, segmentation)
   addBatchRoute(team, { ...segmentation, ...rateLimits })

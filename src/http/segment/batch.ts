@@ -104,7 +104,7 @@ async function* encodeItems(
     freeing.set(index, free)
     lifetime.onEnd(free)
   }
-  const template = { ...batch, isBatch: true, prefer: { respondAsync: false }, holdUntil: hold.until }
+  const template = { ...batch, isBatch: true, prefer: { respondAsync: false } }
   const items = answerBatch<ShapedAnswer>(template, selections, {
     parallel: parts.batchParallel,
     isOver: () => lifetime.hasEnded,

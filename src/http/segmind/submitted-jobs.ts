@@ -100,8 +100,7 @@ interface JobStart {
 async function startJob(request: FastifyRequest, { job, received, mode, parts }: JobStart): Promise<void> {
   const { facts, hold } = request
   // Its caller fetches the result later, so it cannot leave.
-  const staying = { prefer: { respondAsync: false }, onGone: undefined, holdUntil: hold.until }
-  const segmentRequest = { ...received.segmentRequest, ...staying }
+  const segmentRequest = { ...received.segmentRequest, prefer: { respondAsync: false }, onGone: undefined }
   const work = segmentAndShape(segmentRequest, {}, mode, facts).then(
     answer => (answer.how === 'accepted' ? undefined : void parts.jobs.end(job, completion(answer, mode))),
     (error: unknown) => {

@@ -27,7 +27,7 @@ return {sum + advance, endsIn, advance}
  */
 const ADVANCE = 1 / 64
 
-/** What a process has counted in advance in one window. */
+/** Requests that a process has counted in advance in one window. */
 interface Advance {
   max: number
   left: number
